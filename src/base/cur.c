@@ -1,0 +1,117 @@
+#include "base/cur.h"
+
+struct eml_cur eml_cur(struct eml_bytes bytes)
+{
+    return (struct eml_cur){.ptr = bytes.ptr, .len = bytes.len};
+}
+
+void eml_cur_fail(struct eml_cur *c)
+{
+    c->failed = true;
+}
+
+bool eml_cur_ok(const struct eml_cur *c)
+{
+    return !c->failed;
+}
+
+bool eml_cur_done(const struct eml_cur *c)
+{
+    return !c->failed && c->pos == c->len;
+}
+
+size_t eml_cur_left(const struct eml_cur *c)
+{
+    return c->failed ? 0 : c->len - c->pos;
+}
+
+struct eml_bytes eml_cur_take(struct eml_cur *c, size_t n)
+{
+    if (c->failed || n > c->len - c->pos) {
+        c->failed = true;
+        return (struct eml_bytes){NULL, 0};
+    }
+    struct eml_bytes v = {n != 0 ? c->ptr + c->pos : c->ptr, n};
+    c->pos += n;
+    return v;
+}
+
+struct eml_bytes eml_cur_rest(struct eml_cur *c)
+{
+    return eml_cur_take(c, eml_cur_left(c));
+}
+
+uint8_t eml_cur_peek_u8(struct eml_cur *c)
+{
+    if (c->failed || c->pos == c->len) {
+        c->failed = true;
+        return 0;
+    }
+    return c->ptr[c->pos];
+}
+
+static uint64_t big_endian(struct eml_cur *c, size_t n)
+{
+    struct eml_bytes b = eml_cur_take(c, n);
+    uint64_t v = 0;
+    for (size_t i = 0; i < b.len; i++)
+        v = v << 8 | b.ptr[i];
+    return v;
+}
+
+static uint64_t little_endian(struct eml_cur *c, size_t n)
+{
+    struct eml_bytes b = eml_cur_take(c, n);
+    uint64_t v = 0;
+    for (size_t i = b.len; i > 0; i--)
+        v = v << 8 | b.ptr[i - 1];
+    return v;
+}
+
+uint8_t eml_cur_u8(struct eml_cur *c)
+{
+    return (uint8_t)big_endian(c, 1);
+}
+
+uint16_t eml_cur_u16(struct eml_cur *c)
+{
+    return (uint16_t)big_endian(c, 2);
+}
+
+uint32_t eml_cur_u32(struct eml_cur *c)
+{
+    return (uint32_t)big_endian(c, 4);
+}
+
+uint64_t eml_cur_u64(struct eml_cur *c)
+{
+    return big_endian(c, 8);
+}
+
+uint32_t eml_cur_le32(struct eml_cur *c)
+{
+    return (uint32_t)little_endian(c, 4);
+}
+
+uint64_t eml_cur_le64(struct eml_cur *c)
+{
+    return little_endian(c, 8);
+}
+
+void eml_store_u16(uint8_t out[2], uint16_t v)
+{
+    out[0] = (uint8_t)(v >> 8);
+    out[1] = (uint8_t)v;
+}
+
+void eml_store_u32(uint8_t out[4], uint32_t v)
+{
+    for (size_t i = 0; i < 4; i++)
+        out[i] = (uint8_t)(v >> (24 - 8 * i));
+}
+
+void eml_store_u64(uint8_t out[8], uint64_t v)
+{
+    for (size_t i = 0; i < 8; i++)
+        out[i] = (uint8_t)(v >> (56 - 8 * i));
+}

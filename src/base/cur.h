@@ -1,0 +1,41 @@
+/* The cursor: the one way to read hostile bytes.
+ *
+ * All pointer arithmetic on received bytes is in cur.c. After the first bad read the cursor is
+ * failed and every later read yields zero or an empty view, so a parser reads a group of fields
+ * and then tests eml_cur_ok once, before any value steers anything. eml_cur_done also demands that
+ * every byte was consumed. Numbers are big-endian (network order) unless named le.
+ */
+#ifndef EML_BASE_CUR_H
+#define EML_BASE_CUR_H
+
+#include "base/bytes.h"
+
+struct eml_cur {
+    const uint8_t *ptr;
+    size_t len, pos;
+    bool failed;
+};
+
+struct eml_cur eml_cur(struct eml_bytes bytes);
+void eml_cur_fail(struct eml_cur *c);
+bool eml_cur_ok(const struct eml_cur *c);
+bool eml_cur_done(const struct eml_cur *c); /* ok and nothing left */
+size_t eml_cur_left(const struct eml_cur *c);
+uint8_t eml_cur_peek_u8(struct eml_cur *c); /* fails at the end; consumes nothing */
+uint8_t eml_cur_u8(struct eml_cur *c);
+uint16_t eml_cur_u16(struct eml_cur *c);
+uint32_t eml_cur_u32(struct eml_cur *c);
+uint64_t eml_cur_u64(struct eml_cur *c);
+uint32_t eml_cur_le32(struct eml_cur *c);
+uint64_t eml_cur_le64(struct eml_cur *c);
+/* A view of the next n bytes, borrowed from the input; empty on failure. */
+struct eml_bytes eml_cur_take(struct eml_cur *c, size_t n);
+/* All that is left, borrowed. */
+struct eml_bytes eml_cur_rest(struct eml_cur *c);
+
+/* Big-endian stores, for encoders. */
+void eml_store_u16(uint8_t out[2], uint16_t v);
+void eml_store_u32(uint8_t out[4], uint32_t v);
+void eml_store_u64(uint8_t out[8], uint64_t v);
+
+#endif

@@ -1,0 +1,40 @@
+/* What every test program needs: cmocka with its prerequisites, files and hex of vectors, and `gen`,
+ * the one source of generated values (a byte string is turned into typed values, so that property
+ * tests and fuzz targets share generators; a seeded run prints its seed).
+ */
+#ifndef EML_TESTSUPPORT_SUPPORT_H
+#define EML_TESTSUPPORT_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+
+/* Reads a whole file; aborts the test program with a message if it cannot. Free with eml_buf_free. */
+struct eml_buf eml_test_read(const char *path);
+/* Decodes hex (even length, either case); aborts on anything else. */
+struct eml_buf eml_test_hex(const char *hex);
+
+struct eml_gen {
+    uint64_t state[4];       /* xoshiro256**: used when the byte string has run out */
+    struct eml_bytes source; /* a fuzzer's input; empty in seeded runs */
+    size_t pos;
+    uint64_t seed;
+};
+
+/* Seed from EML_SEED if set, else from the clock; printed, so that a failure can be repeated. */
+struct eml_gen eml_gen_seeded(const char *test);
+struct eml_gen eml_gen_from(struct eml_bytes source);
+uint64_t eml_gen_u64(struct eml_gen *g);
+/* Uniform in [lo, hi]. */
+int64_t eml_gen_range(struct eml_gen *g, int64_t lo, int64_t hi);
+bool eml_gen_bool(struct eml_gen *g);
+/* Uniform in [lo, hi). */
+float eml_gen_f32(struct eml_gen *g, float lo, float hi);
+void eml_gen_fill(struct eml_gen *g, uint8_t *out, size_t n);
+
+#endif
