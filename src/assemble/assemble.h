@@ -1,0 +1,56 @@
+/* Ephemeral assembly: topology key + sealed weights + inputs -> outputs -> nothing.
+ *
+ * The one path from encoded bytes to results, the same in the enclave and in `eml run`: decode and
+ * check the topology, plan for the inputs' shapes, open the weights into the arena, run, and wipe.
+ * Everything secret lies in the arena given; nothing is kept between calls except, in session mode,
+ * the decoded topology and the plaintext weights until eml_model_close.
+ */
+#ifndef EML_ASSEMBLE_ASSEMBLE_H
+#define EML_ASSEMBLE_ASSEMBLE_H
+
+#include "engine/engine.h"
+#include "topology/topology.h"
+
+struct eml_model { /* plain; lives outside the arena, holds pointers into it and no secret itself */
+    struct eml_arena *arena;
+    struct eml_topology *topology;
+    struct eml_bytes sealed;  /* borrowed until close */
+    struct eml_room weights;  /* plaintext stream; empty unless opened */
+    size_t mark_open, mark_weights;
+    enum eml_isa isa;
+    struct eml_pool *pool;
+    uint64_t clear_since_ns; /* monotonic time of the first plaintext weight byte; 0 = none in clear */
+};
+
+struct eml_times { /* nanoseconds */
+    uint64_t decode, plan, open, run, wipe;
+    uint64_t exposure;    /* first plaintext weight byte to the end of the wipe */
+    uint64_t wiped_bytes;
+};
+
+/* Decodes and checks the topology. m->sealed is set later by the caller with eml_model_weights.
+ * On failure nothing stays in the arena beyond its mark. */
+EML_MUST enum eml_err eml_model_decode(struct eml_model *m, struct eml_arena *arena,
+                                       struct eml_bytes topology, enum eml_isa isa,
+                                       struct eml_pool *pool, struct eml_times *times,
+                                       struct eml_why *why);
+
+/* Borrows the sealed object; the bytes are checked when they are opened. */
+void eml_model_weights(struct eml_model *m, struct eml_bytes sealed);
+
+/* One inference. `inputs` in the order of topology->graph.inputs. Weights are opened if they are
+ * not. `sink` is called once with the outputs while they exist. If keep_weights is false the
+ * plaintext weights are wiped before sink is called; activations other than outputs always are
+ * wiped before this returns, on success and on failure alike. limits: the caller's own ceilings,
+ * combined with the topology's. */
+EML_MUST enum eml_err eml_model_infer(struct eml_model *m, const struct eml_tensor *inputs,
+                                      bool keep_weights, const struct eml_budget *limits,
+                                      enum eml_err (*sink)(void *ctx,
+                                                           const struct eml_tensor *outputs,
+                                                           size_t n, const struct eml_times *t),
+                                      void *ctx, struct eml_times *times, struct eml_why *why);
+
+/* Wipes everything of this model out of the arena; *m is zero afterwards. */
+void eml_model_close(struct eml_model *m, struct eml_times *times);
+
+#endif

@@ -1,0 +1,131 @@
+/* The primitives, on OpenSSL 3 (and intel-ipsec-mb for bulk AES-GCM). The only folder that includes
+ * a crypto library. Bytes in, bytes out; no sockets, no formats but DER.
+ *
+ * Keys have types so that one cannot be used as another. Every function that can fail is must-check;
+ * outputs are zero on failure. Secret arguments are marked (secret); the caller wipes them with
+ * eml_wipe when their life ends.
+ */
+#ifndef EML_CRYPTO_CRYPTO_H
+#define EML_CRYPTO_CRYPTO_H
+
+#include "base/bytes.h"
+
+/* Call once at start of a program, before secrets exist: makes the library wipe what it frees. */
+void eml_crypto_init(void);
+
+/* --- hashes (FIPS 180-4), HMAC (RFC 2104), HKDF (RFC 5869) --- */
+struct eml_sha256 { uint8_t b[32]; };
+struct eml_sha384 { uint8_t b[48]; };
+/* Hash of the concatenation of n parts. */
+EML_MUST enum eml_err eml_sha256(const struct eml_bytes *parts, size_t n, struct eml_sha256 *out);
+EML_MUST enum eml_err eml_sha384(const struct eml_bytes *parts, size_t n, struct eml_sha384 *out);
+EML_MUST enum eml_err eml_hmac_sha256(struct eml_bytes key /* secret */,
+                                      const struct eml_bytes *parts, size_t n,
+                                      struct eml_sha256 *out);
+/* HKDF-Expand with SHA-256; out.len <= 255*32. */
+EML_MUST enum eml_err eml_hkdf_expand(struct eml_bytes prk /* secret */, struct eml_bytes info,
+                                      struct eml_room out);
+
+/* --- random (the operating system's, through OpenSSL's DRBG) --- */
+EML_MUST enum eml_err eml_random(struct eml_room out);
+
+/* --- AES-256-GCM (SP 800-38D), 12-byte nonce, 16-byte tag appended --- */
+struct eml_aead_key { uint8_t b[32]; };
+struct eml_nonce { uint8_t b[12]; };
+/* out.len must be plain.len + 16. In place allowed (same start). */
+EML_MUST enum eml_err eml_aead_seal(const struct eml_aead_key *k, const struct eml_nonce *n,
+                                    struct eml_bytes aad, struct eml_bytes plain,
+                                    struct eml_room out);
+/* out.len must be sealed.len - 16. EML_E_AUTH: out is wiped. */
+EML_MUST enum eml_err eml_aead_open(const struct eml_aead_key *k, const struct eml_nonce *n,
+                                    struct eml_bytes aad, struct eml_bytes sealed,
+                                    struct eml_room out);
+
+/* The same algorithm for many large pieces under one key: the key is expanded once into memory that
+ * the caller gives (secret, eml_bulk_state_bytes long, 64-byte aligned). The implementation
+ * (ipsec-mb VAES / AVX2 / OpenSSL) is chosen once at eml_crypto_init by what the CPU has. */
+struct eml_bulk;
+size_t eml_bulk_state_bytes(void);
+EML_MUST enum eml_err eml_bulk_init(struct eml_room state, const struct eml_aead_key *k,
+                                    struct eml_bulk **out);
+EML_MUST enum eml_err eml_bulk_seal(const struct eml_bulk *b, const struct eml_nonce *n,
+                                    struct eml_bytes aad, struct eml_bytes plain,
+                                    struct eml_room out);
+EML_MUST enum eml_err eml_bulk_open(const struct eml_bulk *b, const struct eml_nonce *n,
+                                    struct eml_bytes aad, struct eml_bytes sealed,
+                                    struct eml_room out);
+const char *eml_bulk_name(void);
+
+/* --- AES-256-CTR keystream: a deterministic stream of bytes from a key --- */
+EML_MUST enum eml_err eml_keystream(const struct eml_aead_key *k, struct eml_room out);
+
+/* --- X25519 (RFC 7748); an all-zero result is EML_E_AUTH --- */
+struct eml_x25519_sk { uint8_t b[32]; };
+struct eml_x25519_pk { uint8_t b[32]; };
+EML_MUST enum eml_err eml_x25519_public(const struct eml_x25519_sk *sk, struct eml_x25519_pk *pk);
+EML_MUST enum eml_err eml_x25519(const struct eml_x25519_sk *sk, const struct eml_x25519_pk *peer,
+                                 uint8_t shared[32] /* secret */);
+
+/* --- signatures --- */
+struct eml_ed25519_sk { uint8_t b[32]; };
+struct eml_ed25519_pk { uint8_t b[32]; };
+EML_MUST enum eml_err eml_ed25519_public(const struct eml_ed25519_sk *sk, struct eml_ed25519_pk *pk);
+EML_MUST enum eml_err eml_ed25519_sign(const struct eml_ed25519_sk *sk, struct eml_bytes msg,
+                                       uint8_t sig[64]);
+EML_MUST enum eml_err eml_ed25519_verify(const struct eml_ed25519_pk *pk, struct eml_bytes msg,
+                                         const uint8_t sig[64]);
+/* ECDSA P-384 with SHA-384; sig = r || s, 48 bytes each, big-endian (COSE ES384). spki: DER. */
+EML_MUST enum eml_err eml_es384_verify(struct eml_bytes spki, struct eml_bytes msg,
+                                       const uint8_t sig[96]);
+/* key: PKCS#8 or SEC1 DER (secret). For development PKI and tests. */
+EML_MUST enum eml_err eml_es384_sign(struct eml_bytes key, struct eml_bytes msg, uint8_t sig[96]);
+
+/* --- RSA-2048 for KMS (facts: SPKI in public_key; OAEP with SHA-256 and MGF1-SHA-256) --- */
+struct eml_rsa; /* private key, owned by OpenSSL, wiped on free */
+EML_MUST enum eml_err eml_rsa_generate(struct eml_rsa **out);
+EML_MUST enum eml_err eml_rsa_from_pem(struct eml_bytes pem /* secret */, struct eml_rsa **out);
+void eml_rsa_free(struct eml_rsa *k);
+/* Appends the DER SubjectPublicKeyInfo. */
+EML_MUST enum eml_err eml_rsa_spki(const struct eml_rsa *k, struct eml_buf *out);
+/* block: 256 bytes. *out_len <= out.len. Any failure is EML_E_AUTH, without distinction. */
+EML_MUST enum eml_err eml_rsa_oaep_decrypt(const struct eml_rsa *k, struct eml_bytes block,
+                                           struct eml_room out, size_t *out_len);
+/* EML_E_INPUT unless spki is an RSA-2048 public key with a sane exponent. out: 256 bytes. */
+EML_MUST enum eml_err eml_rsa_oaep_encrypt(struct eml_bytes spki, struct eml_bytes plain,
+                                           struct eml_room out);
+/* AES-256-CBC with PKCS#7 padding. Any padding failure is EML_E_AUTH. */
+EML_MUST enum eml_err eml_aes256_cbc_decrypt(const struct eml_aead_key *k, const uint8_t iv[16],
+                                             struct eml_bytes ct, struct eml_room out,
+                                             size_t *out_len);
+EML_MUST enum eml_err eml_aes256_cbc_encrypt(const struct eml_aead_key *k, const uint8_t iv[16],
+                                             struct eml_bytes plain, struct eml_buf *out);
+
+/* --- X.509: a chain as Nitro documents carry it --- */
+/* Verifies root..leaf (certs[0] = root, DER; certs[n-1] = leaf) at the given time: the root's DER
+ * SHA-256 is one of the pinned ones, names chain, P-384 + ecdsa-with-SHA384 everywhere, CA flags,
+ * keyCertSign, path lengths, validity of every certificate, leaf with digitalSignature and not a CA.
+ * Appends the leaf's SPKI DER to *spki. EML_E_AUTH / EML_E_INPUT with the rule in *why
+ * (why->index = certificate). */
+EML_MUST enum eml_err eml_x509_verify(const struct eml_bytes *certs, size_t n,
+                                      const struct eml_sha256 *roots, size_t n_roots,
+                                      int64_t at_unix_s, struct eml_buf *spki, struct eml_why *why);
+
+/* --- TLS 1.2/1.3 client over memory: the caller moves the bytes --- */
+struct eml_tls;
+/* ca_pem: the only trust anchors. host: for SNI and name check. */
+EML_MUST enum eml_err eml_tls_client(struct eml_bytes ca_pem, const char *host,
+                                     struct eml_tls **out);
+void eml_tls_free(struct eml_tls *t);
+enum eml_tls_want { EML_TLS_DONE, EML_TLS_WANT_READ };
+/* Bytes from the peer. */
+EML_MUST enum eml_err eml_tls_feed(struct eml_tls *t, struct eml_bytes from_peer);
+/* Moves bytes for the peer into *out (append). */
+EML_MUST enum eml_err eml_tls_drain(struct eml_tls *t, struct eml_buf *out);
+/* Handshake, then read/write of plaintext. EML_E_AUTH when the peer's certificate is not trusted. */
+EML_MUST enum eml_err eml_tls_handshake(struct eml_tls *t, enum eml_tls_want *want,
+                                        struct eml_why *why);
+EML_MUST enum eml_err eml_tls_write(struct eml_tls *t, struct eml_bytes plain);
+/* Appends what can be read; *eof on close_notify (an end without it is EML_E_AUTH at feed of EOF). */
+EML_MUST enum eml_err eml_tls_read(struct eml_tls *t, struct eml_buf *out, bool *eof);
+
+#endif

@@ -1,0 +1,92 @@
+/* The inference engine: plan once, then run from one arena without allocating.
+ *
+ * A plan is made for one graph and one set of input shapes. It infers every shape and type, computes
+ * everything that depends on shapes alone (Shape, Gather, Concat of dims, ...) at plan time, decides
+ * lifetimes, offsets and in-place reuse, chooses kernels, and checks the budget. Running touches only
+ * the plan, the weights where they lie and the activations: no allocation, no lock but the pool's.
+ * Results do not depend on the number of threads.
+ *
+ * Trusts nothing in the graph: it must have passed eml_graph_check, and every shape, index and size
+ * is computed with overflow checks here. Links no crypto, opens no file.
+ */
+#ifndef EML_ENGINE_ENGINE_H
+#define EML_ENGINE_ENGINE_H
+
+#include "model/graph.h"
+
+/* Worker threads that claim work dynamically. One run at a time per pool. */
+struct eml_pool;
+/* `threads` counts the calling thread: 1 starts none. *out is NULL on failure. */
+EML_MUST enum eml_err eml_pool_create(unsigned threads, struct eml_pool **out);
+void eml_pool_destroy(struct eml_pool *pool);
+unsigned eml_pool_threads(const struct eml_pool *pool);
+
+/* Instruction sets for the kernels. AUTO is the best that the CPU has. Lower ones are for tests,
+ * comparison, and the environment variable EML_ISA of the development tools. */
+enum eml_isa { EML_ISA_REF = 0, EML_ISA_AVX2 = 1, EML_ISA_AVX512 = 2, EML_ISA_AUTO = 255 };
+/* The set in force: AUTO resolved against the CPU, never more than the CPU has. */
+enum eml_isa eml_isa_resolve(enum eml_isa wanted);
+const char *eml_isa_name(enum eml_isa isa);
+
+/* A tensor in memory, borrowed. Row-major, elements of dtype; data need not be aligned for inputs
+ * of eml_plan_run. */
+struct eml_tensor {
+    enum eml_dtype dtype;
+    struct eml_shape shape; /* no unknown dims */
+    const void *data;
+    size_t bytes;
+};
+
+struct eml_budget {
+    uint64_t activation_bytes; /* peak of all activations and scratch */
+    uint64_t flops;            /* multiply-adds counted twice */
+};
+
+struct eml_plan; /* opaque; lies in the arena it was made in */
+
+/* Plans g for the given input types and shapes (in the order of g->inputs). All of the plan is
+ * allocated from `arena`; on failure the caller resets the arena to its mark. g is borrowed for the
+ * plan's life. Errors: EML_E_INPUT (shapes do not fit the graph; a graph that is inconsistent),
+ * EML_E_REFUSED (budget), EML_E_UNSUPPORTED, EML_E_SYSTEM (arena full); why->index is the node. */
+EML_MUST enum eml_err eml_plan_make(const struct eml_graph *g, const struct eml_tensor *inputs,
+                                    enum eml_isa isa, const struct eml_budget *budget,
+                                    struct eml_arena *arena, struct eml_plan **out,
+                                    struct eml_why *why);
+
+/* Bytes of activations and scratch that eml_plan_run needs, and an estimate of its work. */
+size_t eml_plan_activation_bytes(const struct eml_plan *p);
+uint64_t eml_plan_flops(const struct eml_plan *p);
+
+/* Runs. `weights` is the plaintext stream (64-byte aligned), `activations` at least
+ * eml_plan_activation_bytes, 64-byte aligned, zero or garbage. outputs[i] (order of g->outputs) is
+ * filled with views that lie in `activations`, in `weights`, or in `inputs`, valid until those are
+ * wiped. Errors: EML_E_INPUT (an index tensor points out of range at run time). */
+EML_MUST enum eml_err eml_plan_run(const struct eml_plan *p, struct eml_bytes weights,
+                                   const struct eml_tensor *inputs, struct eml_room activations,
+                                   struct eml_pool *pool, struct eml_tensor *outputs,
+                                   struct eml_why *why);
+
+/* Per-node times of the last run, for profiling tools only: calls f once per executed node. */
+struct eml_plan_profile {
+    uint64_t *node_ns; /* n_nodes entries, or NULL for no profiling */
+};
+void eml_plan_set_profile(struct eml_plan *p, struct eml_plan_profile profile);
+
+/* What is known of a value before running: for decomposition and checks. */
+struct eml_known {
+    enum eml_dtype dtype;
+    bool has_rank;
+    struct eml_shape shape;  /* EML_DIM_UNKNOWN where not known */
+    bool has_ints;           /* the elements of this integer value are (partly) known: */
+    uint32_t n_ints;
+    int64_t *ints;           /* EML_INT_UNKNOWN where not known; lies in the arena */
+};
+#define EML_INT_UNKNOWN INT64_MIN
+
+/* Infers what one node's outputs are from what its inputs are, with unknown dims allowed: the same
+ * rules as planning. in[i] is NULL for an absent operand. Fills out[0..n_out). */
+EML_MUST enum eml_err eml_infer_node(const struct eml_node *n, const struct eml_known *const *in,
+                                     struct eml_known *out, struct eml_arena *arena,
+                                     struct eml_why *why);
+
+#endif

@@ -1,0 +1,187 @@
+/* The graph: what the topology key carries and what the engine plans and runs.
+ *
+ * A graph is a list of values and a list of nodes in order of execution. It holds no weight: every
+ * floating-point number of the model, also attributes such as epsilon, and every integer tensor
+ * that is data lies in a slot of the sealed weights. The only numbers here are shapes, attribute
+ * integers (axes, strides, perms) and small integer constants that steer shapes (EML_VALUE_INTS).
+ * There is no floating-point type in this file, nor in the key's encoding.
+ *
+ * Semantics are those of the newest ONNX operator version listed in ops.def, with these differences,
+ * which decomposition establishes (docs/formats/topology-key.md):
+ *  - spatial operators (Conv, ConvTranspose, pooling, Resize, ...) are channels-last: N H W C
+ *    (1-D: N W C; 3-D: N D H W C), inputs and outputs alike;
+ *  - weights of Conv, ConvTranspose, MatMul and Gemm lie packed as kernels read them (enum eml_layout);
+ *  - float attributes are elements of the node's `params` slot, in the order that ops.def gives;
+ *  - attributes that became inputs in later opsets are inputs;
+ *  - an activation may be fused into a node (attribute ACT, its numbers appended to params);
+ *  - constants, Identity, Dropout in inference and the like are gone.
+ *
+ * Plain structs: built by decomposition or by topology decoding; checked as a whole by
+ * eml_graph_check before anything uses them. Trusts nothing.
+ */
+#ifndef EML_MODEL_GRAPH_H
+#define EML_MODEL_GRAPH_H
+
+#include "base/arena.h"
+#include "base/bytes.h"
+
+enum { EML_RANK_MAX = 8 };
+#define EML_DIM_UNKNOWN ((int64_t)-1)
+#define EML_ABSENT UINT32_MAX /* value id of an omitted optional operand */
+
+/* ONNX TensorProto.DataType numbers. */
+enum eml_dtype {
+    EML_DT_NONE = 0,
+    EML_DT_F32 = 1,
+    EML_DT_U8 = 2,
+    EML_DT_I8 = 3,
+    EML_DT_U16 = 4,
+    EML_DT_I16 = 5,
+    EML_DT_I32 = 6,
+    EML_DT_I64 = 7,
+    EML_DT_STRING = 8, /* not runnable yet */
+    EML_DT_BOOL = 9,
+    EML_DT_F16 = 10,
+    EML_DT_F64 = 11,
+    EML_DT_U32 = 12,
+    EML_DT_U64 = 13,
+    EML_DT_BF16 = 16,
+};
+
+/* Bytes of one element; 0 for NONE, STRING and anything unknown. */
+size_t eml_dtype_bytes(enum eml_dtype t);
+/* "float32", "int64", ...; "unknown" for anything else. */
+const char *eml_dtype_name(enum eml_dtype t);
+
+struct eml_shape {
+    uint32_t rank;
+    int64_t dim[EML_RANK_MAX]; /* EML_DIM_UNKNOWN where not known yet */
+};
+
+/* Product of the dims (1 for rank 0). False on overflow of int64 or an unknown or negative dim. */
+bool eml_shape_count(const struct eml_shape *s, int64_t *count);
+
+enum eml_value_kind {
+    EML_VALUE_NODE = 0,  /* output of a node */
+    EML_VALUE_INPUT = 1, /* input of the model */
+    EML_VALUE_SLOT = 2,  /* weights: bytes [offset, offset + bytes) of the plaintext stream */
+    EML_VALUE_INTS = 3,  /* int64 constants that steer shapes, kept in the key itself */
+};
+
+/* How a slot's elements lie. `shape` of the value is always the logical ONNX shape. */
+enum eml_layout {
+    EML_LAYOUT_PLAIN = 0, /* row-major, as ONNX */
+    /* f32 matrix [K, N] (logical shape; N the output features) as panels of 16 columns: panel p
+     * holds columns 16p..16p+15 as K rows of 16 floats; the last panel is zero-padded. A batch of
+     * matrices lies one after the other. For Conv (group 1): logical shape is ONNX's [O, I, kh, kw];
+     * K = kh*kw*I in that order (I fastest), N = O. Grouped Conv (1 < group < C): one such matrix
+     * per group. ConvTranspose: logical [I, O/g, kh, kw]; K = I/g, N = kh*kw*O/g (O fastest),
+     * one matrix per group. */
+    EML_LAYOUT_PANEL16 = 1,
+    /* depthwise Conv (group == C == O, I/group == 1): [kh*kw][C rounded up to 16] floats */
+    EML_LAYOUT_DEPTHWISE = 2,
+};
+
+struct eml_value {
+    enum eml_value_kind kind;
+    enum eml_dtype dtype; /* known for every value */
+    /* INPUT: declared shape, unknown dims allowed. SLOT: exact. INTS: rank 0 (one) or 1 (n).
+     * NODE: not stored (rank 0); the planner infers it. */
+    struct eml_shape shape;
+    /* SLOT */
+    enum eml_layout layout;
+    uint64_t offset, bytes; /* offset is a multiple of 64 */
+    /* INTS */
+    const int64_t *ints;
+    uint32_t n_ints;
+};
+
+#define OP(id, ...) EML_OP_##id,
+enum eml_op {
+#include "model/ops.def"
+    EML_OP_N
+};
+#undef OP
+
+/* Attributes that a graph can carry: all are lists of int64. */
+#define ATTR(id, name) EML_ATTR_##id,
+enum eml_attr_id {
+#include "model/attrs.def"
+    EML_ATTR_N
+};
+#undef ATTR
+
+/* Activation fused into a node (attribute ACT); the numbers of its parameters are appended to the
+ * node's params. */
+enum eml_act {
+    EML_ACT_NONE = 0,
+    EML_ACT_RELU = 1,
+    EML_ACT_CLIP = 2,         /* lo, hi */
+    EML_ACT_LEAKY_RELU = 3,   /* alpha */
+    EML_ACT_SIGMOID = 4,
+    EML_ACT_TANH = 5,
+    EML_ACT_HARD_SIGMOID = 6, /* alpha, beta: clip(alpha*x + beta, 0, 1) */
+    EML_ACT_HARD_SWISH = 7,   /* alpha, beta: x * clip(alpha*x + beta, 0, 1) */
+    EML_ACT_GELU = 8,         /* x/2 (1 + erf(x/sqrt 2)) */
+    EML_ACT_GELU_TANH = 9,
+    EML_ACT_SILU = 10,
+    EML_ACT_PRELU = 11,       /* slope per output channel: the node's LAST input, f32 [C] */
+    EML_ACT_N
+};
+/* How many params an activation appends. */
+size_t eml_act_params(enum eml_act a);
+
+struct eml_attr {
+    enum eml_attr_id id;
+    uint32_t n;
+    const int64_t *v;
+};
+
+struct eml_node {
+    enum eml_op op;
+    uint32_t n_in, n_out, n_attr;
+    const uint32_t *in; /* value ids or EML_ABSENT */
+    const uint32_t *out;
+    const struct eml_attr *attr; /* ascending id */
+    uint32_t params;             /* value id of an f32 slot [n], or EML_ABSENT */
+};
+
+struct eml_name {
+    struct eml_bytes text; /* UTF-8, 1..EML_NAME_BYTES_MAX, unique among inputs or outputs */
+    uint32_t value;
+};
+
+struct eml_graph {
+    uint32_t n_values, n_nodes, n_inputs, n_outputs;
+    struct eml_value *values;
+    struct eml_node *nodes;
+    struct eml_name *inputs;
+    struct eml_name *outputs;
+};
+
+/* Whole-graph validity (docs/formats/topology-key.md, "validity"): ids in range, each NODE value
+ * written by exactly one node and before it is read, each INPUT listed once, arity and attributes as
+ * ops.def says, slots aligned, inside weight_bytes and as long as their shape and layout need, ACT in
+ * range with its params present, limits.h respected. Overlapping slots are allowed only if equal. */
+EML_MUST enum eml_err eml_graph_check(const struct eml_graph *g, uint64_t weight_bytes,
+                                      struct eml_why *why);
+
+/* Bytes that a slot of this dtype, shape and layout occupies. `group` is the Conv's. False on
+ * overflow or a shape that the layout cannot have. */
+bool eml_slot_bytes(enum eml_dtype t, const struct eml_shape *s, enum eml_layout l,
+                    enum eml_op op, int64_t group, uint64_t *bytes);
+
+/* The attribute or NULL; and its first element or a default. */
+const struct eml_attr *eml_node_attr(const struct eml_node *n, enum eml_attr_id id);
+int64_t eml_node_int(const struct eml_node *n, enum eml_attr_id id, int64_t otherwise);
+
+/* The row of ops.def. `attrs` is the attribute grammar explained there. */
+struct eml_op_info {
+    const char *name;
+    const char *since;
+    uint8_t in_min, in_max, out_max;
+    const char *attrs;
+};
+const struct eml_op_info *eml_op_info(enum eml_op op);
+
+#endif
