@@ -1,0 +1,54 @@
+# Thin front of CMake: setup, build, demo, test, bench. `make help` lists the targets.
+MODELS := build/models
+export EML_MODELS := $(abspath $(MODELS))
+
+.PHONY: help all setup build models demo test test-dev test-clang test-asan test-fuzz bench clean
+
+help:
+	@echo 'make demo [TEXT="..."]  the main job, end to end, on a real model'
+	@echo 'make test               every test: gcc, clang, sanitizers, fuzz smoke run'
+	@echo 'make bench              speeds, against ONNX Runtime'
+	@echo 'make build              build/dev only     make clean  remove build/'
+
+all: build
+
+setup:
+	@tools/setup-debian.sh
+
+build: setup
+	@cmake --preset dev >/dev/null
+	@cmake --build --preset dev
+
+models: setup
+	@tools/fetch-models.sh $(MODELS) $(SET)
+
+demo: build
+	@tools/fetch-models.sh $(MODELS) ocr
+	@demo/demo.sh build/dev $(MODELS) "$(TEXT)"
+
+test: test-dev test-clang test-asan test-fuzz
+	@echo 'all tests passed'
+
+test-dev: build models
+	ctest --test-dir build/dev --output-on-failure --no-tests=error -j2
+
+test-clang: setup
+	@cmake --preset clang >/dev/null
+	cmake --build --preset clang
+
+test-asan: setup
+	@cmake --preset asan >/dev/null
+	cmake --build --preset asan
+	ctest --test-dir build/asan --output-on-failure --no-tests=error -j2 -L 'unit|prop|integration'
+
+test-fuzz: setup
+	@cmake --preset fuzz >/dev/null
+	cmake --build --preset fuzz
+	ctest --test-dir build/fuzz --output-on-failure --no-tests=error -j2 -L fuzz
+
+bench: build
+	@tools/fetch-models.sh $(MODELS) all
+	@bench/run.sh build/dev $(MODELS)
+
+clean:
+	rm -rf build
