@@ -44,14 +44,15 @@ struct eml_budget {
 
 struct eml_plan; /* opaque; lies in the arena it was made in */
 
-/* Plans g for the given input types and shapes (in the order of g->inputs). All of the plan is
- * allocated from `arena`; on failure the caller resets the arena to its mark. g is borrowed for the
- * plan's life. Errors: EML_E_INPUT (shapes do not fit the graph; a graph that is inconsistent),
- * EML_E_REFUSED (budget), EML_E_UNSUPPORTED, EML_E_SYSTEM (arena full); why->index is the node. */
+/* Plans g for the given input types and shapes (in the order of g->inputs; data is not looked at),
+ * to be run by at most `threads` threads. All of the plan is allocated from `arena`; on failure the
+ * caller resets the arena to its mark. g is borrowed for the plan's life. Errors: EML_E_INPUT
+ * (shapes do not fit the graph; a graph that is inconsistent), EML_E_REFUSED (budget),
+ * EML_E_UNSUPPORTED, EML_E_SYSTEM (arena full); why->index is the node. */
 EML_MUST enum eml_err eml_plan_make(const struct eml_graph *g, const struct eml_tensor *inputs,
-                                    enum eml_isa isa, const struct eml_budget *budget,
-                                    struct eml_arena *arena, struct eml_plan **out,
-                                    struct eml_why *why);
+                                    enum eml_isa isa, unsigned threads,
+                                    const struct eml_budget *budget, struct eml_arena *arena,
+                                    struct eml_plan **out, struct eml_why *why);
 
 /* Bytes of activations and scratch that eml_plan_run needs, and an estimate of its work. */
 size_t eml_plan_activation_bytes(const struct eml_plan *p);
@@ -59,8 +60,9 @@ uint64_t eml_plan_flops(const struct eml_plan *p);
 
 /* Runs. `weights` is the plaintext stream (64-byte aligned), `activations` at least
  * eml_plan_activation_bytes, 64-byte aligned, zero or garbage. outputs[i] (order of g->outputs) is
- * filled with views that lie in `activations`, in `weights`, or in `inputs`, valid until those are
- * wiped. Errors: EML_E_INPUT (an index tensor points out of range at run time). */
+ * filled with views that lie in `activations`, in `weights` or in the plan, valid until those are
+ * wiped. Inputs are copied first and may lie anywhere. Errors: EML_E_INPUT (an index tensor points
+ * out of range at run time), EML_E_USAGE (inputs, room or threads are not those planned for). */
 EML_MUST enum eml_err eml_plan_run(const struct eml_plan *p, struct eml_bytes weights,
                                    const struct eml_tensor *inputs, struct eml_room activations,
                                    struct eml_pool *pool, struct eml_tensor *outputs,

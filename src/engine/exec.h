@@ -1,0 +1,112 @@
+/* Inside the engine: what an operator gets, and what a rule gets. Not for other libraries.
+ *
+ * An operator of ops.def is a rule and a kernel. The *rule* (infer_*.c) says what the outputs are:
+ * type, shape and, for small integer values, the elements. One set of rules serves planning, where
+ * every input is known, and decomposition, where dims may be EML_DIM_UNKNOWN. The *kernel*
+ * (op_*.c) computes. Between the two stands eml_op_check: which types the kernel takes, asked by
+ * eml_infer_node, so that the model checker and the planner cannot disagree.
+ *
+ * What a kernel may rely on, because rules and planner checked it: the number of operands, types,
+ * ranks, attributes, params and shapes are those that the rule accepted; every pointer of a tensor
+ * with elements is valid, aligned to 64 bytes and long enough. What it may not rely on: the *data*
+ * of its inputs. An index tensor can hold anything: a kernel checks it and returns EML_E_INPUT.
+ */
+#ifndef EML_ENGINE_EXEC_H
+#define EML_ENGINE_EXEC_H
+
+#include "engine/engine.h"
+
+/* ---- running ---- */
+
+struct eml_kernels; /* engine/kernels.h: the table of vector kernels of one instruction set */
+
+struct eml_view {
+    enum eml_dtype dtype;   /* EML_DT_NONE: operand omitted */
+    enum eml_layout layout; /* of weights; PLAIN for everything else */
+    struct eml_shape shape; /* logical ONNX shape, all dims known */
+    int64_t count;          /* product of the dims */
+    void *data;             /* inputs are read only; NULL while planning */
+};
+
+struct eml_op_ctx {
+    const struct eml_node *node;
+    const struct eml_view *in; /* n_in; an omitted operand has dtype EML_DT_NONE */
+    const struct eml_view *out; /* n_out; an unused output has dtype EML_DT_NONE */
+    uint32_t n_in, n_out;
+    const float *params; /* n_params floats, the activation's at the end; NULL while planning */
+    uint32_t n_params;
+    struct eml_room scratch; /* as many bytes as the operator asked for; garbage; 64-byte aligned */
+    struct eml_pool *pool;   /* NULL while planning */
+    unsigned threads;        /* at most so many run at once: for scratch per thread */
+    const struct eml_kernels *kernels;
+    struct eml_why *why;
+};
+
+/* eml_op_<kernel>: computes out from in. The output may be the same memory as an input only for
+ * the operators that eml_op_in_place names, and then element for element. */
+typedef enum eml_err eml_op_fn(const struct eml_op_ctx *c);
+/* Scratch that a kernel needs, asked while planning (shapes and layouts known, no data); an
+ * operator without an entry in plan_ops.c's table needs none. False if it cannot be counted. */
+typedef bool eml_scratch_fn(const struct eml_op_ctx *c, size_t *bytes);
+
+#define OP(id, name, since, in_min, in_max, out_max, attrs, rule, kernel)                          \
+    enum eml_err eml_op_##kernel(const struct eml_op_ctx *c);
+#include "model/ops.def"
+#undef OP
+
+bool eml_scratch_matmul(const struct eml_op_ctx *c, size_t *bytes);
+bool eml_scratch_gemm(const struct eml_op_ctx *c, size_t *bytes);
+bool eml_scratch_conv(const struct eml_op_ctx *c, size_t *bytes);
+bool eml_scratch_conv_transpose(const struct eml_op_ctx *c, size_t *bytes);
+
+/* Work for all threads of a pool: f(arg, begin, end, thread) on disjoint pieces that cover [0, n),
+ * each at least `grain` long but the last; `thread` < eml_pool_threads. Returns when all are done.
+ * Pieces are claimed dynamically, so f must not let its result depend on where they are cut.
+ * A NULL pool runs everything on the caller. */
+typedef void eml_pool_fn(void *arg, int64_t begin, int64_t end, unsigned thread);
+void eml_pool_for(struct eml_pool *pool, int64_t n, int64_t grain, eml_pool_fn *f, void *arg);
+
+/* ---- inferring ---- */
+
+struct eml_rule_ctx {
+    const struct eml_node *node;
+    const struct eml_known *const *in; /* n_in; NULL for an omitted operand */
+    struct eml_known *out;             /* n_out, zero; the rule fills them */
+    struct eml_arena *arena;
+    struct eml_why *why; /* the caller sets the node's index */
+};
+
+typedef enum eml_err eml_rule_fn(const struct eml_rule_ctx *c);
+
+#define OP(id, name, since, in_min, in_max, out_max, attrs, rule, kernel)                          \
+    enum eml_err eml_rule_##rule(const struct eml_rule_ctx *c);
+#include "model/ops.def"
+#undef OP
+
+/* ---- sliding windows: Conv, ConvTranspose, pooling ---- */
+
+enum { EML_SPATIAL_MAX = 3 };
+
+/* The geometry of a window over a channels-last tensor [N, spatial..., C], all defaults filled in
+ * and auto_pad resolved. Used by the rules, and by the kernels so that both agree. */
+struct eml_window {
+    uint32_t n;                         /* spatial dims, 1..3 */
+    int64_t batch, in_c;                /* input dims 0 and last */
+    int64_t in[EML_SPATIAL_MAX];        /* input spatial dims */
+    int64_t out[EML_SPATIAL_MAX];       /* output spatial dims */
+    int64_t kernel[EML_SPATIAL_MAX];
+    int64_t stride[EML_SPATIAL_MAX];
+    int64_t dilation[EML_SPATIAL_MAX];
+    int64_t pad_begin[EML_SPATIAL_MAX]; /* before, on the input side */
+    int64_t pad_end[EML_SPATIAL_MAX];
+    int64_t group;
+};
+
+/* x: [N, spatial..., C]; w: ONNX weight shape [O, I/g, k...] or, for ConvTranspose, [I, O/g, k...];
+ * NULL for pooling, whose kernel is an attribute. Unknown spatial, batch and channel dims stay
+ * unknown in in[], out[]. Errors: EML_E_INPUT and the rule. */
+EML_MUST enum eml_err eml_window_make(const struct eml_node *node, const struct eml_shape *x,
+                                      const struct eml_shape *w, struct eml_window *out,
+                                      struct eml_why *why);
+
+#endif
