@@ -1,10 +1,10 @@
 /* The inference engine: plan once, then run from one arena without allocating.
  *
- * A plan is made for one graph and one set of input shapes. It infers every shape and type, computes
- * everything that depends on shapes alone (Shape, Gather, Concat of dims, ...) at plan time, decides
- * lifetimes, offsets and in-place reuse, chooses kernels, and checks the budget. Running touches only
- * the plan, the weights where they lie and the activations: no allocation, no lock but the pool's.
- * Results do not depend on the number of threads.
+ * A plan is made for one graph and one set of input shapes. It infers every shape and type,
+ * computes everything that depends on shapes alone (Shape, Gather, Concat of dims, ...) at plan
+ * time, decides lifetimes, offsets and in-place reuse, chooses kernels, and checks the budget.
+ * Running touches only the plan, the weights where they lie and the activations: no allocation, no
+ * lock but the pool's. Results do not depend on the number of threads.
  *
  * Trusts nothing in the graph: it must have passed eml_graph_check, and every shape, index and size
  * is computed with overflow checks here. Links no crypto, opens no file.
@@ -78,10 +78,10 @@ void eml_plan_set_profile(struct eml_plan *p, struct eml_plan_profile profile);
 struct eml_known {
     enum eml_dtype dtype;
     bool has_rank;
-    struct eml_shape shape;  /* EML_DIM_UNKNOWN where not known */
-    bool has_ints;           /* the elements of this integer value are (partly) known: */
+    struct eml_shape shape; /* EML_DIM_UNKNOWN where not known */
+    bool has_ints;          /* the elements of this integer value are (partly) known: */
     uint32_t n_ints;
-    int64_t *ints;           /* EML_INT_UNKNOWN where not known; lies in the arena */
+    int64_t *ints; /* EML_INT_UNKNOWN where not known; lies in the arena */
 };
 #define EML_INT_UNKNOWN INT64_MIN
 

@@ -1,0 +1,120 @@
+/* The kernels: one table of functions per instruction set, chosen once by the planner.
+ *
+ * Lowest layer of the engine: pointers and lengths in floats, no allocation, no error, no thread.
+ * `ref` is plain C and the yardstick of the tests; `avx2` and `avx512` live in files compiled with
+ * their own flags and are handed out only if CPU and system have the instruction set. Results of
+ * one set do not depend on how callers split rows, columns or lengths among threads, as long as
+ * they split at the multiples named below; sets differ from each other within a few ulp of the
+ * sums.
+ *
+ * Vector functions (exp, erf, tanh, ...) err by less than about 2e-7 relative to the result or 1e-7
+ * absolute, whichever is larger, keep NaN, and saturate where libm does. y may equal x in all
+ * element-wise functions. No pointer needs to be aligned. n may be 0.
+ */
+#ifndef EML_ENGINE_KERNELS_KERNELS_H
+#define EML_ENGINE_KERNELS_KERNELS_H
+
+#include "engine/engine.h"
+
+/* An activation with its numbers. slope: PRELU only, one per column. */
+struct eml_act_spec {
+    enum eml_act act;
+    float p[2];
+    const float *slope;
+};
+
+/* What happens to a finished tile of a product, in this order: + bias[column], + residual, act. */
+struct eml_epilogue {
+    const float *bias;      /* [n] or NULL */
+    const float *residual;  /* rows as c's, or NULL; may be c itself */
+    size_t residual_stride; /* floats between residual rows; 0 repeats one row */
+    struct eml_act_spec act;
+};
+
+/* One tile of c = a * b + epilogue.
+ * c: m rows of n columns, ldc apart; 1 <= m <= mr, 1 <= n <= nr, K = n_blocks * block.
+ * a: by indirection: row r of K-block q starts at rows[q*m + r] and has `block` contiguous floats.
+ * b: panel p (16 columns) of row k at b + p*b_panel + k*b_row: packed panels have b_row 16 and
+ *    b_panel 16*K; a row-major matrix whose n is a multiple of 16 has b_row ldb and b_panel 16.
+ * accumulate: the sum starts from what c holds (a previous range of K) instead of 0.
+ * epilogue: NULL for none (all but the last range of K). Pointers are those of this tile.
+ * K may be 0. The order of summation is the same for every m, n and cut into blocks. */
+struct eml_tile {
+    float *c;
+    size_t ldc, m, n;
+    const float *const *rows;
+    size_t n_blocks, block;
+    const float *b;
+    size_t b_row, b_panel;
+    bool accumulate;
+    const struct eml_epilogue *epilogue;
+};
+
+enum eml_unary {
+    EML_UNARY_EXP,
+    EML_UNARY_ERF,
+    EML_UNARY_TANH,
+    EML_UNARY_SIGMOID,
+    EML_UNARY_SQRT,
+    EML_UNARY_RECIPROCAL,
+    EML_UNARY_NEG,
+    EML_UNARY_ABS,
+    EML_UNARY_N
+};
+
+enum eml_binary {
+    EML_BINARY_ADD,
+    EML_BINARY_SUB,
+    EML_BINARY_MUL,
+    EML_BINARY_DIV,
+    EML_BINARY_MIN, /* NaN if either is NaN */
+    EML_BINARY_MAX,
+    EML_BINARY_N
+};
+
+typedef void eml_unary_fn(float *y, const float *x, size_t n);
+typedef void eml_binary_fn(float *y, const float *a, const float *b, size_t n);
+typedef void eml_scalar_fn(float *y, const float *a, float b, size_t n);
+
+struct eml_kernels {
+    enum eml_isa isa;
+    size_t mr, nr; /* largest tile; nr is a multiple of 16 */
+
+    void (*gemm_tile)(const struct eml_tile *t);
+
+    /* y[0..c) = sum over t of x[t][0..c) * w[t*w_stride + 0..c), then epilogue (one row; residual
+     * points at the row). x[t] NULL: a tap in the padding. */
+    void (*depthwise)(float *y, const float *const *x, size_t taps, const float *w, size_t w_stride,
+                      size_t c, const struct eml_epilogue *epilogue);
+
+    /* Pooling of one output pixel: y[j] = max or sum over t of x[t][j]; taps >= 1, all valid. NaN
+     * propagates in max. `scale` multiplies the sum. */
+    void (*pool_max)(float *y, const float *const *x, size_t taps, size_t c);
+    void (*pool_sum)(float *y, const float *const *x, size_t taps, size_t c, float scale);
+
+    eml_unary_fn *unary[EML_UNARY_N];
+    eml_binary_fn *binary[EML_BINARY_N];          /* y = a[i] op b[i] */
+    eml_scalar_fn *binary_scalar[EML_BINARY_N];   /* y = a[i] op b */
+    eml_scalar_fn *binary_scalar_r[EML_BINARY_N]; /* y = b op a[i] */
+
+    /* y = act(x); slope, if used, has n elements (one row of channels). */
+    void (*act)(float *y, const float *x, size_t n, const struct eml_act_spec *act);
+    /* One row each; n >= 1. Sums are of fixed order. */
+    void (*softmax)(float *y, const float *x, size_t n);
+    void (*log_softmax)(float *y, const float *x, size_t n);
+    /* y = (x - mean) / sqrt(var + eps) * scale + bias; scale and bias [n], bias may be NULL. */
+    void (*layer_norm)(float *y, const float *x, size_t n, const float *scale, const float *bias,
+                       float eps);
+    float (*sum)(const float *x, size_t n);
+    float (*sum_squares)(const float *x, size_t n);
+    float (*max)(const float *x, size_t n); /* -inf for n = 0; NaN if any is NaN */
+    float (*min)(const float *x, size_t n); /* +inf for n = 0 */
+};
+
+/* Never NULL: the best set that is not above `isa`. EML_ISA_AUTO: the CPU's best. */
+const struct eml_kernels *eml_kernels_for(enum eml_isa isa);
+
+/* The sets themselves, for eml_kernels_for only: calling one the CPU lacks is undefined. */
+extern const struct eml_kernels eml_kernels_ref, eml_kernels_avx2, eml_kernels_avx512;
+
+#endif

@@ -1,0 +1,21 @@
+/* The thread pool's one operation: a parallel for whose pieces are claimed as threads get to them.
+ *
+ * The calling thread takes part; other threads join when they are awake and find the job open, so
+ * that a thread which the system holds back never holds up the job unless it already has a piece.
+ * Between jobs threads spin for a bounded time and then sleep.
+ */
+#ifndef EML_ENGINE_POOL_H
+#define EML_ENGINE_POOL_H
+
+#include "engine/engine.h"
+
+/* Works on [begin, end); `thread` < eml_pool_threads, 0 the caller's. Results must not depend on
+ * which thread runs a piece. */
+typedef void eml_pool_fn(void *arg, int64_t begin, int64_t end, unsigned thread);
+
+/* Runs f over [0, n), cut at the multiples of `grain` (at least 1; the same cuts for any number of
+ * threads), and returns when all is done; all writes of f are visible then. n <= 0 does nothing. A
+ * NULL pool runs everything on the caller. f must not call it with the same pool. */
+void eml_pool_for(struct eml_pool *pool, int64_t n, int64_t grain, eml_pool_fn *f, void *arg);
+
+#endif
