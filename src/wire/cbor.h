@@ -2,12 +2,15 @@
  *
  * Reader: each call demands one item of one type; anything else fails the reader, stickily, as
  * eml_cur does. Minimal-length integers and lengths are demanded; tags, floats, undefined, chunked
- * strings and non-minimal encodings are refused unless a call says otherwise. Depth is bounded by the
- * caller's own nesting (no recursion here). Counts are checked against the bytes left, so a count
- * from the wire alone bounds nothing.
+ * strings and non-minimal encodings are refused unless a call says otherwise. Depth is bounded by
+ * the caller's own nesting (no recursion here). Counts are checked against the bytes left, so a
+ * count from the wire alone bounds nothing.
+ *
+ * libcbor reports one item with its value and its length; an item whose length is not the minimal
+ * one for its value is refused here. Duplicate keys are the caller's to refuse.
  *
  * Writer: canonical encoding (section 4.2.1). Map keys must be put in ascending bytewise order by
- * the caller; eml_cbor_map checks nothing, the round-trip tests do.
+ * the caller; eml_cbor_put_map checks nothing, the round-trip tests do.
  */
 #ifndef EML_WIRE_CBOR_H
 #define EML_WIRE_CBOR_H
@@ -15,11 +18,22 @@
 #include "base/cur.h"
 
 enum eml_cbor_type {
-    EML_CBOR_UINT, EML_CBOR_NINT, EML_CBOR_BYTES, EML_CBOR_TEXT, EML_CBOR_ARRAY, EML_CBOR_MAP,
-    EML_CBOR_TAG, EML_CBOR_BOOL, EML_CBOR_NULL, EML_CBOR_BREAK, EML_CBOR_OTHER, EML_CBOR_END,
+    EML_CBOR_UINT,
+    EML_CBOR_NINT,
+    EML_CBOR_BYTES,
+    EML_CBOR_TEXT,
+    EML_CBOR_ARRAY,
+    EML_CBOR_MAP,
+    EML_CBOR_TAG,
+    EML_CBOR_BOOL,
+    EML_CBOR_NULL,
+    EML_CBOR_BREAK,
+    EML_CBOR_OTHER,
+    EML_CBOR_END,
 };
 
-/* Type of the next item without consuming it; END at the end of input or after a failure. */
+/* Type of the next item without consuming it; END at the end of input or after a failure; OTHER for
+ * what no call here reads (floats, undefined, chunked strings, malformed or cut items). */
 enum eml_cbor_type eml_cbor_peek(struct eml_cur *c);
 
 uint64_t eml_cbor_uint(struct eml_cur *c);
@@ -30,16 +44,23 @@ uint64_t eml_cbor_tag(struct eml_cur *c);
 /* Definite-length strings, borrowed; text is checked to be UTF-8. Fail if longer than max. */
 struct eml_bytes eml_cbor_bytes(struct eml_cur *c, size_t max);
 struct eml_bytes eml_cbor_text(struct eml_cur *c, size_t max);
-/* Definite-length containers: number of elements or pairs; fails if over max or over the bytes left. */
+/* Definite-length containers: number of elements or pairs; fails if over max or over the bytes
+ * left. */
 size_t eml_cbor_array(struct eml_cur *c, size_t max);
 size_t eml_cbor_map(struct eml_cur *c, size_t max);
 
-/* Containers that may be indefinite (attestation documents): *left is the count, or SIZE_MAX for
- * indefinite. Use: for (; eml_cbor_more(c, &left);) ... which consumes the break. */
+/* Containers that may be indefinite (attestation documents, NSM answers). The result is opaque, for
+ * eml_cbor_more alone: `size_t left = eml_cbor_map_any(c, 9); while (eml_cbor_more(c, &left)) ...`,
+ * which reads one element or pair per turn and consumes the break. More than max elements fail the
+ * reader, whether they were announced or not. After a failure there is no further turn. */
 size_t eml_cbor_array_any(struct eml_cur *c, size_t max);
 size_t eml_cbor_map_any(struct eml_cur *c, size_t max);
 bool eml_cbor_more(struct eml_cur *c, size_t *left);
-/* Consumes one item of any type and shape, nested at most max_depth (iteratively). Returns its bytes. */
+/* Consumes one item and all that it contains, and returns its bytes. Containers and tags may nest
+ * max_depth deep (at most EML_CBOR_DEPTH_MAX). Here tags, floats, undefined and indefinite
+ * containers pass; chunked strings, lengths that are not minimal and unassigned simple values do
+ * not. */
+#define EML_CBOR_DEPTH_MAX 32u
 struct eml_bytes eml_cbor_skip(struct eml_cur *c, size_t max_depth);
 
 void eml_cbor_put_uint(struct eml_buf *b, uint64_t v);
