@@ -10,7 +10,9 @@
 
 #include "base/bytes.h"
 
-/* Call once at start of a program, before secrets exist: makes the library wipe what it frees. */
+/* Call first in main, before anything else can use OpenSSL: makes OpenSSL wipe every heap block that
+ * it frees or moves, and read no configuration file. Aborts if OpenSSL has allocated before, since
+ * secrets could then stay on the heap. Later calls do nothing. */
 void eml_crypto_init(void);
 
 /* --- hashes (FIPS 180-4), HMAC (RFC 2104), HKDF (RFC 5869) --- */
@@ -43,7 +45,8 @@ EML_MUST enum eml_err eml_aead_open(const struct eml_aead_key *k, const struct e
 
 /* The same algorithm for many large pieces under one key: the key is expanded once into memory that
  * the caller gives (secret, eml_bulk_state_bytes long, 64-byte aligned). The implementation
- * (ipsec-mb VAES / AVX2 / OpenSSL) is chosen once at eml_crypto_init by what the CPU has. */
+ * (ipsec-mb VAES / AVX2 / OpenSSL) is chosen by what the CPU has; all give the same bytes. A state
+ * may be used by several threads at once. In place allowed (same start). */
 struct eml_bulk;
 size_t eml_bulk_state_bytes(void);
 EML_MUST enum eml_err eml_bulk_init(struct eml_room state, const struct eml_aead_key *k,
@@ -93,7 +96,8 @@ EML_MUST enum eml_err eml_rsa_oaep_decrypt(const struct eml_rsa *k, struct eml_b
 /* EML_E_INPUT unless spki is an RSA-2048 public key with a sane exponent. out: 256 bytes. */
 EML_MUST enum eml_err eml_rsa_oaep_encrypt(struct eml_bytes spki, struct eml_bytes plain,
                                            struct eml_room out);
-/* AES-256-CBC with PKCS#7 padding. Any padding failure is EML_E_AUTH. */
+/* AES-256-CBC with PKCS#7 padding; unauthenticated, for CMS from KMS only. Decryption: out.len >=
+ * ct.len; a length that is no multiple of 16 and any padding failure are EML_E_AUTH. */
 EML_MUST enum eml_err eml_aes256_cbc_decrypt(const struct eml_aead_key *k, const uint8_t iv[16],
                                              struct eml_bytes ct, struct eml_room out,
                                              size_t *out_len);
@@ -117,15 +121,18 @@ EML_MUST enum eml_err eml_tls_client(struct eml_bytes ca_pem, const char *host,
                                      struct eml_tls **out);
 void eml_tls_free(struct eml_tls *t);
 enum eml_tls_want { EML_TLS_DONE, EML_TLS_WANT_READ };
-/* Bytes from the peer. */
+/* Bytes from the peer; none means that the transport ended. Hand them over as they come: more than
+ * 1 MiB that was not read yet is EML_E_INPUT. */
 EML_MUST enum eml_err eml_tls_feed(struct eml_tls *t, struct eml_bytes from_peer);
 /* Moves bytes for the peer into *out (append). */
 EML_MUST enum eml_err eml_tls_drain(struct eml_tls *t, struct eml_buf *out);
-/* Handshake, then read/write of plaintext. EML_E_AUTH when the peer's certificate is not trusted. */
+/* Handshake, then read/write of plaintext. EML_E_AUTH when the peer's certificate is not trusted,
+ * EML_E_NET when the transport ended in it. */
 EML_MUST enum eml_err eml_tls_handshake(struct eml_tls *t, enum eml_tls_want *want,
                                         struct eml_why *why);
 EML_MUST enum eml_err eml_tls_write(struct eml_tls *t, struct eml_bytes plain);
-/* Appends what can be read; *eof on close_notify (an end without it is EML_E_AUTH at feed of EOF). */
+/* Appends what can be read; *eof on close_notify. EML_E_AUTH: a record is not authentic, or the
+ * transport ended without close_notify (what was appended may then be cut short). */
 EML_MUST enum eml_err eml_tls_read(struct eml_tls *t, struct eml_buf *out, bool *eof);
 
 #endif

@@ -1,0 +1,113 @@
+#include "crypto/bulk_impl.h"
+
+#include "base/wipe.h"
+
+#include <string.h>
+
+enum { KEY_BYTES_MAX = 2048 };
+
+struct eml_bulk {
+    const struct eml_bulk_impl *impl;
+    _Alignas(EML_BULK_ALIGN) uint8_t key[KEY_BYTES_MAX];
+};
+
+static bool always(void)
+{
+    return true;
+}
+
+static void keep(void *key, const struct eml_aead_key *k)
+{
+    memcpy(key, k, sizeof *k);
+}
+
+static enum eml_err openssl_seal(const void *key, const struct eml_nonce *n, struct eml_bytes aad,
+                                 struct eml_bytes plain, uint8_t *out, uint8_t tag[16])
+{
+    (void)tag; /* follows the text */
+    return eml_aead_seal(key, n, aad, plain, (struct eml_room){out, plain.len + EML_BULK_TAG});
+}
+
+static enum eml_err openssl_open(const void *key, const struct eml_nonce *n, struct eml_bytes aad,
+                                 struct eml_bytes text, const uint8_t tag[16], uint8_t *out)
+{
+    (void)tag;
+    return eml_aead_open(key, n, aad, (struct eml_bytes){text.ptr, text.len + EML_BULK_TAG},
+                         (struct eml_room){out, text.len});
+}
+
+static const struct eml_bulk_impl openssl_impl = {
+    .name = "openssl",
+    .usable = always,
+    .key_bytes = sizeof(struct eml_aead_key),
+    .expand = keep,
+    .seal = openssl_seal,
+    .open = openssl_open,
+};
+
+const struct eml_bulk_impl *const eml_bulk_impls[] = {
+#ifdef EML_HAVE_IPSEC_MB
+    &eml_bulk_vaes,
+    &eml_bulk_avx2,
+#endif
+    &openssl_impl,
+};
+const size_t eml_bulk_impls_n = sizeof eml_bulk_impls / sizeof eml_bulk_impls[0];
+
+static const struct eml_bulk_impl *best(void)
+{
+    size_t i = 0;
+    while (!eml_bulk_impls[i]->usable())
+        i++;
+    return eml_bulk_impls[i];
+}
+
+size_t eml_bulk_state_bytes(void)
+{
+    return sizeof(struct eml_bulk);
+}
+
+const char *eml_bulk_name(void)
+{
+    return best()->name;
+}
+
+enum eml_err eml_bulk_init_as(struct eml_room state, const struct eml_aead_key *k,
+                              const struct eml_bulk_impl *impl, struct eml_bulk **out)
+{
+    EML_ASSERT(state.len >= sizeof(struct eml_bulk) && impl->key_bytes <= KEY_BYTES_MAX);
+    EML_ASSERT((uintptr_t)state.ptr % EML_BULK_ALIGN == 0);
+    struct eml_bulk *b = (struct eml_bulk *)(void *)state.ptr;
+    b->impl = impl;
+    impl->expand(b->key, k);
+    *out = b;
+    return EML_OK;
+}
+
+enum eml_err eml_bulk_init(struct eml_room state, const struct eml_aead_key *k,
+                           struct eml_bulk **out)
+{
+    return eml_bulk_init_as(state, k, best(), out);
+}
+
+enum eml_err eml_bulk_seal(const struct eml_bulk *b, const struct eml_nonce *n,
+                           struct eml_bytes aad, struct eml_bytes plain, struct eml_room out)
+{
+    EML_ASSERT(out.len >= EML_BULK_TAG && out.len - EML_BULK_TAG == plain.len);
+    return b->impl->seal(b->key, n, aad, plain, out.ptr, out.ptr + plain.len);
+}
+
+enum eml_err eml_bulk_open(const struct eml_bulk *b, const struct eml_nonce *n,
+                           struct eml_bytes aad, struct eml_bytes sealed, struct eml_room out)
+{
+    if (sealed.len < EML_BULK_TAG) {
+        eml_wipe(out.ptr, out.len);
+        return EML_E_AUTH;
+    }
+    struct eml_bytes text = {sealed.ptr, sealed.len - EML_BULK_TAG};
+    EML_ASSERT(out.len == text.len);
+    enum eml_err e = b->impl->open(b->key, n, aad, text, sealed.ptr + text.len, out.ptr);
+    if (e != EML_OK)
+        eml_wipe(out.ptr, out.len);
+    return e;
+}

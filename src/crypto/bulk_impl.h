@@ -1,0 +1,33 @@
+/* The implementations behind eml_bulk: one per instruction set, all with the same results. Internal
+ * to this folder and its test, which compares them. */
+#ifndef EML_CRYPTO_BULK_IMPL_H
+#define EML_CRYPTO_BULK_IMPL_H
+
+#include "crypto/crypto.h"
+
+enum { EML_BULK_ALIGN = 64, EML_BULK_TAG = 16 };
+
+struct eml_bulk_impl {
+    const char *name;
+    bool (*usable)(void); /* by this CPU and operating system */
+    size_t key_bytes;     /* of the expanded key */
+    void (*expand)(void *key, const struct eml_aead_key *k);
+    /* Lengths were checked. open computes the tag; out is plaintext not yet authentic. */
+    enum eml_err (*seal)(const void *key, const struct eml_nonce *n, struct eml_bytes aad,
+                         struct eml_bytes plain, uint8_t *out, uint8_t tag[16]);
+    enum eml_err (*open)(const void *key, const struct eml_nonce *n, struct eml_bytes aad,
+                         struct eml_bytes text, const uint8_t tag[16], uint8_t *out);
+};
+
+/* Fastest first; the last one (OpenSSL) is always usable. */
+extern const struct eml_bulk_impl *const eml_bulk_impls[];
+extern const size_t eml_bulk_impls_n;
+
+/* eml_bulk_init with a chosen implementation. */
+EML_MUST enum eml_err eml_bulk_init_as(struct eml_room state, const struct eml_aead_key *k,
+                                       const struct eml_bulk_impl *impl, struct eml_bulk **out);
+
+extern const struct eml_bulk_impl eml_bulk_vaes;
+extern const struct eml_bulk_impl eml_bulk_avx2;
+
+#endif
