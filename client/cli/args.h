@@ -20,7 +20,7 @@ struct eml_option {
     const char *name;    /* long name without dashes; 'o' is also -o for "output" */
     const char *metavar; /* NULL: a flag */
     const char *help;
-    size_t max;          /* how often it may be given */
+    size_t max; /* how often it may be given */
     bool required;
     struct eml_values *out;
 };
