@@ -57,10 +57,11 @@ static enum eml_err set_pcr(struct eml_measurement *m, unsigned index, const cha
 static enum eml_err read_measurements(const char *path, struct eml_measurement *m)
 {
     struct eml_buf text = {0};
-    enum eml_err e = eml_file_read(path, FILE_MAX, &text);
+    struct eml_why why = {0};
     json_t *root = NULL;
+    enum eml_err e = eml_file_read(path, FILE_MAX, &text, &why);
     if (e != EML_OK) {
-        eml_say("cannot read %s", path);
+        (void)eml_say_failed(path, e, &why, NULL);
         goto out;
     }
     root = json_loadb((const char *)text.ptr, text.len, JSON_REJECT_DUPLICATES, NULL);
@@ -106,9 +107,10 @@ static enum eml_err add_root(struct eml_policy *p, const char *root)
         return EML_OK;
     }
     struct eml_buf pem = {0};
-    enum eml_err e = eml_file_read(root, FILE_MAX, &pem);
+    struct eml_why why = {0};
+    enum eml_err e = eml_file_read(root, FILE_MAX, &pem, &why);
     if (e != EML_OK)
-        eml_say("cannot read %s", root);
+        (void)eml_say_failed(root, e, &why, NULL);
     else if ((e = eml_x509_pem_digest(eml_buf_bytes(&pem), &p->roots[p->n_roots])) != EML_OK)
         eml_say("%s is not one certificate in PEM", root);
     else
@@ -167,12 +169,13 @@ static int run(const struct eml_command *self, int argc, char **argv)
         return eml_err_exit(e);
     struct eml_policy policy = {0};
     struct eml_buf json = {0};
+    struct eml_why why = {0};
     e = build(&a, &policy);
     if (e == EML_OK && (e = eml_policy_print(&policy, &json)) != EML_OK)
         eml_say("out of memory");
-    if (e == EML_OK &&
-        (e = eml_file_write_atomic(a.output.v[0], 0644, eml_buf_bytes(&json))) != EML_OK)
-        eml_say("cannot write %s", a.output.v[0]);
+    if (e == EML_OK && (e = eml_file_write_atomic(a.output.v[0], 0644, eml_buf_bytes(&json),
+                                                  &why)) != EML_OK)
+        (void)eml_say_failed(a.output.v[0], e, &why, NULL);
     eml_buf_free(&json);
     return eml_err_exit(e);
 }

@@ -13,7 +13,8 @@ struct eml_remote {
     int fd;
     int64_t deadline_ms; /* monotonic */
     struct eml_channel *channel;
-    struct eml_buf evidence; /* the views in `attested` point into it */
+    struct eml_buf evidence;   /* the views in `document` and `attested` point into it */
+    struct eml_bytes document; /* as it came */
     struct eml_attested attested;
     struct eml_attest_report report;
     uint64_t sent_bytes, received_bytes; /* on the wire, as the host sees them */
@@ -25,8 +26,6 @@ struct eml_remote {
 EML_MUST enum eml_err eml_remote_attest(struct eml_remote *r, const char *host,
                                         const struct eml_policy *policy, int64_t now_unix_ms,
                                         int64_t deadline_ms, struct eml_why *why);
-/* The evidence's document, borrowed; empty before it has arrived. */
-struct eml_bytes eml_remote_document(const struct eml_remote *r);
 /* Opens the channel to the attested key. Only after eml_remote_attest succeeded. */
 EML_MUST enum eml_err eml_remote_open(struct eml_remote *r, struct eml_why *why);
 /* content is secret. */
