@@ -1,0 +1,81 @@
+#include "remote/infer.h"
+
+#include "base/wipe.h"
+#include "session/seal.h"
+
+#include <string.h>
+
+static enum eml_err encode(const struct eml_request *request, struct eml_buf *out)
+{
+    EML_TRY(eml_request_encode(request, (struct eml_part_sink){eml_part_to_buf, out}));
+    return eml_buf_ok(out);
+}
+
+/* plain -> the request that carries it sealed under a fresh data key, encoded into *out. */
+static enum eml_err encode_under_kms(const struct eml_remote *r, enum eml_mode mode,
+                                     struct eml_bytes plain, const struct eml_kms_config *kms,
+                                     int64_t now_unix_s, struct eml_buf *out, struct eml_why *why)
+{
+    struct eml_bytes session = eml_channel_session_id(r->channel);
+    struct eml_aead_key key;
+    struct eml_buf blob = {0}, sealed = {0};
+    enum eml_err e = eml_remote_data_key(kms, session, now_unix_s, &key, &blob, why);
+    if (e == EML_OK)
+        e = eml_request_seal(&key, session, plain, &sealed);
+    eml_wipe(&key, sizeof key);
+    if (e == EML_OK) {
+        const struct eml_request outer = {
+            .mode = mode,
+            .has_kms = true,
+            .kms = {.key_arn = eml_bytes_of_str(kms->key_arn),
+                    .ciphertext_blob = eml_buf_bytes(&blob),
+                    .sealed = eml_buf_bytes(&sealed)},
+        };
+        e = encode(&outer, out);
+    }
+    eml_buf_free(&blob);
+    eml_buf_free(&sealed);
+    return e;
+}
+
+static enum eml_err send_request(struct eml_remote *r, const struct eml_request *request,
+                                 const struct eml_kms_config *kms, int64_t now_unix_s,
+                                 struct eml_why *why)
+{
+    struct eml_buf plain = {0}, outer = {0};
+    enum eml_err e = encode(request, &plain);
+    struct eml_bytes message = eml_buf_bytes(&plain);
+    if (e == EML_OK && kms->key_arn != NULL) {
+        e = encode_under_kms(r, request->mode, message, kms, now_unix_s, &outer, why);
+        message = eml_buf_bytes(&outer);
+    }
+    if (e == EML_OK)
+        e = eml_remote_send(r, EML_MSG_REQUEST, message, why);
+    eml_buf_free(&plain);
+    eml_buf_free(&outer);
+    return e;
+}
+
+enum eml_err eml_remote_infer(struct eml_remote *r, const struct eml_request *request,
+                              const struct eml_kms_config *kms, int64_t now_unix_s,
+                              struct eml_arena *arena, struct eml_result *out, struct eml_why *why)
+{
+    *out = (struct eml_result){0};
+    EML_TRY(send_request(r, request, kms, now_unix_s, why));
+    struct eml_buf content = {0};
+    enum eml_msg_type type;
+    enum eml_err e = eml_remote_receive(r, EML_MESSAGE_BYTES_MAX, &type, &content, why);
+    if (e == EML_OK && type != EML_MSG_RESULT)
+        e = eml_fail(why, EML_E_INPUT, "the enclave sent something else than a result", -1);
+    if (e == EML_OK) {
+        uint8_t *kept = eml_arena_alloc(arena, content.len, 64);
+        if (kept == NULL) {
+            e = eml_fail(why, EML_E_SYSTEM, "not enough memory for the result", -1);
+        } else {
+            memcpy(kept, content.ptr, content.len);
+            e = eml_result_decode(eml_bytes(kept, content.len), arena, out, why);
+        }
+    }
+    eml_buf_free(&content);
+    return e;
+}
