@@ -114,6 +114,10 @@ EML_MUST enum eml_err eml_x509_verify(const struct eml_bytes *certs, size_t n,
                                       const struct eml_sha256 *roots, size_t n_roots,
                                       int64_t at_unix_s, struct eml_buf *spki, struct eml_why *why);
 
+/* SHA-256 of the DER of the one certificate in a PEM file: what a policy pins. EML_E_INPUT if there
+ * is none or more than one. */
+EML_MUST enum eml_err eml_x509_pem_digest(struct eml_bytes pem, struct eml_sha256 *out);
+
 /* --- TLS 1.2/1.3 client over memory: the caller moves the bytes --- */
 struct eml_tls;
 /* ca_pem: the only trust anchors. host: for SNI and name check. */
