@@ -1,8 +1,9 @@
 /* Products of matrices on the pool, on top of the kernels' tiles.
  *
- * c[m, n] = a[m, k] * b[k, n] + epilogue, for a dense matrix a with a row stride. Work is cut into
- * tiles of rows and column panels that threads claim; K is never split among threads, so results
- * are the same for any number of threads.
+ * c = a * b + epilogue. Work is cut into tiles of rows and groups of column panels that threads
+ * claim; K is never split among threads, so results are the same for any number of threads. Long K
+ * is cut into ranges that are added up in order, so that b's part of a tile stays in the
+ * second-level cache.
  */
 #ifndef EML_ENGINE_GEMM_H
 #define EML_ENGINE_GEMM_H
@@ -10,24 +11,38 @@
 #include "engine/kernels/kernels.h"
 #include "engine/pool.h"
 
-/* One product of a batch. b: packed panels (b_row 16, b_panel 16*k) or any form that struct
- * eml_tile describes. */
+/* Where the operands of one product of a batch start, in floats. */
+struct eml_gemm_offsets {
+    size_t a, b, c, residual;
+};
+
+/* c[m, n] = a[m, k] * b[k, n] + epilogue, `batch` times. b: packed panels (b_row 16, b_panel 16*k)
+ * or any form that struct eml_tile describes. offsets: [batch], or NULL for a batch of 1. */
 struct eml_gemm {
-    size_t m, n, k;
-    size_t batch; /* products; the strides below are floats from one to the next */
+    size_t m, n, k, batch;
     float *c;
-    size_t ldc, c_batch;
+    size_t ldc;
     const float *a;
-    size_t lda, a_batch;
+    size_t lda;
     const float *b;
-    size_t b_row, b_panel, b_batch;
+    size_t b_row, b_panel;
     struct eml_epilogue epilogue;
-    size_t residual_batch;
-    /* If not NULL: elements of a, b, c, residual for product i are at these offsets (floats)
-     * instead of i times the batch strides: [batch][4]. */
-    const size_t (*offsets)[4];
+    const struct eml_gemm_offsets *offsets;
 };
 
 void eml_gemm_run(const struct eml_kernels *kn, struct eml_pool *pool, const struct eml_gemm *g);
+
+/* How a product is cut: `row_tiles` of `rows` rows, times `column_tasks` of `groups_per_task`
+ * groups; group i of `groups` has the panels [i*panels/groups, (i+1)*panels/groups). Depends on the
+ * shape and the kernels only. */
+struct eml_gemm_cut {
+    size_t panels, groups, groups_per_task, column_tasks;
+    size_t rows, row_tiles;
+};
+struct eml_gemm_cut eml_gemm_cut(const struct eml_kernels *kn, size_t m, size_t n, size_t k,
+                                 size_t rows_max);
+
+/* The epilogue of columns [column, ...) of rows [row, ...). */
+struct eml_epilogue eml_epilogue_at(const struct eml_epilogue *e, size_t row, size_t column);
 
 #endif

@@ -50,6 +50,19 @@ struct eml_tile {
     const struct eml_epilogue *epilogue;
 };
 
+/* A run of output pixels of a depthwise convolution: for each pixel p and channel j < c
+ * y[p*ldy + j] = sum over t of x[p*taps + t][j] * w[t*w_stride + j], then the epilogue (residual
+ * row p at p*residual_stride). A tap in the padding points at c zeros. w_stride is c rounded up to
+ * 16 and w is padded to it (EML_LAYOUT_DEPTHWISE). epilogue is not NULL. */
+struct eml_depthwise {
+    float *y;
+    size_t ldy, pixels, taps, c;
+    const float *const *x;
+    const float *w;
+    size_t w_stride;
+    const struct eml_epilogue *epilogue;
+};
+
 enum eml_unary {
     EML_UNARY_EXP,
     EML_UNARY_ERF,
@@ -82,10 +95,7 @@ struct eml_kernels {
 
     void (*gemm_tile)(const struct eml_tile *t);
 
-    /* y[0..c) = sum over t of x[t][0..c) * w[t*w_stride + 0..c), then epilogue (one row; residual
-     * points at the row). x[t] NULL: a tap in the padding. */
-    void (*depthwise)(float *y, const float *const *x, size_t taps, const float *w, size_t w_stride,
-                      size_t c, const struct eml_epilogue *epilogue);
+    void (*depthwise)(const struct eml_depthwise *d);
 
     /* Pooling of one output pixel: y[j] = max or sum over t of x[t][j]; taps >= 1, all valid. NaN
      * propagates in max. `scale` multiplies the sum. */

@@ -1,0 +1,134 @@
+#include "engine/gemm.h"
+
+enum {
+    PANEL = 16,
+    MR_MAX = 8,
+    K_RANGE = 2048,           /* rows of b per pass: 48 columns of them are 384 KiB */
+    B_RESIDENT = 96 * 1024,   /* floats of b that stay in the second-level cache beside a */
+    TASK_MULTIPLIES = 2000000 /* about 35 microseconds of AVX-512 */
+};
+
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static size_t div_up(size_t a, size_t b)
+{
+    return (a + b - 1) / b;
+}
+
+struct eml_epilogue eml_epilogue_at(const struct eml_epilogue *e, size_t row, size_t column)
+{
+    struct eml_epilogue at = *e;
+    if (at.bias)
+        at.bias += column;
+    if (at.residual)
+        at.residual += row * at.residual_stride + column;
+    if (at.act.slope)
+        at.act.slope += column;
+    return at;
+}
+
+/* Small b: a task takes all columns, so that its rows of a are read from memory once. Large b: a
+ * task takes one group of columns, so that b is. */
+struct eml_gemm_cut eml_gemm_cut(const struct eml_kernels *kn, size_t m, size_t n, size_t k,
+                                 size_t rows_max)
+{
+    struct eml_gemm_cut cut = {.panels = div_up(n, PANEL)};
+    cut.groups = div_up(cut.panels * PANEL, kn->nr);
+    cut.groups_per_task = n <= B_RESIDENT / max_size(k, 1) ? cut.groups : 1;
+    cut.column_tasks = div_up(cut.groups, max_size(cut.groups_per_task, 1));
+    size_t columns = min_size(n, cut.groups_per_task * kn->nr);
+    size_t per_row = max_size(columns * max_size(k, 16), 1);
+    size_t rows = max_size(min_size(TASK_MULTIPLIES / per_row, rows_max), kn->mr);
+    cut.row_tiles = div_up(m, rows);
+    cut.rows = div_up(div_up(m, max_size(cut.row_tiles, 1)), kn->mr) * kn->mr;
+    cut.row_tiles = m ? div_up(m, cut.rows) : 0;
+    return cut;
+}
+
+struct job {
+    const struct eml_kernels *kn;
+    const struct eml_gemm *g;
+    struct eml_gemm_cut cut;
+};
+
+/* Rows [row, row + m) of column group `group`, a range of K. */
+static void tile(const struct job *j, const struct eml_gemm_offsets *o, size_t row, size_t m,
+                 size_t group, size_t k0, size_t k)
+{
+    const struct eml_gemm *g = j->g;
+    size_t panel = group * j->cut.panels / j->cut.groups;
+    size_t column = panel * PANEL;
+    size_t end = (group + 1) * j->cut.panels / j->cut.groups * PANEL;
+    const float *rows[MR_MAX];
+    for (size_t i = 0; i < m; i++)
+        rows[i] = g->a + o->a + (row + i) * g->lda + k0;
+    struct eml_epilogue e = eml_epilogue_at(&g->epilogue, row, column);
+    if (e.residual)
+        e.residual += o->residual;
+    struct eml_tile t = {
+        .c = g->c + o->c + row * g->ldc + column,
+        .ldc = g->ldc,
+        .m = m,
+        .n = min_size(end, g->n) - column,
+        .rows = rows,
+        .n_blocks = 1,
+        .block = k,
+        .b = g->b + o->b + panel * g->b_panel + k0 * g->b_row,
+        .b_row = g->b_row,
+        .b_panel = g->b_panel,
+        .accumulate = k0 > 0,
+        .epilogue = k0 + k == g->k ? &e : NULL,
+    };
+    j->kn->gemm_tile(&t);
+}
+
+static void task(const struct job *j, const struct eml_gemm_offsets *o, size_t row_tile,
+                 size_t column_task)
+{
+    const struct eml_gemm *g = j->g;
+    size_t row_end = min_size((row_tile + 1) * j->cut.rows, g->m);
+    size_t group0 = column_task * j->cut.groups_per_task;
+    size_t group_end = min_size(group0 + j->cut.groups_per_task, j->cut.groups);
+    size_t k0 = 0;
+    do {
+        /* the last range may be half as long again: no short remainder */
+        size_t k = g->k - k0 <= K_RANGE + K_RANGE / 2 ? g->k - k0 : K_RANGE;
+        for (size_t row = row_tile * j->cut.rows; row < row_end; row += j->kn->mr) {
+            for (size_t group = group0; group < group_end; group++)
+                tile(j, o, row, min_size(row_end - row, j->kn->mr), group, k0, k);
+        }
+        k0 += k;
+    } while (k0 < g->k);
+}
+
+static void tasks(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    const struct job *j = arg;
+    (void)thread;
+    const struct eml_gemm_offsets none = {0};
+    size_t per_product = j->cut.row_tiles * j->cut.column_tasks;
+    for (size_t i = (size_t)begin; i < (size_t)end; i++) {
+        size_t product = i / per_product, rest = i % per_product;
+        task(j, j->g->offsets ? &j->g->offsets[product] : &none, rest / j->cut.column_tasks,
+             rest % j->cut.column_tasks);
+    }
+}
+
+void eml_gemm_run(const struct eml_kernels *kn, struct eml_pool *pool, const struct eml_gemm *g)
+{
+    if (g->m == 0 || g->n == 0 || g->batch == 0)
+        return;
+    struct job j = {kn, g, eml_gemm_cut(kn, g->m, g->n, g->k, g->m)};
+    size_t n = g->batch * j.cut.row_tiles * j.cut.column_tasks;
+    /* many tiny products: several per claim */
+    size_t work = max_size(g->m * g->n * max_size(g->k, 16) / (n / g->batch), 1);
+    eml_pool_for(pool, (int64_t)n, (int64_t)max_size(TASK_MULTIPLIES / 8 / work, 1), tasks, &j);
+}

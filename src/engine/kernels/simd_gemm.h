@@ -1,0 +1,235 @@
+/* The tile of a matrix product and the window kernels (depthwise, pooling) of one instruction set,
+ * written once in the words of simd_<isa>.h; included by <isa>.c only. Contracts: kernels.h.
+ *
+ * A tile keeps m x v accumulators of one vector in registers: 8 x 3 of 16 floats with AVX-512,
+ * 6 x 2 of 8 floats with AVX2. Each step of K broadcasts one element of each row of a and
+ * multiplies it by v vectors of b. m and v are compile-time constants of each instance.
+ */
+#ifndef EML_ENGINE_KERNELS_SIMD_GEMM_H
+#define EML_ENGINE_KERNELS_SIMD_GEMM_H
+
+#include "engine/kernels/simd_kernels.h"
+
+#include <stdint.h>
+
+enum { PANEL = 16, PANEL_V = PANEL / VL }; /* vectors of one panel */
+
+#define EACH(i, from, to) _Pragma("GCC unroll 16") for (size_t i = (from); i < (to); i++)
+#define INLINE static inline __attribute__((always_inline))
+
+/* Vector j of row k of b. */
+#define B_VECTOR(j) v_load(b + (j) / PANEL_V * t->b_panel + (j) % PANEL_V * VL)
+
+INLINE void accumulate(const struct eml_tile *t, vf (*acc)[TILE_V], const size_t m, const size_t v)
+{
+    const float *b = t->b;
+    for (size_t q = 0; q < t->n_blocks; q++) {
+        const float *const *rows = t->rows + q * m;
+        const float *a[TILE_M];
+        EACH(r, 0, m) a[r] = rows[r];
+        for (size_t k = 0; k < t->block; k++) {
+            vf bv[TILE_V];
+            EACH(j, 0, v) bv[j] = B_VECTOR(j);
+            EACH(r, 0, m)
+            {
+                vf x = v_set(a[r][k]);
+                EACH(j, 0, v) acc[r][j] = v_fma(x, bv[j], acc[r][j]);
+            }
+            b += t->b_row;
+        }
+    }
+}
+
+/* bias and residual, and the activations that cost two instructions. */
+INLINE void finish(const struct eml_tile *t, vf (*acc)[TILE_V], const size_t m, const size_t v,
+                   vmask last)
+{
+    const struct eml_epilogue *e = t->epilogue;
+    if (e->bias) {
+        vf bias[TILE_V];
+        EACH(j, 0, v)
+        bias[j] = j + 1 < v ? v_load(e->bias + j * VL) : v_load_first(e->bias + j * VL, last);
+        EACH(r, 0, m)
+        {
+            EACH(j, 0, v) acc[r][j] = acc[r][j] + bias[j];
+        }
+    }
+    if (e->residual) {
+        EACH(r, 0, m)
+        {
+            const float *x = e->residual + r * e->residual_stride;
+            EACH(j, 0, v)
+            acc[r][j] =
+                acc[r][j] + (j + 1 < v ? v_load(x + j * VL) : v_load_first(x + j * VL, last));
+        }
+    }
+    if (e->act.act == EML_ACT_RELU || e->act.act == EML_ACT_CLIP) {
+        bool relu = e->act.act == EML_ACT_RELU;
+        vf lo = v_set(relu ? 0.0F : e->act.p[0]), hi = v_set(relu ? INFINITY : e->act.p[1]);
+        EACH(r, 0, m)
+        {
+            EACH(j, 0, v) acc[r][j] = v_clip(acc[r][j], lo, hi);
+        }
+    }
+}
+
+static bool is_costly(enum eml_act a)
+{
+    return a != EML_ACT_NONE && a != EML_ACT_RELU && a != EML_ACT_CLIP;
+}
+
+INLINE void tile(const struct eml_tile *t, const size_t m, const size_t v)
+{
+    vf acc[TILE_M][TILE_V];
+    vmask last = v_first(t->n - (v - 1) * VL);
+    if (t->accumulate) {
+        EACH(r, 0, m)
+        {
+            const float *c = t->c + r * t->ldc;
+            EACH(j, 0, v)
+            acc[r][j] = j + 1 < v ? v_load(c + j * VL) : v_load_first(c + j * VL, last);
+        }
+    } else {
+        EACH(r, 0, m)
+        {
+            EACH(j, 0, v) acc[r][j] = v_set(0.0F);
+        }
+    }
+    accumulate(t, acc, m, v);
+    if (t->epilogue)
+        finish(t, acc, m, v, last);
+    EACH(r, 0, m)
+    {
+        float *c = t->c + r * t->ldc;
+        EACH(j, 0, v - 1) v_store(c + j * VL, acc[r][j]);
+        v_store_first(c + (v - 1) * VL, last, acc[r][v - 1]);
+    }
+    /* The tile is still in the first-level cache: a second pass costs little beside exp or erf. */
+    if (t->epilogue && is_costly(t->epilogue->act.act)) {
+        for (size_t r = 0; r < m; r++)
+            act(t->c + r * t->ldc, t->c + r * t->ldc, t->n, &t->epilogue->act);
+    }
+}
+
+#define INSTANCE(m, v)                                                                             \
+    static void tile_##m##_##v(const struct eml_tile *t)                                           \
+    {                                                                                              \
+        tile(t, m, v);                                                                             \
+    }
+
+/* Bias, residual, activation of one row of depthwise convolution: n <= VL columns at offset j. */
+INLINE vf finish_vector(vf x, const struct eml_epilogue *e, const float *residual, size_t j,
+                        size_t left)
+{
+    if (e->bias)
+        x = x + get(e->bias + j, left);
+    if (residual)
+        x = x + get(residual + j, left);
+    if (e->act.act == EML_ACT_RELU)
+        x = v_max(v_set(0.0F), x);
+    else if (e->act.act == EML_ACT_CLIP)
+        x = v_clip(x, v_set(e->act.p[0]), v_set(e->act.p[1]));
+    else if (e->act.act == EML_ACT_HARD_SWISH)
+        x = v_act(EML_ACT_HARD_SWISH, x, v_set(e->act.p[0]), v_set(e->act.p[1]), x);
+    return x;
+}
+
+enum { TAPS_UNROLLED = 9 };
+
+/* 3 x 3 windows: the nine weights of a vector of channels stay in registers over all pixels. */
+static void depthwise_9(const struct eml_depthwise *d, size_t j)
+{
+    size_t left = d->c - j;
+    vf w[TAPS_UNROLLED];
+    EACH(t, 0, TAPS_UNROLLED) w[t] = get(d->w + t * d->w_stride + j, left);
+    for (size_t p = 0; p < d->pixels; p++) {
+        const float *const *x = d->x + p * TAPS_UNROLLED;
+        vf s0 = get(x[0] + j, left) * w[0], s1 = get(x[1] + j, left) * w[1];
+        vf s2 = get(x[2] + j, left) * w[2];
+        _Pragma("GCC unroll 16") for (size_t t = 3; t < TAPS_UNROLLED; t += 3)
+        {
+            s0 = v_fma(get(x[t] + j, left), w[t], s0);
+            s1 = v_fma(get(x[t + 1] + j, left), w[t + 1], s1);
+            s2 = v_fma(get(x[t + 2] + j, left), w[t + 2], s2);
+        }
+        const float *residual =
+            d->epilogue->residual ? d->epilogue->residual + p * d->epilogue->residual_stride : NULL;
+        put(d->y + p * d->ldy + j, left,
+            finish_vector(s0 + (s1 + s2), d->epilogue, residual, j, left));
+    }
+}
+
+static void depthwise_any(const struct eml_depthwise *d, size_t j)
+{
+    size_t left = d->c - j;
+    for (size_t p = 0; p < d->pixels; p++) {
+        const float *const *x = d->x + p * d->taps;
+        vf s0 = v_set(0.0F), s1 = s0;
+        size_t t = 0;
+        for (; t + 2 <= d->taps; t += 2) {
+            s0 = v_fma(get(x[t] + j, left), v_load(d->w + t * d->w_stride + j), s0);
+            s1 = v_fma(get(x[t + 1] + j, left), v_load(d->w + (t + 1) * d->w_stride + j), s1);
+        }
+        if (t < d->taps)
+            s0 = v_fma(get(x[t] + j, left), v_load(d->w + t * d->w_stride + j), s0);
+        const float *residual =
+            d->epilogue->residual ? d->epilogue->residual + p * d->epilogue->residual_stride : NULL;
+        put(d->y + p * d->ldy + j, left, finish_vector(s0 + s1, d->epilogue, residual, j, left));
+    }
+}
+
+static void depthwise(const struct eml_depthwise *d)
+{
+    for (size_t j = 0; j < d->c; j += VL) {
+        if (d->taps == TAPS_UNROLLED)
+            depthwise_9(d, j);
+        else
+            depthwise_any(d, j);
+    }
+    enum eml_act a = d->epilogue->act.act;
+    if (is_costly(a) && a != EML_ACT_HARD_SWISH) {
+        for (size_t p = 0; p < d->pixels; p++)
+            act(d->y + p * d->ldy, d->y + p * d->ldy, d->c, &d->epilogue->act);
+    }
+}
+
+static void pool_max(float *y, const float *const *x, size_t taps, size_t c)
+{
+    for (size_t j = 0; j < c; j += VL) {
+        size_t left = c - j;
+        vf m = get(x[0] + j, left);
+        for (size_t t = 1; t < taps; t++)
+            m = max_nan(m, get(x[t] + j, left));
+        put(y + j, left, m);
+    }
+}
+
+static void pool_sum(float *y, const float *const *x, size_t taps, size_t c, float scale)
+{
+    for (size_t j = 0; j < c; j += VL) {
+        size_t left = c - j;
+        vf s = get(x[0] + j, left);
+        for (size_t t = 1; t < taps; t++)
+            s = s + get(x[t] + j, left);
+        put(y + j, left, s * v_set(scale));
+    }
+}
+
+#define SIMD_TABLE                                                                                 \
+    .depthwise = depthwise, .pool_max = pool_max, .pool_sum = pool_sum,                            \
+    .unary = {[EML_UNARY_EXP] = unary_exp,   [EML_UNARY_ERF] = unary_erf,                          \
+              [EML_UNARY_TANH] = unary_tanh, [EML_UNARY_SIGMOID] = unary_sigmoid,                  \
+              [EML_UNARY_SQRT] = unary_sqrt, [EML_UNARY_RECIPROCAL] = unary_reciprocal,            \
+              [EML_UNARY_NEG] = unary_neg,   [EML_UNARY_ABS] = unary_abs},                         \
+    .binary = BINARY_ROW(binary), .binary_scalar = BINARY_ROW(scalar),                             \
+    .binary_scalar_r = BINARY_ROW(scalar_r), .act = act, .softmax = softmax,                       \
+    .log_softmax = log_softmax, .layer_norm = layer_norm, .sum = sum, .sum_squares = sum_squares,  \
+    .max = reduce_max, .min = reduce_min
+#define BINARY_ROW(prefix)                                                                         \
+    {                                                                                              \
+        [EML_BINARY_ADD] = prefix##_add, [EML_BINARY_SUB] = prefix##_sub,                          \
+        [EML_BINARY_MUL] = prefix##_mul, [EML_BINARY_DIV] = prefix##_div,                          \
+        [EML_BINARY_MIN] = prefix##_min, [EML_BINARY_MAX] = prefix##_max                           \
+    }
+
+#endif

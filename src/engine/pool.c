@@ -1,0 +1,221 @@
+#include "engine/pool.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { THREADS_MAX = 256 };
+
+/* About 50 microseconds on current CPUs: longer than the serial gap between two operators, short
+ * enough not to starve another process of the core. */
+enum { SPINS = 1500 };
+
+/* `state`: bit 63 the job is open, bits 16..62 its number, bits 0..15 the threads inside. A thread
+ * enters by incrementing while the job is open; the caller closes it when no piece is left and
+ * waits only for those inside. The job's fields change only while it is closed and empty. */
+#define OPEN ((uint64_t)1 << 63)
+#define JOB ((uint64_t)1 << 16)
+#define INSIDE (JOB - 1)
+
+struct eml_pool {
+    unsigned n_threads; /* with the caller */
+    pthread_t *threads; /* n_threads - 1 */
+    unsigned started;
+
+    _Alignas(64) _Atomic uint64_t state;
+    _Alignas(64) _Atomic int64_t next;
+
+    _Alignas(64) eml_pool_fn *f;
+    void *arg;
+    int64_t n, grain;
+
+    _Alignas(64) pthread_mutex_t lock;
+    pthread_cond_t work; /* a job was opened, or the pool ends */
+    pthread_cond_t idle; /* the last thread left a closed job */
+    _Atomic unsigned sleepers;
+    _Atomic bool caller_sleeps, end;
+};
+
+struct start {
+    struct eml_pool *pool;
+    unsigned thread;
+};
+
+static void pause_cpu(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static void claim(struct eml_pool *p, unsigned thread)
+{
+    int64_t n = p->n, grain = p->grain;
+    for (;;) {
+        int64_t begin = atomic_fetch_add_explicit(&p->next, grain, memory_order_relaxed);
+        if (begin >= n)
+            return;
+        p->f(p->arg, begin, n - begin < grain ? n : begin + grain, thread);
+    }
+}
+
+static bool enter(struct eml_pool *p)
+{
+    uint64_t s = atomic_load(&p->state);
+    while (s & OPEN) {
+        if (atomic_compare_exchange_weak(&p->state, &s, s + 1))
+            return true;
+    }
+    return false;
+}
+
+static void leave(struct eml_pool *p)
+{
+    uint64_t s = atomic_fetch_sub(&p->state, 1) - 1;
+    if ((s & (OPEN | INSIDE)) == 0 && atomic_load(&p->caller_sleeps)) {
+        pthread_mutex_lock(&p->lock);
+        pthread_cond_signal(&p->idle);
+        pthread_mutex_unlock(&p->lock);
+    }
+}
+
+/* True if a job other than `seen` is there or the pool ends. */
+static bool news(struct eml_pool *p, uint64_t seen)
+{
+    uint64_t s = atomic_load(&p->state);
+    return atomic_load(&p->end) || ((s & OPEN) && (s & ~(OPEN | INSIDE)) != seen);
+}
+
+static void await_job(struct eml_pool *p, uint64_t seen)
+{
+    for (int i = 0; i < SPINS; i++) {
+        if (news(p, seen))
+            return;
+        pause_cpu();
+    }
+    pthread_mutex_lock(&p->lock);
+    atomic_fetch_add(&p->sleepers, 1);
+    while (!news(p, seen))
+        pthread_cond_wait(&p->work, &p->lock);
+    atomic_fetch_sub(&p->sleepers, 1);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void *worker(void *arg)
+{
+    struct start s = *(struct start *)arg;
+    struct eml_pool *p = s.pool;
+    free(arg);
+    for (uint64_t seen = 0;;) {
+        await_job(p, seen);
+        if (atomic_load(&p->end))
+            return NULL;
+        if (!enter(p))
+            continue;
+        seen = atomic_load(&p->state) & ~(OPEN | INSIDE);
+        claim(p, s.thread);
+        leave(p);
+    }
+}
+
+static enum eml_err start_threads(struct eml_pool *p)
+{
+    for (unsigned i = 1; i < p->n_threads; i++) {
+        struct start *s = malloc(sizeof *s);
+        if (!s)
+            return EML_E_SYSTEM;
+        *s = (struct start){p, i};
+        if (pthread_create(&p->threads[i - 1], NULL, worker, s) != 0) {
+            free(s);
+            return EML_E_SYSTEM;
+        }
+        p->started++;
+    }
+    return EML_OK;
+}
+
+enum eml_err eml_pool_create(unsigned threads, struct eml_pool **out)
+{
+    *out = NULL;
+    if (threads == 0 || threads > THREADS_MAX)
+        return EML_E_USAGE;
+    struct eml_pool *p = aligned_alloc(64, (sizeof *p + 63) / 64 * 64);
+    if (!p)
+        return EML_E_SYSTEM;
+    *p = (struct eml_pool){.n_threads = threads};
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->work, NULL);
+    pthread_cond_init(&p->idle, NULL);
+    p->threads = calloc(threads, sizeof *p->threads);
+    enum eml_err e = p->threads ? start_threads(p) : EML_E_SYSTEM;
+    if (e != EML_OK) {
+        eml_pool_destroy(p);
+        return e;
+    }
+    *out = p;
+    return EML_OK;
+}
+
+void eml_pool_destroy(struct eml_pool *p)
+{
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    atomic_store(&p->end, true);
+    pthread_cond_broadcast(&p->work);
+    pthread_mutex_unlock(&p->lock);
+    for (unsigned i = 0; i < p->started; i++)
+        pthread_join(p->threads[i], NULL);
+    pthread_cond_destroy(&p->work);
+    pthread_cond_destroy(&p->idle);
+    pthread_mutex_destroy(&p->lock);
+    free(p->threads);
+    free(p);
+}
+
+unsigned eml_pool_threads(const struct eml_pool *pool)
+{
+    return pool ? pool->n_threads : 1;
+}
+
+/* Waits until nobody is inside the closed job: its pieces are done and its fields may change. */
+static void await_idle(struct eml_pool *p)
+{
+    for (int i = 0; i < SPINS; i++) {
+        if ((atomic_load(&p->state) & INSIDE) == 0)
+            return;
+        pause_cpu();
+    }
+    pthread_mutex_lock(&p->lock);
+    atomic_store(&p->caller_sleeps, true);
+    while (atomic_load(&p->state) & INSIDE)
+        pthread_cond_wait(&p->idle, &p->lock);
+    atomic_store(&p->caller_sleeps, false);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void eml_pool_for(struct eml_pool *p, int64_t n, int64_t grain, eml_pool_fn *f, void *arg)
+{
+    if (grain < 1)
+        grain = 1;
+    if (!p || p->n_threads == 1 || n <= grain) {
+        for (int64_t i = 0; i < n; i += grain)
+            f(arg, i, n - i < grain ? n : i + grain, 0);
+        return;
+    }
+    p->f = f;
+    p->arg = arg;
+    p->n = n;
+    p->grain = grain;
+    atomic_store(&p->next, 0);
+    uint64_t job = ((atomic_load(&p->state) & ~OPEN) + JOB) & ~OPEN;
+    atomic_store(&p->state, job | OPEN);
+    if (atomic_load(&p->sleepers) > 0) {
+        pthread_mutex_lock(&p->lock);
+        pthread_cond_broadcast(&p->work);
+        pthread_mutex_unlock(&p->lock);
+    }
+    claim(p, 0);
+    atomic_fetch_and(&p->state, ~OPEN);
+    await_idle(p);
+}
