@@ -31,13 +31,14 @@ struct eml_blob_info {
     struct eml_seal_key key;
 };
 
-/* Number of chunks (a size class) for a plaintext of this many bytes. */
+/* Number of chunks (a size class) for a plaintext of this many bytes; 0 if that is too many (2^32). */
 uint64_t eml_blob_chunks(uint64_t plain_bytes);
-/* Bytes of the sealed object. */
+/* Bytes of the sealed object; chunks < 2^32. */
 uint64_t eml_blob_sealed_bytes(uint64_t chunks);
 
 /* Seals. Draws object_id and key, sets chunks and plain_bytes; model_id and version are the
- * caller's, in *info. Appends the object to *out. On failure the key in *info is wiped. */
+ * caller's, in *info. Appends the object to *out (whose max must allow for it).
+ * On failure the key in *info is wiped and *out is as before. */
 EML_MUST enum eml_err eml_blob_seal(struct eml_bytes plain, struct eml_blob_info *info,
                                     struct eml_buf *out);
 
@@ -47,5 +48,27 @@ EML_MUST enum eml_err eml_blob_seal(struct eml_bytes plain, struct eml_blob_info
 EML_MUST enum eml_err eml_blob_open(const struct eml_blob_info *info, struct eml_bytes sealed,
                                     struct eml_arena *arena, struct eml_room out,
                                     struct eml_why *why);
+
+/* The same chunk by chunk, for weights that are decrypted just before they are used. */
+struct eml_blob_reader {
+    struct eml_bytes sealed; /* borrowed */
+    uint64_t chunks;
+    struct eml_bulk *bulk;    /* secret, in the arena */
+    const uint32_t *position; /* secret, in the arena: where logical chunk i is stored */
+    uint8_t aad[45];          /* the associated data without the index */
+};
+
+/* Checks the length of the object and draws the permutation; reads no chunk. The reader lives until
+ * the arena is reset to a mark from before. EML_E_INPUT, EML_E_SYSTEM: *r is zero, the arena as
+ * before. */
+EML_MUST enum eml_err eml_blob_reader_init(struct eml_blob_reader *r,
+                                           const struct eml_blob_info *info,
+                                           struct eml_bytes sealed, struct eml_arena *arena,
+                                           struct eml_why *why);
+
+/* Opens chunks [first, first + n) in logical order into out, n * EML_CHUNK_BYTES long. Any number of
+ * threads may read at once. EML_E_AUTH (why->index = logical chunk): out is wiped, all of it. */
+EML_MUST enum eml_err eml_blob_read(const struct eml_blob_reader *r, uint64_t first, uint64_t n,
+                                    struct eml_room out, struct eml_why *why);
 
 #endif
