@@ -1,0 +1,372 @@
+#include "onnx/check.h"
+
+#include "model/graph.h"
+#include "onnx/wire.h"
+
+#include <string.h>
+
+enum { MANY = 255 };
+
+/* What the standard says of one version of an operator. */
+struct standard {
+    const char *name;
+    int since;
+    uint8_t in_min, in_max, out_min, out_max;
+    const char *attrs;
+};
+static const struct standard standards[] = {
+#define HISTORY(...) {__VA_ARGS__},
+#include "onnx/history.def"
+#undef HISTORY
+};
+enum { STANDARDS_N = sizeof standards / sizeof standards[0] };
+
+/* What is done of it here: a row of ops.def or import.def. */
+struct done {
+    const char *name, *since;
+    uint8_t in_max, out_max;
+    const char *attrs;
+};
+static const struct done imported[] = {
+#define IMPORT(...) {__VA_ARGS__},
+#include "onnx/import.def"
+#undef IMPORT
+};
+
+struct check {
+    const struct eml_onnx_model *m;
+    struct eml_check_report *report;
+    uint32_t index;
+    const struct eml_onnx_node *node;
+    const struct standard *standard;
+    struct done done;
+};
+
+/* One word of a table's string: name, then a separator out of `marks`, then the rest. */
+struct word {
+    const char *name, *rest;
+    size_t name_len, rest_len;
+};
+
+static bool next_word(const char **at, const char *marks, struct word *w)
+{
+    *at += strspn(*at, " ");
+    size_t n = strcspn(*at, " "), name = strcspn(*at, marks);
+    *w = (struct word){.name = *at, .name_len = name < n ? name : n};
+    w->rest = *at + w->name_len;
+    w->rest_len = n - w->name_len;
+    *at += n;
+    return n > 0;
+}
+
+static bool is(const char *s, size_t n, const char *name)
+{
+    return strlen(name) == n && memcmp(s, name, n) == 0;
+}
+
+static bool find_word(const char *words, const char *marks, const char *name, struct word *w)
+{
+    while (next_word(&words, marks, w))
+        if (is(w->name, w->name_len, name))
+            return true;
+    return false;
+}
+
+/* The version in force: the highest that is not above the opset. NULL if there is none. */
+static const struct standard *in_force(const char *op, int64_t opset, bool *exists)
+{
+    const struct standard *found = NULL;
+    size_t lo = 0, hi = STANDARDS_N;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (strcmp(standards[mid].name, op) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    *exists = false;
+    for (; lo < STANDARDS_N && strcmp(standards[lo].name, op) == 0; lo++) {
+        *exists = true;
+        if (standards[lo].since <= opset)
+            found = &standards[lo];
+    }
+    return found;
+}
+
+static bool find_done(const char *op, struct done *out)
+{
+    for (size_t i = 0; i < sizeof imported / sizeof imported[0]; i++)
+        if (strcmp(imported[i].name, op) == 0) {
+            *out = imported[i];
+            return true;
+        }
+    for (enum eml_op i = 0; i < EML_OP_N; i++) {
+        const struct eml_op_info *info = eml_op_info(i);
+        if (info->since[0] != '\0' && strcmp(info->name, op) == 0) {
+            *out = (struct done){info->name, info->since, info->in_max, info->out_max, info->attrs};
+            return true;
+        }
+    }
+    return false;
+}
+
+bool eml_check_dtype(int32_t dtype)
+{
+    switch (dtype) {
+    case EML_DT_F32:
+    case EML_DT_I64:
+    case EML_DT_I32:
+    case EML_DT_U8:
+    case EML_DT_BOOL:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static const char *const type_words[] = {
+    [EML_ONNX_ATTR_FLOAT] = "f",          [EML_ONNX_ATTR_INT] = "i",
+    [EML_ONNX_ATTR_STRING] = "s",         [EML_ONNX_ATTR_TENSOR] = "t",
+    [EML_ONNX_ATTR_GRAPH] = "g",          [EML_ONNX_ATTR_FLOATS] = "fs",
+    [EML_ONNX_ATTR_INTS] = "is",          [EML_ONNX_ATTR_STRINGS] = "ss",
+    [EML_ONNX_ATTR_TENSORS] = "ts",       [EML_ONNX_ATTR_GRAPHS] = "gs",
+    [EML_ONNX_ATTR_SPARSE_TENSOR] = "sp", [EML_ONNX_ATTR_SPARSE_TENSORS] = "sps",
+    [EML_ONNX_ATTR_TYPE_PROTO] = "tp",    [EML_ONNX_ATTR_TYPE_PROTOS] = "tps",
+};
+
+#define PROBLEM(c, kind, ...) eml_check_add((c)->report, (c)->m, (c)->index, kind, __VA_ARGS__)
+
+/* The value of an enumeration must be one of a|b|c. */
+static void check_enum(const struct check *c, const struct eml_onnx_attr *a, const struct word *w)
+{
+    const char *at = w->rest + 3, *end = w->rest + w->rest_len; /* behind "=e:" */
+    struct eml_bytes value = a->strings[0];
+    while (at < end) {
+        size_t n = strcspn(at, "| ");
+        if (n == value.len && memcmp(at, value.ptr, n) == 0)
+            return;
+        at += n + 1;
+    }
+    bool printable = value.len > 0 && value.len < 64 && eml_onnx_utf8(value);
+    PROBLEM(c, EML_CHECK_ATTRIBUTE, "%s = '%.*s' is not supported", a->name,
+            printable ? (int)value.len : 0, printable ? (const char *)value.ptr : "");
+}
+
+static void check_tensors(const struct check *c, const struct eml_onnx_attr *a)
+{
+    for (size_t i = 0; a->tensors != NULL && i < a->n; i++) {
+        if (!eml_check_dtype(a->tensors[i].dtype))
+            PROBLEM(c, EML_CHECK_TYPE, "%s has element type %s, which is not supported", a->name,
+                    eml_onnx_dtype_name(a->tensors[i].dtype));
+        else if (a->tensors[i].rank > EML_RANK_MAX)
+            PROBLEM(c, EML_CHECK_TYPE, "%s has rank %u, at most %d is supported", a->name,
+                    (unsigned)a->tensors[i].rank, EML_RANK_MAX);
+    }
+}
+
+static void check_attr(const struct check *c, const struct eml_onnx_attr *a)
+{
+    struct word w;
+    if (!find_word(c->standard->attrs, ":", a->name, &w)) {
+        PROBLEM(c, EML_CHECK_ATTRIBUTE, "%s is no attribute of %s-%d", a->name, c->node->op_type,
+                c->standard->since);
+        return;
+    }
+    size_t type_len = strcspn(w.rest + 1, "! ");
+    if (!is(w.rest + 1, type_len, type_words[a->type])) {
+        PROBLEM(c, EML_CHECK_ATTRIBUTE, "%s has the wrong type", a->name);
+        return;
+    }
+    if (!find_word(c->done.attrs, "=>", a->name, &w)) {
+        PROBLEM(c, EML_CHECK_ATTRIBUTE, "attribute %s is not supported", a->name);
+        return;
+    }
+    if (w.rest_len > 3 && memcmp(w.rest, "=e:", 3) == 0 && a->type == EML_ONNX_ATTR_STRING)
+        check_enum(c, a, &w);
+    check_tensors(c, a);
+}
+
+static void check_attrs(const struct check *c)
+{
+    const char *at = c->standard->attrs;
+    struct word w;
+    while (next_word(&at, ":", &w)) {
+        char name[64];
+        if (w.rest_len == 0 || w.rest[w.rest_len - 1] != '!' || w.name_len >= sizeof name)
+            continue;
+        memcpy(name, w.name, w.name_len);
+        name[w.name_len] = '\0';
+        if (eml_onnx_attr(c->node, name) == NULL)
+            PROBLEM(c, EML_CHECK_ATTRIBUTE, "attribute %s is missing", name);
+    }
+    for (uint32_t i = 0; i < c->node->n_attr; i++)
+        check_attr(c, &c->node->attr[i]);
+}
+
+static void check_arity(const struct check *c)
+{
+    const struct eml_onnx_node *n = c->node;
+    const struct standard *s = c->standard;
+    if (n->n_in < s->in_min || (n->n_in > s->in_max && s->in_max != MANY))
+        PROBLEM(c, EML_CHECK_ARITY, "%s-%d takes %u to %u inputs, here are %u", n->op_type,
+                s->since, s->in_min, s->in_max, (unsigned)n->n_in);
+    else if (n->n_in > c->done.in_max && c->done.in_max != MANY)
+        PROBLEM(c, EML_CHECK_ARITY, "more than %u inputs are not supported", c->done.in_max);
+    if (n->n_out < s->out_min || (n->n_out > s->out_max && s->out_max != MANY))
+        PROBLEM(c, EML_CHECK_ARITY, "%s-%d has %u to %u outputs, here are %u", n->op_type, s->since,
+                s->out_min, s->out_max, (unsigned)n->n_out);
+    /* an output that nobody reads is not computed */
+    for (uint32_t i = c->done.out_max; i < n->n_out && c->done.out_max != MANY; i++)
+        if (n->out[i] != EML_ONNX_ABSENT && c->m->values[n->out[i]].n_uses > 0)
+            PROBLEM(c, EML_CHECK_ARITY, "output %u ('%s') is not supported", (unsigned)i,
+                    c->m->values[n->out[i]].name);
+}
+
+static bool dtype_problem(const struct eml_onnx_type *t)
+{
+    return t->kind == EML_ONNX_TYPE_TENSOR && t->dtype != 0 && !eml_check_dtype(t->dtype);
+}
+
+static void check_output_types(const struct check *c)
+{
+    for (uint32_t i = 0; i < c->node->n_out; i++) {
+        if (c->node->out[i] == EML_ONNX_ABSENT)
+            continue;
+        const struct eml_onnx_value *v = &c->m->values[c->node->out[i]];
+        if (v->type.kind == EML_ONNX_TYPE_OTHER)
+            PROBLEM(c, EML_CHECK_TYPE, "output '%s' is not a tensor", v->name);
+        else if (dtype_problem(&v->type))
+            PROBLEM(c, EML_CHECK_TYPE, "output '%s' has element type %s, which is not supported",
+                    v->name, eml_onnx_dtype_name(v->type.dtype));
+    }
+    const struct eml_onnx_attr *to =
+        strcmp(c->node->op_type, "Cast") == 0 ? eml_onnx_attr(c->node, "to") : NULL;
+    if (to != NULL && to->type == EML_ONNX_ATTR_INT &&
+        (to->ints[0] < 1 || to->ints[0] > 64 || !eml_check_dtype((int32_t)to->ints[0])))
+        PROBLEM(
+            c, EML_CHECK_TYPE, "cast to %s is not supported",
+            eml_onnx_dtype_name(to->ints[0] < 64 && to->ints[0] > 0 ? (int32_t)to->ints[0] : 0));
+}
+
+static bool has_subgraph(const struct eml_onnx_node *n)
+{
+    for (uint32_t i = 0; i < n->n_attr; i++)
+        if (n->attr[i].graphs != NULL)
+            return true;
+    return false;
+}
+
+static bool is_function(const struct eml_onnx_model *m, const struct eml_onnx_node *n)
+{
+    for (uint32_t i = 0; i < m->n_functions; i++)
+        if (strcmp(m->functions[i].name, n->op_type) == 0 &&
+            strcmp(m->functions[i].domain, n->domain) == 0)
+            return true;
+    return false;
+}
+
+/* " 9 11 13" holds 11. */
+static bool lists(const char *numbers, int wanted)
+{
+    while (*numbers != '\0') {
+        int v = 0;
+        for (; *numbers >= '0' && *numbers <= '9'; numbers++)
+            v = v * 10 + (*numbers - '0');
+        if (v == wanted)
+            return true;
+        numbers += *numbers == ' ';
+    }
+    return false;
+}
+
+/* Sets c->standard and c->done; false if there is nothing to compare with, after saying why. */
+static bool find_operator(struct check *c)
+{
+    const struct eml_onnx_node *n = c->node;
+    bool exists = false;
+    if (is_function(c->m, n)) {
+        PROBLEM(c, EML_CHECK_SUBGRAPH, "functions defined in the model are not supported");
+        return false;
+    }
+    if (n->domain[0] != '\0') {
+        PROBLEM(c, EML_CHECK_OPERATOR, "operators of domain %s are not supported", n->domain);
+        return false;
+    }
+    c->standard = in_force(n->op_type, n->opset, &exists);
+    if (!exists) {
+        PROBLEM(c, EML_CHECK_OPERATOR, "not an operator of the ONNX standard (up to opset %d)",
+                EML_CHECK_OPSET_MAX);
+        return false;
+    }
+    if (has_subgraph(n)) {
+        PROBLEM(c, EML_CHECK_SUBGRAPH, "control flow with subgraphs is not supported");
+        return false;
+    }
+    if (!find_done(n->op_type, &c->done)) {
+        PROBLEM(c, EML_CHECK_OPERATOR, "operator not supported");
+        return false;
+    }
+    if (c->standard == NULL || strcmp(c->standard->attrs, "deprecated") == 0) {
+        PROBLEM(c, EML_CHECK_VERSION, "not in the standard at opset %lld", (long long)n->opset);
+        return false;
+    }
+    if (!lists(c->done.since, c->standard->since)) {
+        PROBLEM(c, EML_CHECK_VERSION, "version %d is not supported, only %s", c->standard->since,
+                c->done.since);
+        return false;
+    }
+    return true;
+}
+
+static void check_node(const struct eml_onnx_model *m, uint32_t i, struct eml_check_report *r)
+{
+    struct check c = {.m = m, .report = r, .index = i, .node = &m->nodes[i]};
+    if (!find_operator(&c))
+        return;
+    check_arity(&c);
+    check_attrs(&c);
+    check_output_types(&c);
+}
+
+static void check_value(const struct eml_onnx_model *m, const struct eml_onnx_value *v,
+                        const char *what, int32_t dtype, bool has_rank, uint32_t rank,
+                        struct eml_check_report *r)
+{
+    if (!eml_check_dtype(dtype))
+        eml_check_add(r, m, EML_CHECK_NO_NODE, EML_CHECK_TYPE,
+                      "%s '%s' has element type %s, which is not supported", what, v->name,
+                      eml_onnx_dtype_name(dtype));
+    if (has_rank && rank > EML_RANK_MAX)
+        eml_check_add(r, m, EML_CHECK_NO_NODE, EML_CHECK_TYPE,
+                      "%s '%s' has rank %u, at most %d is supported", what, v->name, (unsigned)rank,
+                      EML_RANK_MAX);
+}
+
+static void check_values(const struct eml_onnx_model *m, struct eml_check_report *r)
+{
+    for (uint32_t i = 0; i < m->n_values; i++) {
+        const struct eml_onnx_value *v = &m->values[i];
+        if (v->init != NULL && v->n_uses > 0)
+            check_value(m, v, "initializer", v->init->dtype, true, v->init->rank, r);
+        if (v->is_input && v->type.kind == EML_ONNX_TYPE_TENSOR)
+            check_value(m, v, "input", v->type.dtype, v->type.has_rank, v->type.rank, r);
+        else if (v->is_input)
+            eml_check_add(r, m, EML_CHECK_NO_NODE, EML_CHECK_TYPE, "input '%s' is not a tensor",
+                          v->name);
+    }
+    if (m->n_outputs == 0)
+        eml_check_add(r, m, EML_CHECK_NO_NODE, EML_CHECK_OTHER, "the graph has no output");
+}
+
+enum eml_err eml_check_static(const struct eml_onnx_model *m, struct eml_check_report *r)
+{
+    int64_t opset = eml_onnx_opset(m, "");
+    if (opset > EML_CHECK_OPSET_MAX)
+        eml_check_add(r, m, EML_CHECK_NO_NODE, EML_CHECK_OPSET,
+                      "opset %lld is newer than the newest known, %d", (long long)opset,
+                      EML_CHECK_OPSET_MAX);
+    check_values(m, r);
+    for (uint32_t i = 0; i < m->n_nodes; i++)
+        check_node(m, i, r);
+    return r->failed ? EML_E_SYSTEM : EML_OK;
+}
