@@ -12,7 +12,10 @@
  * HKDF-SHA256), HKDF-SHA256, AES-256-GCM) to that key with info = "eml/1 channel" ||
  * SHA-256(hello) || SHA-256(evidence). Each direction has its own key and nonce base, exported from
  * the HPKE context ("eml/1 c2e key", "eml/1 c2e iv", "eml/1 e2c key", "eml/1 e2c iv"); the sequence
- * number is the nonce; a record that does not open ends the session.
+ * number is the nonce; a record that does not open ends the session. The open message also carries an
+ * HPKE seal of nothing, so that a wrong key or transcript shows there.
+ * Any failure, and any call or message out of turn (EML_E_USAGE, EML_E_INPUT), is final: the secrets
+ * are wiped and every later call fails.
  * This folder never looks into the document: it only takes its bytes' digest and, on the client, the
  * key that the verifier returned (docs/formats/channel.md).
  */
@@ -79,16 +82,17 @@ enum eml_msg_type {
 EML_MUST enum eml_err eml_channel_seal(struct eml_channel *ch, enum eml_msg_type type,
                                        struct eml_bytes content, struct eml_buf *out);
 /* Streaming form for large contents without a second copy in clear: begin with the total length,
- * then any number of parts; frames are appended to *out, which may be sent and emptied between. */
+ * then any number of parts that add up to it; frames are appended to *out, which may be sent and
+ * emptied between. How the content is cut into parts does not show on the wire. */
 EML_MUST enum eml_err eml_channel_seal_begin(struct eml_channel *ch, enum eml_msg_type type,
                                              uint64_t total_bytes, struct eml_buf *out);
 EML_MUST enum eml_err eml_channel_seal_part(struct eml_channel *ch, struct eml_bytes part,
                                             struct eml_buf *out);
 
-/* Takes one frame's content (a sealed record). On the first record of a message *total is set and
- * the caller makes room for it; *done tells when the message is whole.
- *   eml_channel_open(ch, frame, &type, &total, &part, &done)
- * `part` is a view into the channel's own buffer, valid until the next call. Any failure is final. */
+/* Takes one frame's content (a sealed record). *type and *total (content bytes) are the message's, the
+ * same for each of its records; *done tells when the message is whole. *part, the record's content, is
+ * a view into the channel's own buffer, valid until the next call. EML_E_AUTH: altered, or not the
+ * next record of this direction; EML_E_INPUT: sealed by the peer, but against the format. */
 EML_MUST enum eml_err eml_channel_open(struct eml_channel *ch, struct eml_bytes record,
                                        enum eml_msg_type *type, uint64_t *total,
                                        struct eml_bytes *part, bool *done, struct eml_why *why);
