@@ -1,0 +1,80 @@
+#include "onnx/tensor_pb.h"
+
+#include "base/checked.h"
+#include "onnx/store.h"
+#include "onnx/wire.h"
+
+#include <string.h>
+
+enum { ALIGN = 64 };
+
+static enum eml_err to_tensor(const struct eml_onnx_tensor *from, struct eml_arena *arena,
+                              struct eml_tensor *out, struct eml_why *why)
+{
+    struct eml_tensor t = {.dtype = (enum eml_dtype)from->dtype, .bytes = from->data.len};
+    if (eml_dtype_bytes(t.dtype) == 0)
+        return eml_fail(why, EML_E_UNSUPPORTED, "tensor: element type is not supported", -1);
+    if (from->rank > EML_RANK_MAX)
+        return eml_fail(why, EML_E_UNSUPPORTED, "tensor: more than 8 dims", -1);
+    t.shape.rank = from->rank;
+    for (uint32_t i = 0; i < from->rank; i++)
+        t.shape.dim[i] = from->dims[i];
+    void *copy = eml_arena_alloc(arena, t.bytes, ALIGN);
+    if (copy == NULL)
+        return eml_fail(why, EML_E_SYSTEM, "tensor: too large for the memory reserved", -1);
+    if (t.bytes > 0)
+        memcpy(copy, from->data.ptr, t.bytes);
+    t.data = copy;
+    *out = t;
+    return EML_OK;
+}
+
+enum eml_err eml_tensor_pb_decode(struct eml_bytes file, struct eml_arena *arena,
+                                  struct eml_tensor *out, struct eml_why *why)
+{
+    struct eml_onnx_store s = {0};
+    struct eml_onnx_tensor t;
+    *out = (struct eml_tensor){0};
+    if (file.len == 0 || file.len > EML_ONNX_FILE_BYTES_MAX)
+        return eml_fail(why, EML_E_INPUT, "tensor: the file is empty or too large", -1);
+    EML_TRY(eml_onnx_wire_check(file, &onnx__tensor_proto__descriptor, why));
+    s.pool.budget = ((uint64_t)64 << 20) + 12 * (uint64_t)file.len;
+    ProtobufCAllocator pool = eml_onnx_pool_allocator(&s.pool);
+    Onnx__TensorProto *p = onnx__tensor_proto__unpack(&pool, file.len, file.ptr);
+    enum eml_err err;
+    if (p == NULL)
+        err = eml_fail(why, s.pool.no_memory ? EML_E_SYSTEM : EML_E_INPUT,
+                       "tensor: a field has the wrong type, or memory ran out", -1);
+    else if ((err = eml_onnx_tensor_read(&s, p, -1, &t)) != EML_OK)
+        (void)eml_fail(why, err, s.diag.why.rule, -1);
+    else
+        err = to_tensor(&t, arena, out, why);
+    eml_onnx_pool_free(&s.pool);
+    return err;
+}
+
+enum eml_err eml_tensor_pb_encode(const struct eml_tensor *t, const char *name, struct eml_buf *out)
+{
+    Onnx__TensorProto p = ONNX__TENSOR_PROTO__INIT;
+    int64_t dims[EML_RANK_MAX] = {0}, count = 0;
+    size_t bytes = 0;
+    if (eml_dtype_bytes(t->dtype) == 0 || t->shape.rank > EML_RANK_MAX ||
+        !eml_shape_count(&t->shape, &count) ||
+        !eml_mul_size((size_t)count, eml_dtype_bytes(t->dtype), &bytes) || bytes != t->bytes)
+        return EML_E_USAGE;
+    memcpy(dims, t->shape.dim, t->shape.rank * sizeof dims[0]);
+    p.n_dims = t->shape.rank;
+    p.dims = dims;
+    p.has_data_type = 1;
+    p.data_type = (int32_t)t->dtype;
+    p.name = (char *)(uintptr_t)name;
+    p.has_raw_data = 1;
+    p.raw_data = (ProtobufCBinaryData){t->bytes, (uint8_t *)(uintptr_t)t->data};
+    uint8_t *to = eml_buf_grow(out, onnx__tensor_proto__get_packed_size(&p));
+    if (to != NULL)
+        (void)onnx__tensor_proto__pack(&p, to);
+    enum eml_err err = eml_buf_ok(out);
+    if (err != EML_OK)
+        eml_buf_free(out);
+    return err;
+}
