@@ -61,11 +61,6 @@ static void on_nint64(void *item, uint64_t v)
     number(item, EML_CBOR_NINT, v);
 }
 
-static void on_tag(void *item, uint64_t v)
-{
-    number(item, EML_CBOR_TAG, v);
-}
-
 static void on_array(void *item, size_t n)
 {
     number(item, EML_CBOR_ARRAY, n);
@@ -154,7 +149,7 @@ static const struct cbor_callbacks callbacks = {
     .array_start = on_array,
     .indef_map_start = on_indefinite_map,
     .map_start = on_map,
-    .tag = on_tag,
+    .tag = cbor_null_tag_callback,
     .float2 = on_float,
     .float4 = on_float,
     .float8 = on_double,
@@ -176,6 +171,24 @@ static size_t header_bytes(uint64_t v)
     return v <= UINT32_MAX ? 5 : 9;
 }
 
+/* A tag's header. libcbor's decoder refuses tags 6 to 20, of which 18 is COSE_Sign1. */
+static struct item look_tag(struct eml_cur ahead)
+{
+    uint8_t info = eml_cur_u8(&ahead) & 0x1f;
+    struct item i = {.type = EML_CBOR_TAG, .value = info, .size = 1};
+    if (info >= 24 && info <= 27) {
+        size_t more = (size_t)1 << (info - 24);
+        i.value = info == 24   ? eml_cur_u8(&ahead)
+                  : info == 25 ? eml_cur_u16(&ahead)
+                  : info == 26 ? eml_cur_u32(&ahead)
+                               : eml_cur_u64(&ahead);
+        i.size += more;
+    }
+    if (info > 27 || !eml_cur_ok(&ahead) || i.size != header_bytes(i.value))
+        return (struct item){.type = EML_CBOR_OTHER};
+    return i;
+}
+
 /* The next item, not consumed; OTHER unless it is whole and minimal. */
 static struct item look(const struct eml_cur *c)
 {
@@ -184,6 +197,8 @@ static struct item look(const struct eml_cur *c)
     struct item i = {.type = EML_CBOR_OTHER};
     if (rest.len == 0)
         return (struct item){.type = EML_CBOR_END};
+    if (rest.ptr[0] >> 5 == 6)
+        return look_tag(*c);
     struct cbor_decoder_result r = cbor_stream_decode(rest.ptr, rest.len, &callbacks, &i);
     if (r.status != CBOR_DECODER_FINISHED)
         return (struct item){.type = EML_CBOR_OTHER};

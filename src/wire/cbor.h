@@ -7,7 +7,8 @@
  * count from the wire alone bounds nothing.
  *
  * libcbor reports one item with its value and its length; an item whose length is not the minimal
- * one for its value is refused here. Duplicate keys are the caller's to refuse.
+ * one for its value is refused here. Tags are read without it, since it refuses some.
+ * Duplicate keys are the caller's to refuse.
  *
  * Writer: canonical encoding (section 4.2.1). Map keys must be put in ascending bytewise order by
  * the caller; eml_cbor_put_map checks nothing, the round-trip tests do.

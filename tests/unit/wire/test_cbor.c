@@ -141,6 +141,32 @@ static void simple_values_and_tags(void **state)
     eml_buf_free(&out);
 }
 
+static void every_tag(void **state)
+{
+    (void)state;
+    static const uint64_t edges[] = {24,    255,        256,        65535,
+                                     65536, UINT32_MAX, 4294967296, UINT64_MAX};
+    for (uint64_t i = 0; i < 24 + sizeof edges / sizeof edges[0]; i++) {
+        uint64_t tag = i < 24 ? i : edges[i - 24];
+        struct eml_buf b = {0};
+        eml_cbor_put_tag(&b, tag);
+        eml_cbor_put_null(&b);
+        struct eml_cur c = cursor(&b);
+        assert_int_equal(eml_cbor_peek(&c), EML_CBOR_TAG);
+        assert_int_equal(eml_cbor_tag(&c), tag);
+        eml_cbor_null(&c);
+        assert_true(eml_cur_done(&c));
+        c = cursor(&b);
+        assert_int_equal(eml_cbor_skip(&c, 1).len, b.len);
+        for (size_t n = 0; n + 1 < b.len; n++) { /* the header cut */
+            c = eml_cur(eml_bytes(b.ptr, n));
+            assert_int_equal(eml_cbor_tag(&c), 0);
+            assert_false(eml_cur_ok(&c));
+        }
+        eml_buf_free(&b);
+    }
+}
+
 /* Appendix A in whole, as far as this reader takes it: skip finds exactly one item. */
 static void skip_takes_the_items_of_the_rfc(void **state)
 {
@@ -218,6 +244,8 @@ static void bad_items_are_refused(void **state)
         {"9800", "array count not minimal"},
         {"b800", "map count not minimal"},
         {"d80141", "tag not minimal"},
+        {"d9001200", "tag 18 in two bytes"},
+        {"dc00", "reserved additional information of a tag"},
         {"5f4101ff", "chunked byte string"},
         {"7f6161ff", "chunked text"},
         {"1c", "reserved additional information 28"},
@@ -444,6 +472,7 @@ int main(void)
         cmocka_unit_test(integers_beyond_int64_are_refused),
         cmocka_unit_test(strings_of_the_rfc),
         cmocka_unit_test(simple_values_and_tags),
+        cmocka_unit_test(every_tag),
         cmocka_unit_test(skip_takes_the_items_of_the_rfc),
         cmocka_unit_test(bad_items_are_refused),
         cmocka_unit_test(calls_take_their_own_type_only),
