@@ -15,6 +15,7 @@
 #define EML_ENGINE_EXEC_H
 
 #include "engine/engine.h"
+#include "engine/pool.h"
 
 /* ---- running ---- */
 
@@ -30,7 +31,7 @@ struct eml_view {
 
 struct eml_op_ctx {
     const struct eml_node *node;
-    const struct eml_view *in; /* n_in; an omitted operand has dtype EML_DT_NONE */
+    const struct eml_view *in;  /* n_in; an omitted operand has dtype EML_DT_NONE */
     const struct eml_view *out; /* n_out; an unused output has dtype EML_DT_NONE */
     uint32_t n_in, n_out;
     const float *params; /* n_params floats, the activation's at the end; NULL while planning */
@@ -59,13 +60,6 @@ bool eml_scratch_gemm(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_conv(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_conv_transpose(const struct eml_op_ctx *c, size_t *bytes);
 
-/* Work for all threads of a pool: f(arg, begin, end, thread) on disjoint pieces that cover [0, n),
- * each at least `grain` long but the last; `thread` < eml_pool_threads. Returns when all are done.
- * Pieces are claimed dynamically, so f must not let its result depend on where they are cut.
- * A NULL pool runs everything on the caller. */
-typedef void eml_pool_fn(void *arg, int64_t begin, int64_t end, unsigned thread);
-void eml_pool_for(struct eml_pool *pool, int64_t n, int64_t grain, eml_pool_fn *f, void *arg);
-
 /* ---- inferring ---- */
 
 struct eml_rule_ctx {
@@ -90,10 +84,10 @@ enum { EML_SPATIAL_MAX = 3 };
 /* The geometry of a window over a channels-last tensor [N, spatial..., C], all defaults filled in
  * and auto_pad resolved. Used by the rules, and by the kernels so that both agree. */
 struct eml_window {
-    uint32_t n;                         /* spatial dims, 1..3 */
-    int64_t batch, in_c;                /* input dims 0 and last */
-    int64_t in[EML_SPATIAL_MAX];        /* input spatial dims */
-    int64_t out[EML_SPATIAL_MAX];       /* output spatial dims */
+    uint32_t n;                   /* spatial dims, 1..3 */
+    int64_t batch, in_c;          /* input dims 0 and last */
+    int64_t in[EML_SPATIAL_MAX];  /* input spatial dims */
+    int64_t out[EML_SPATIAL_MAX]; /* output spatial dims */
     int64_t kernel[EML_SPATIAL_MAX];
     int64_t stride[EML_SPATIAL_MAX];
     int64_t dilation[EML_SPATIAL_MAX];
