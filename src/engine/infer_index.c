@@ -294,7 +294,7 @@ static enum eml_err pad_dim(const struct eml_rule_ctx *c, int64_t mode, int64_t 
         *dim = EML_DIM_UNKNOWN;
         return EML_OK;
     }
-    int64_t n = *dim, d, limit = mode == 1 ? n - 1 : n;
+    int64_t n = *dim, d = 0, limit = mode == 1 && n > 0 ? n - 1 : n;
     EML_TRY(eml_rule_demand(c, begin >= -n && end >= -n, "Pad: cuts away more than there is"));
     EML_TRY(eml_rule_demand(c, eml_add_i64(n, begin, &d) && eml_add_i64(d, end, &d) && d >= 0,
                             "Pad: cuts away more than there is"));
