@@ -8,7 +8,7 @@ packages="
   libssl-dev libcbor-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
   libjansson-dev libcurl4-openssl-dev libmicrohttpd-dev libseccomp-dev libipsec-mb-dev
   libcmocka-dev libonnx-testdata python3-onnx python3-numpy python3-pil fonts-dejavu-core
-  strace mandoc openssl curl
+  strace mandoc openssl curl procps
 "
 command -v node >/dev/null 2>&1 || packages="$packages nodejs"
 command -v npm >/dev/null 2>&1 || packages="$packages npm"
