@@ -5,6 +5,7 @@
 
 #include "assemble/assemble.h"
 #include "file/file.h"
+#include "session/match.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -26,6 +26,9 @@ EML_MUST enum eml_err eml_cli_read_policy(const char *path, struct eml_policy *o
 EML_MUST enum eml_err eml_cli_read_inputs(const struct eml_values *args, struct eml_arena *arena,
                                           struct eml_named_tensor *out, size_t *n);
 
+/* The inputs that a model wants, on standard error. */
+void eml_cli_print_inputs(const struct eml_graph *g);
+
 /* Writes every output to DIR/<name>.npy, or none: all are written under temporary names first and
  * then renamed. Characters of a name other than letters, digits, '.', '_' and '-' become '_'. */
 EML_MUST enum eml_err eml_cli_write_outputs(const char *dir,
