@@ -1,0 +1,96 @@
+#include "model/graph.h"
+
+#include "base/checked.h"
+
+enum { PANEL = 16 };
+
+struct product {
+    uint64_t v;
+    bool ok;
+};
+
+static void times(struct product *p, uint64_t factor)
+{
+    p->ok = p->ok && !__builtin_mul_overflow(p->v, factor, &p->v);
+}
+
+static uint64_t round_to_panel(struct product n, bool *ok)
+{
+    *ok = *ok && n.ok && n.v <= UINT64_MAX - (PANEL - 1);
+    return (n.v + (PANEL - 1)) / PANEL * PANEL;
+}
+
+static struct product product_of(const struct eml_shape *s, uint32_t from, uint32_t to)
+{
+    struct product p = {1, true};
+    for (uint32_t i = from; i < to; i++)
+        times(&p, (uint64_t)s->dim[i]);
+    return p;
+}
+
+/* `matrices` times [k, n], n padded to whole panels, of 4-byte elements. */
+static bool panels(struct product matrices, struct product k, struct product n, uint64_t *bytes)
+{
+    bool ok = matrices.ok && k.ok;
+    struct product all = {sizeof(float), true};
+    times(&all, round_to_panel(n, &ok));
+    times(&all, k.v);
+    times(&all, matrices.v);
+    *bytes = all.v;
+    return ok && all.ok;
+}
+
+static bool panel16_bytes(const struct eml_shape *s, enum eml_op op, uint64_t group,
+                          uint64_t *bytes)
+{
+    const uint32_t r = s->rank;
+    struct product matrices = {group, true};
+    switch (op) {
+    case EML_OP_MATMUL:
+    case EML_OP_GEMM:
+        return r >= 2 && group == 1 && (op == EML_OP_MATMUL || r == 2) &&
+               panels(product_of(s, 0, r - 2), product_of(s, r - 2, r - 1), product_of(s, r - 1, r),
+                      bytes);
+    case EML_OP_CONV: /* [O, I, k...]: K = k... I, N = O / group */
+        return r >= 3 && (uint64_t)s->dim[0] % group == 0 &&
+               panels(matrices, product_of(s, 1, r),
+                      (struct product){(uint64_t)s->dim[0] / group, true}, bytes);
+    case EML_OP_CONV_TRANSPOSE: /* [I, O / group, k...]: K = I / group, N = k... O / group */
+        return r >= 3 && (uint64_t)s->dim[0] % group == 0 &&
+               panels(matrices, (struct product){(uint64_t)s->dim[0] / group, true},
+                      product_of(s, 1, r), bytes);
+    default:
+        return false;
+    }
+}
+
+bool eml_slot_bytes(enum eml_dtype t, const struct eml_shape *s, enum eml_layout l, enum eml_op op,
+                    int64_t group, uint64_t *bytes)
+{
+    struct product all = product_of(s, 0, 0);
+    if (s->rank > EML_RANK_MAX || eml_dtype_bytes(t) == 0 || group < 1)
+        return false;
+    for (uint32_t i = 0; i < s->rank; i++)
+        if (s->dim[i] < 0)
+            return false;
+    if (l != EML_LAYOUT_PLAIN && t != EML_DT_F32)
+        return false;
+    switch (l) {
+    case EML_LAYOUT_PLAIN: {
+        int64_t count;
+        if (!eml_shape_count(s, &count))
+            return false;
+        all.v = (uint64_t)count;
+        times(&all, eml_dtype_bytes(t));
+        *bytes = all.v;
+        return all.ok;
+    }
+    case EML_LAYOUT_PANEL16:
+        return panel16_bytes(s, op, (uint64_t)group, bytes);
+    case EML_LAYOUT_DEPTHWISE: /* [C, 1, k...] */
+        return op == EML_OP_CONV && s->rank >= 3 && s->dim[1] == 1 && s->dim[0] == group &&
+               panels((struct product){1, true}, product_of(s, 2, s->rank), product_of(s, 0, 1),
+                      bytes);
+    }
+    return false;
+}
