@@ -1,0 +1,303 @@
+/* Conv, channels-last: as a matrix product whose rows are found by indirection, or channel by
+ * channel if depthwise.
+ *
+ * A row of the product is an output pixel; K runs over the window's lines (kz, ky), the pixels of a
+ * line (kx) and the channels. For each tile a few pointers per pixel say where the pieces of K lie:
+ * one per line where the whole line is inside the image (its pixels follow each other in memory),
+ * else one per tap, those in the padding pointing at zeros. Both add up in the same order.
+ */
+#include "engine/exec.h"
+#include "engine/fused.h"
+#include "engine/gemm.h"
+#include "engine/pack.h"
+#include "engine/spatial.h"
+
+#include <string.h>
+
+enum {
+    K_RANGE = 2048,      /* rows of the packed weights per pass, see gemm.c */
+    TAPS_PER_PASS = 512, /* bounds the pointers of a pass */
+    DEPTHWISE_POINTERS = 2048,
+    TASK_MULTIPLIES = 500000 /* of depthwise convolution: about 40 microseconds */
+};
+
+struct conv {
+    struct eml_spatial s;
+    int64_t group, ci, co; /* channels per group */
+    bool depthwise, pointwise;
+    int64_t lines, lines_per_pass;
+    size_t pointers, zeros,
+        packed; /* elements of scratch; packed 0 if weights are packed already */
+};
+
+static enum eml_err conv_of(const struct eml_op_ctx *c, struct conv *v)
+{
+    struct eml_window w;
+    EML_TRY(eml_window_make(c->node, &c->in[0].shape, &c->in[1].shape, &w, c->why));
+    int64_t o = c->in[1].shape.dim[0];
+    *v = (struct conv){.s = eml_spatial_of(&w), .group = w.group};
+    struct eml_spatial *s = &v->s;
+    enum eml_layout layout = c->in[1].layout;
+    if (w.group < 1 || s->c % w.group || o % w.group || c->in[1].shape.dim[1] != s->c / w.group)
+        return eml_fail(c->why, EML_E_INPUT, "Conv: group does not divide the channels", -1);
+    v->ci = s->c / w.group;
+    v->co = o / w.group;
+    v->depthwise = layout == EML_LAYOUT_DEPTHWISE ||
+                   (layout == EML_LAYOUT_PLAIN && w.group > 1 && v->ci == 1 && v->co == 1);
+    if (v->depthwise && (v->ci != 1 || v->co != 1))
+        return eml_fail(c->why, EML_E_INPUT, "Conv: depthwise weights for another shape", -1);
+    v->pointwise = s->taps == 1 && w.group == 1;
+    for (int d = 0; d < 3; d++)
+        v->pointwise = v->pointwise && s->stride[d] == 1 && s->pad[d] == 0 && s->out[d] == s->in[d];
+    v->lines = s->kernel[0] * s->kernel[1];
+    int64_t per_pass = K_RANGE / (s->kernel[2] * v->ci + 1), taps = TAPS_PER_PASS / s->kernel[2];
+    v->lines_per_pass = per_pass < taps ? per_pass : taps;
+    if (v->lines_per_pass < 1)
+        v->lines_per_pass = 1;
+    if (v->lines_per_pass > v->lines)
+        v->lines_per_pass = v->lines;
+    size_t taps_n = (size_t)s->taps;
+    if (v->depthwise)
+        v->pointers = taps_n > DEPTHWISE_POINTERS ? taps_n : DEPTHWISE_POINTERS;
+    else
+        v->pointers = (size_t)(v->lines_per_pass * s->kernel[2]) * c->kernels->mr;
+    v->zeros = (size_t)(v->depthwise ? s->c : s->kernel[2] * v->ci);
+    if (layout == EML_LAYOUT_PLAIN)
+        v->packed =
+            v->depthwise
+                ? taps_n * eml_pack_panel16_floats(1, (size_t)s->c)
+                : (size_t)v->group * eml_pack_panel16_floats(taps_n * (size_t)v->ci, (size_t)v->co);
+    return EML_OK;
+}
+
+struct pieces {
+    const float **pointers; /* per thread: `stride` of them */
+    size_t stride;
+    float *zeros, *packed;
+};
+
+static struct pieces take(struct eml_scratch *scratch, const struct conv *v, unsigned threads)
+{
+    struct pieces p = {.stride = (v->pointers + 7) / 8 * 8};
+    if (!v->pointwise) {
+        p.pointers = eml_scratch_take(scratch, threads * p.stride, sizeof *p.pointers);
+        p.zeros = eml_scratch_take(scratch, v->zeros, sizeof(float));
+    }
+    if (v->packed)
+        p.packed = eml_scratch_take(scratch, v->packed, sizeof(float));
+    return p;
+}
+
+bool eml_scratch_conv(const struct eml_op_ctx *c, size_t *bytes)
+{
+    struct conv v;
+    struct eml_scratch scratch = {0};
+    if (conv_of(c, &v) != EML_OK)
+        return false;
+    take(&scratch, &v, c->threads);
+    *bytes = scratch.used;
+    return !scratch.failed;
+}
+
+struct job {
+    const struct conv *v;
+    const struct eml_kernels *kn;
+    float *y;
+    const float *x, *w;
+    struct pieces p;
+    struct eml_epilogue epilogue;
+    struct eml_gemm_cut cut;
+};
+
+/* Whether each of m pixels has its whole line inside the image and gapless in memory. */
+static bool is_run(const struct conv *v, struct eml_pixel p, size_t m)
+{
+    const struct eml_spatial *s = &v->s;
+    if (s->dilation[2] != 1 && s->kernel[2] != 1)
+        return false;
+    if (v->group != 1 && s->kernel[2] != 1)
+        return false;
+    for (size_t r = 0; r < m; r++, eml_pixel_next(s, &p)) {
+        int64_t x = p.at[2] * s->stride[2] - s->pad[2];
+        if (x < 0 || x + s->kernel[2] > s->in[2])
+            return false;
+    }
+    return true;
+}
+
+/* Pointers of one pixel, lines [line0, line1): out[q * m]. */
+static void pixel_pointers(const struct job *j, const struct eml_pixel *p, const float *x, size_t m,
+                           int64_t line0, int64_t line1, bool run, const float **out)
+{
+    const struct eml_spatial *s = &j->v->s;
+    int64_t x0 = p->at[2] * s->stride[2] - s->pad[2], c = s->c;
+    for (int64_t line = line0; line < line1; line++) {
+        int64_t z = eml_spatial_in(s, 0, p->at[0], line / s->kernel[1]);
+        int64_t y = eml_spatial_in(s, 1, p->at[1], line % s->kernel[1]);
+        bool inside = eml_spatial_inside(s, 0, z) && eml_spatial_inside(s, 1, y);
+        const float *row = inside ? x + eml_spatial_offset(s, p->image, z, y, 0) : NULL;
+        if (run) {
+            *out = inside ? row + x0 * c : j->p.zeros;
+            out += m;
+            continue;
+        }
+        int64_t at = x0;
+        for (int64_t k = 0; k < s->kernel[2]; k++, at += s->dilation[2], out += m)
+            *out = inside && eml_spatial_inside(s, 2, at) ? row + at * c : j->p.zeros;
+    }
+}
+
+/* Pixels [row, row + m) of one group of channels, lines [line0, line1), column groups
+ * [column_group, column_end). */
+static void block(const struct job *j, const float **pointers, int64_t group, size_t row, size_t m,
+                  int64_t line0, int64_t line1, size_t column_group, size_t column_end)
+{
+    const struct conv *v = j->v;
+    size_t co = (size_t)v->co, ldc = (size_t)(v->group * v->co),
+           line = (size_t)(v->s.kernel[2] * v->ci);
+    struct eml_pixel p = eml_pixel_at(&v->s, (int64_t)row);
+    bool run = is_run(v, p, m);
+    for (size_t r = 0; r < m; r++, eml_pixel_next(&v->s, &p))
+        pixel_pointers(j, &p, j->x + group * v->ci, m, line0, line1, run, pointers + r);
+    struct eml_tile t = {.ldc = ldc,
+                         .m = m,
+                         .rows = pointers,
+                         .n_blocks = (size_t)((line1 - line0) * (run ? 1 : v->s.kernel[2])),
+                         .block = run ? line : (size_t)v->ci,
+                         .b_row = EML_PANEL,
+                         .b_panel = EML_PANEL * line * (size_t)v->lines,
+                         .accumulate = line0 > 0};
+    const float *w = j->w + (size_t)group * j->cut.panels * t.b_panel;
+    for (size_t g = column_group; g < column_end; g++) {
+        size_t panel = g * j->cut.panels / j->cut.groups;
+        size_t end = (g + 1) * j->cut.panels / j->cut.groups * EML_PANEL;
+        size_t column = panel * EML_PANEL, channel = (size_t)group * co + column;
+        struct eml_epilogue e = eml_epilogue_at(&j->epilogue, row, channel);
+        t.c = j->y + row * ldc + channel;
+        t.n = (end < co ? end : co) - column;
+        t.b = w + panel * t.b_panel + (size_t)line0 * line * EML_PANEL;
+        t.epilogue = line1 == v->lines ? &e : NULL;
+        j->kn->gemm_tile(&t);
+    }
+}
+
+static void tasks(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    const struct job *j = arg;
+    const struct eml_gemm_cut *cut = &j->cut;
+    const float **pointers = j->p.pointers + thread * j->p.stride;
+    size_t per_group = cut->row_tiles * cut->column_tasks, pixels = (size_t)j->v->s.pixels;
+    for (size_t i = (size_t)begin; i < (size_t)end; i++) {
+        int64_t group = (int64_t)(i / per_group);
+        size_t row0 = i % per_group / cut->column_tasks * cut->rows;
+        size_t row_end = row0 + cut->rows < pixels ? row0 + cut->rows : pixels;
+        size_t g0 = i % cut->column_tasks * cut->groups_per_task;
+        size_t g1 =
+            g0 + cut->groups_per_task < cut->groups ? g0 + cut->groups_per_task : cut->groups;
+        for (int64_t line = 0; line < j->v->lines; line += j->v->lines_per_pass) {
+            int64_t left = j->v->lines - line;
+            int64_t line1 = line + (left < j->v->lines_per_pass ? left : j->v->lines_per_pass);
+            for (size_t row = row0; row < row_end; row += j->kn->mr) {
+                size_t m = row_end - row < j->kn->mr ? row_end - row : j->kn->mr;
+                block(j, pointers, group, row, m, line, line1, g0, g1);
+            }
+        }
+    }
+}
+
+/* Output pixels [row, row + n) along x, which share image, z and y. */
+static void depthwise_run(const struct job *j, const float **pointers, size_t row, size_t n)
+{
+    const struct eml_spatial *s = &j->v->s;
+    struct eml_pixel p = eml_pixel_at(s, (int64_t)row);
+    size_t c = (size_t)s->c, taps = (size_t)s->taps;
+    for (size_t i = 0; i < n; i++, p.at[2]++)
+        pixel_pointers(j, &p, j->x, 1, 0, j->v->lines, false, pointers + i * taps);
+    struct eml_epilogue e = eml_epilogue_at(&j->epilogue, row, 0);
+    struct eml_depthwise d = {.y = j->y + row * c,
+                              .ldy = c,
+                              .pixels = n,
+                              .taps = taps,
+                              .c = c,
+                              .x = pointers,
+                              .w = j->w,
+                              .w_stride = eml_pack_panel16_floats(1, c),
+                              .epilogue = &e};
+    j->kn->depthwise(&d);
+}
+
+static void depthwise_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    const struct job *j = arg;
+    const float **pointers = j->p.pointers + thread * j->p.stride;
+    size_t width = (size_t)j->v->s.out[2], at_once = j->v->pointers / (size_t)j->v->s.taps;
+    for (size_t i = (size_t)begin; i < (size_t)end; i++) {
+        for (size_t x = 0; x < width; x += at_once)
+            depthwise_run(j, pointers, i * width + x, width - x < at_once ? width - x : at_once);
+    }
+}
+
+static void run_pointwise(const struct eml_op_ctx *c, const struct job *j)
+{
+    const struct conv *v = j->v;
+    struct eml_gemm g = {.m = (size_t)v->s.pixels,
+                         .n = (size_t)v->co,
+                         .k = (size_t)v->ci,
+                         .batch = 1,
+                         .c = j->y,
+                         .ldc = (size_t)v->co,
+                         .a = j->x,
+                         .lda = (size_t)v->ci,
+                         .b = j->w,
+                         .b_row = EML_PANEL,
+                         .b_panel = EML_PANEL * (size_t)v->ci,
+                         .epilogue = j->epilogue};
+    eml_gemm_run(c->kernels, c->pool, &g);
+}
+
+static void run_windows(const struct eml_op_ctx *c, struct job *j)
+{
+    const struct conv *v = j->v;
+    memset(j->p.zeros, 0, v->zeros * sizeof(float));
+    if (v->depthwise) {
+        int64_t per_row = v->s.out[2] * v->s.c * v->s.taps;
+        eml_pool_for(c->pool, v->s.pixels / v->s.out[2], TASK_MULTIPLIES / per_row + 1,
+                     depthwise_rows, j);
+        return;
+    }
+    j->cut = eml_gemm_cut(c->kernels, (size_t)v->s.pixels, (size_t)v->co,
+                          (size_t)(v->s.taps * v->ci), (size_t)v->s.pixels);
+    size_t n = (size_t)v->group * j->cut.row_tiles * j->cut.column_tasks;
+    eml_pool_for(c->pool, (int64_t)n, 1, tasks, j);
+}
+
+enum eml_err eml_op_conv(const struct eml_op_ctx *c)
+{
+    struct conv v;
+    EML_TRY(conv_of(c, &v));
+    struct eml_scratch scratch = eml_scratch_of(c);
+    struct job j = {.v = &v,
+                    .kn = c->kernels,
+                    .y = c->out[0].data,
+                    .x = c->in[0].data,
+                    .w = c->in[1].data,
+                    .p = take(&scratch, &v, c->threads)};
+    if (scratch.failed)
+        EML_BUG();
+    EML_TRY(eml_fused_epilogue(c, 0, v.group * v.co, &j.epilogue));
+    if (c->out[0].count == 0)
+        return EML_OK;
+    if (v.packed) {
+        if (v.depthwise)
+            eml_pack_depthwise(j.p.packed, j.w, (size_t)v.s.c, (size_t)v.s.taps);
+        else
+            eml_pack_conv(j.p.packed, j.w, (size_t)(v.group * v.co), (size_t)v.ci, (size_t)v.s.taps,
+                          (size_t)v.group);
+        j.w = j.p.packed;
+    }
+    if (v.pointwise)
+        run_pointwise(c, &j);
+    else
+        run_windows(c, &j);
+    return EML_OK;
+}

@@ -1,0 +1,204 @@
+/* MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, channels-last: each output pixel is the
+ * maximum or the sum of rows of channels. */
+#include "engine/exec.h"
+#include "engine/fused.h"
+#include "engine/spatial.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    ROWS_AT_ONCE = 64,
+    TASK_FLOATS = 256 * 1024,
+    CHANNELS_AT_ONCE = 256 /* of global pooling: a task's share */
+};
+
+struct job {
+    struct eml_spatial s;
+    const struct eml_kernels *kn;
+    float *y;
+    const float *x;
+    struct eml_act_spec act;
+    bool is_max, count_padding;
+};
+
+/* Reduces rows of c channels; `more` continues what y holds. */
+static void reduce(const struct job *j, float *y, const float *const *rows, size_t n, size_t c,
+                   bool more)
+{
+    const float *all[ROWS_AT_ONCE + 1];
+    size_t total = 0;
+    if (more)
+        all[total++] = y;
+    for (size_t i = 0; i < n; i++)
+        all[total++] = rows[i];
+    if (total == 0)
+        return;
+    if (j->is_max)
+        j->kn->pool_max(y, all, total, c);
+    else
+        j->kn->pool_sum(y, all, total, c, 1.0F);
+}
+
+/* First and end tap of dim d whose coordinate lies in [lo, hi). */
+static void tap_range(const struct eml_spatial *s, int d, int64_t out, int64_t lo, int64_t hi,
+                      int64_t *first, int64_t *end)
+{
+    *first = 0;
+    while (*first < s->kernel[d] && eml_spatial_in(s, d, out, *first) < lo)
+        ++*first;
+    *end = s->kernel[d];
+    while (*end > *first && eml_spatial_in(s, d, out, *end - 1) >= hi)
+        --*end;
+}
+
+/* Taps of a window that count as elements: with count_include_pad, those in the padding too, but
+ * not those that ceil_mode adds beyond it. */
+static int64_t divisor(const struct job *j, const struct eml_pixel *p)
+{
+    const struct eml_spatial *s = &j->s;
+    int64_t n = 1;
+    for (int d = 0; d < 3; d++) {
+        int64_t first, end;
+        if (j->count_padding)
+            tap_range(s, d, p->at[d], -s->pad[d], s->in[d] + s->pad_end[d], &first, &end);
+        else
+            tap_range(s, d, p->at[d], 0, s->in[d], &first, &end);
+        n *= end - first;
+    }
+    return n;
+}
+
+static void pixel(const struct job *j, const struct eml_pixel *p, float *y)
+{
+    const struct eml_spatial *s = &j->s;
+    const float *rows[ROWS_AT_ONCE];
+    size_t n = 0, c = (size_t)s->c;
+    bool more = false;
+    int64_t first[3], end[3];
+    for (int d = 0; d < 3; d++)
+        tap_range(s, d, p->at[d], 0, s->in[d], &first[d], &end[d]);
+    for (int64_t kz = first[0]; kz < end[0]; kz++) {
+        for (int64_t ky = first[1]; ky < end[1]; ky++) {
+            const float *row =
+                j->x + eml_spatial_offset(s, p->image, eml_spatial_in(s, 0, p->at[0], kz),
+                                          eml_spatial_in(s, 1, p->at[1], ky), 0);
+            for (int64_t kx = first[2]; kx < end[2]; kx++) {
+                rows[n++] = row + eml_spatial_in(s, 2, p->at[2], kx) * s->c;
+                if (n == ROWS_AT_ONCE) {
+                    reduce(j, y, rows, n, c, more);
+                    more = true;
+                    n = 0;
+                }
+            }
+        }
+    }
+    if (n == 0 && !more) { /* a window that lies wholly in the padding */
+        for (size_t i = 0; i < c; i++)
+            y[i] = j->is_max ? -INFINITY : 0;
+        return;
+    }
+    reduce(j, y, rows, n, c, more);
+}
+
+static void pixels(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    const struct job *j = arg;
+    (void)thread;
+    size_t c = (size_t)j->s.c;
+    struct eml_pixel p = eml_pixel_at(&j->s, begin);
+    for (int64_t i = begin; i < end; i++, eml_pixel_next(&j->s, &p)) {
+        float *y = j->y + (size_t)i * c;
+        pixel(j, &p, y);
+        if (!j->is_max) {
+            int64_t n = divisor(j, &p);
+            if (n > 0)
+                j->kn->binary_scalar[EML_BINARY_DIV](y, y, (float)n, c);
+        }
+        if (j->act.act != EML_ACT_NONE)
+            j->kn->act(y, y, c, &j->act);
+    }
+}
+
+static enum eml_err windowed(const struct eml_op_ctx *c, bool is_max)
+{
+    struct eml_window w;
+    EML_TRY(eml_window_make(c->node, &c->in[0].shape, NULL, &w, c->why));
+    struct job j = {.s = eml_spatial_of(&w),
+                    .kn = c->kernels,
+                    .y = c->out[0].data,
+                    .x = c->in[0].data,
+                    .is_max = is_max,
+                    .count_padding = eml_node_int(c->node, EML_ATTR_COUNT_INCLUDE_PAD, 0) != 0};
+    EML_TRY(eml_fused_act(c, 0, j.s.c, &j.act));
+    if (c->out[0].count == 0)
+        return EML_OK;
+    eml_pool_for(c->pool, j.s.pixels, TASK_FLOATS / (j.s.taps * j.s.c + 64) + 1, pixels, &j);
+    return EML_OK;
+}
+
+enum eml_err eml_op_max_pool(const struct eml_op_ctx *c)
+{
+    return windowed(c, true);
+}
+
+enum eml_err eml_op_average_pool(const struct eml_op_ctx *c)
+{
+    return windowed(c, false);
+}
+
+/* Item: one slice of channels of one image. Sums run over groups of rows: sums of sums keep the
+ * error small over large images. */
+static void global_slices(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    const struct job *j = arg;
+    (void)thread;
+    size_t c = (size_t)j->s.c, rows_n = (size_t)j->s.in[0];
+    size_t slices = (c + CHANNELS_AT_ONCE - 1) / CHANNELS_AT_ONCE;
+    for (size_t i = (size_t)begin; i < (size_t)end; i++) {
+        size_t channel = i % slices * CHANNELS_AT_ONCE;
+        size_t n = c - channel < CHANNELS_AT_ONCE ? c - channel : CHANNELS_AT_ONCE;
+        const float *x = j->x + i / slices * rows_n * c + channel, *rows[ROWS_AT_ONCE];
+        float *y = j->y + i / slices * c + channel, part[CHANNELS_AT_ONCE];
+        for (size_t row = 0; row < rows_n; row += ROWS_AT_ONCE) {
+            size_t k = rows_n - row < ROWS_AT_ONCE ? rows_n - row : ROWS_AT_ONCE;
+            for (size_t r = 0; r < k; r++)
+                rows[r] = x + (row + r) * c;
+            reduce(j, row ? part : y, rows, k, n, false);
+            if (row)
+                j->kn->binary[j->is_max ? EML_BINARY_MAX : EML_BINARY_ADD](y, y, part, n);
+        }
+        if (!j->is_max)
+            j->kn->binary_scalar[EML_BINARY_DIV](y, y, (float)rows_n, n);
+        struct eml_act_spec act = j->act;
+        if (act.slope)
+            act.slope += channel;
+        if (act.act != EML_ACT_NONE)
+            j->kn->act(y, y, n, &act);
+    }
+}
+
+enum eml_err eml_op_global_pool(const struct eml_op_ctx *c)
+{
+    const struct eml_shape *x = &c->in[0].shape;
+    struct job j = {.kn = c->kernels,
+                    .y = c->out[0].data,
+                    .x = c->in[0].data,
+                    .is_max = c->node->op == EML_OP_GLOBAL_MAX_POOL};
+    j.s.c = x->dim[x->rank - 1];
+    j.s.in[0] = 1;
+    for (uint32_t d = 1; d + 1 < x->rank; d++)
+        j.s.in[0] *= x->dim[d];
+    EML_TRY(eml_fused_act(c, 0, j.s.c, &j.act));
+    if (c->out[0].count == 0)
+        return EML_OK;
+    if (j.s.in[0] == 0) {
+        for (int64_t i = 0; i < c->out[0].count; i++)
+            j.y[i] = j.is_max ? -INFINITY : NAN;
+        return EML_OK;
+    }
+    int64_t slices = (j.s.c + CHANNELS_AT_ONCE - 1) / CHANNELS_AT_ONCE;
+    eml_pool_for(c->pool, x->dim[0] * slices, TASK_FLOATS / (j.s.in[0] * CHANNELS_AT_ONCE) + 1,
+                 global_slices, &j);
+    return EML_OK;
+}
