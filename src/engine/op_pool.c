@@ -40,16 +40,20 @@ static void reduce(const struct job *j, float *y, const float *const *rows, size
         j->kn->pool_sum(y, all, total, c, 1.0F);
 }
 
+static int64_t div_up(int64_t a, int64_t b)
+{
+    return a <= 0 ? 0 : (a - 1) / b + 1;
+}
+
 /* First and end tap of dim d whose coordinate lies in [lo, hi). */
 static void tap_range(const struct eml_spatial *s, int d, int64_t out, int64_t lo, int64_t hi,
                       int64_t *first, int64_t *end)
 {
-    *first = 0;
-    while (*first < s->kernel[d] && eml_spatial_in(s, d, out, *first) < lo)
-        ++*first;
-    *end = s->kernel[d];
-    while (*end > *first && eml_spatial_in(s, d, out, *end - 1) >= hi)
-        --*end;
+    int64_t start = eml_spatial_in(s, d, out, 0);
+    *first = div_up(lo - start, s->dilation[d]);
+    *end = div_up(hi - start, s->dilation[d]);
+    *end = *end < s->kernel[d] ? *end : s->kernel[d];
+    *first = *first < *end ? *first : *end;
 }
 
 /* Taps of a window that count as elements: with count_include_pad, those in the padding too, but

@@ -15,7 +15,7 @@ struct eml_spatial eml_spatial_of(const struct eml_window *w)
         s.dilation[d] = w->dilation[i];
         s.pad[d] = w->pad_begin[i];
         s.pad_end[d] = w->pad_end[i];
-        s.taps *= s.kernel[d];
+        s.taps = s.taps > INT32_MAX / s.kernel[d] ? INT32_MAX : s.taps * s.kernel[d];
         s.pixels *= s.out[d];
     }
     return s;

@@ -8,7 +8,8 @@
 struct eml_spatial {
     int64_t batch, c; /* c: channels of the input */
     int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad[3], pad_end[3];
-    int64_t taps, pixels; /* products of kernel; of batch and out */
+    int64_t taps;   /* product of kernel, at most 2^31 - 1 */
+    int64_t pixels; /* of the output: batch times out */
 };
 
 struct eml_spatial eml_spatial_of(const struct eml_window *w);
