@@ -42,7 +42,7 @@ static void free_problem(struct eml_check_problem *p)
     free(p->reason);
 }
 
-static char *formatted(const char *format, va_list args)
+__attribute__((format(printf, 1, 0))) static char *formatted(const char *format, va_list args)
 {
     va_list again;
     va_copy(again, args);
