@@ -54,7 +54,8 @@ enum eml_err eml_json_parse(struct eml_bytes text, size_t max_bytes, json_t **ou
     long deep = too_deep(text);
     if (deep >= 0)
         return eml_fail(why, EML_E_INPUT, "json: nested too deeply", deep);
-    json_t *v = json_loadb((const char *)text.ptr, text.len, JSON_REJECT_DUPLICATES, &error);
+    const char *start = text.len != 0 ? (const char *)text.ptr : ""; /* not NULL */
+    json_t *v = json_loadb(start, text.len, JSON_REJECT_DUPLICATES, &error);
     if (v == NULL)
         return eml_fail(why, EML_E_INPUT, rule_of(&error), error.position);
     if (!json_is_object(v)) {
