@@ -75,6 +75,40 @@ struct eml_ir_value *eml_ir_const_f32(struct eml_ir *ir, float v)
     return const_copy(ir, EML_DT_F32, &s, &v, sizeof(v));
 }
 
+/* Multiples of 32, so that strides and upsampling agree; different for different indices. */
+void eml_ir_set_probe(struct eml_ir_value *input, uint32_t d, int64_t index)
+{
+    input->probe[0].shape.dim[d] = 32 * (3 + index);
+    input->probe[1].shape.dim[d] = 32 * (5 + 2 * index);
+}
+
+struct eml_ir_value *eml_ir_add_input(struct eml_ir *ir, struct eml_bytes name,
+                                      enum eml_dtype dtype, const struct eml_shape *shape)
+{
+    struct eml_ir_value *v = eml_ir_value_new(ir);
+    if (ir->n_inputs == EML_GRAPH_IO_MAX)
+        EML_BUG();
+    v->is_input = true;
+    v->dtype = dtype;
+    v->has_rank = true;
+    v->shape = *shape;
+    for (size_t k = 0; k < 2; k++)
+        v->probe[k] = (struct eml_known){.dtype = dtype, .has_rank = true, .shape = *shape};
+    for (uint32_t d = 0; d < shape->rank; d++)
+        if (shape->dim[d] == EML_DIM_UNKNOWN)
+            eml_ir_set_probe(v, d, (int64_t)ir->n_inputs * EML_RANK_MAX + d);
+    ir->inputs[ir->n_inputs++] = (struct eml_ir_output){name, v};
+    return v;
+}
+
+void eml_ir_add_output(struct eml_ir *ir, struct eml_bytes name, struct eml_ir_value *v)
+{
+    if (ir->n_outputs == EML_GRAPH_IO_MAX)
+        EML_BUG();
+    ir->outputs[ir->n_outputs++] = (struct eml_ir_output){name, v};
+    v->uses++;
+}
+
 size_t eml_ir_count(const struct eml_ir_value *v)
 {
     int64_t n;
@@ -202,6 +236,18 @@ void eml_ir_replace(struct eml_ir *ir, struct eml_ir_value *old, struct eml_ir_v
         }
 }
 
+static void unlink_node(struct eml_ir *ir, struct eml_ir_node *n)
+{
+    *(n->prev != NULL ? &n->prev->next : &ir->first) = n->next;
+    *(n->next != NULL ? &n->next->prev : &ir->last) = n->prev;
+}
+
+void eml_ir_move(struct eml_ir *ir, struct eml_ir_node *n, struct eml_ir_node *before)
+{
+    unlink_node(ir, n);
+    link_before(ir, n, before);
+}
+
 void eml_ir_remove(struct eml_ir *ir, struct eml_ir_node *n)
 {
     if (n->removed)
@@ -211,8 +257,7 @@ void eml_ir_remove(struct eml_ir *ir, struct eml_ir_node *n)
             n->in[i]->uses--;
             n->in[i] = NULL;
         }
-    *(n->prev != NULL ? &n->prev->next : &ir->first) = n->next;
-    *(n->next != NULL ? &n->next->prev : &ir->last) = n->prev;
+    unlink_node(ir, n);
     n->removed = true; /* n->next stays: a loop that stands on n can go on */
 }
 

@@ -33,6 +33,7 @@ struct eml_ir_value {
     uint32_t uses; /* operands that read it, plus graph outputs */
     struct eml_ir_node **readers; /* who may read it: entries may be stale or repeated */
     uint32_t n_readers, cap_readers;
+    struct eml_ir_value *twin; /* layout: the same value channels-last */
     /* emission */
     enum eml_layout layout;
     uint32_t id;
@@ -60,7 +61,7 @@ struct eml_ir_output {
 struct eml_ir {
     struct eml_arena *arena; /* borrowed */
     struct eml_ir_node *first, *last;
-    struct eml_ir_output *inputs, *outputs;
+    struct eml_ir_output inputs[EML_GRAPH_IO_MAX], outputs[EML_GRAPH_IO_MAX];
     uint32_t n_inputs, n_outputs;
     bool channels_last; /* spatial operators are in the graph's own form (after layout) */
     bool failed;
@@ -84,6 +85,12 @@ struct eml_ir_value *eml_ir_const(struct eml_ir *ir, enum eml_dtype dtype,
 /* Constants that copy their few elements: int64 [n], f32 scalar, f32 [n]. */
 struct eml_ir_value *eml_ir_const_ints(struct eml_ir *ir, const int64_t *v, uint32_t n);
 struct eml_ir_value *eml_ir_const_f32(struct eml_ir *ir, float v);
+/* Declares an input (name borrowed) or an output of the graph. At most EML_GRAPH_IO_MAX each. */
+struct eml_ir_value *eml_ir_add_input(struct eml_ir *ir, struct eml_bytes name,
+                                      enum eml_dtype dtype, const struct eml_shape *shape);
+void eml_ir_add_output(struct eml_ir *ir, struct eml_bytes name, struct eml_ir_value *v);
+/* Unknown dim d of an input: dims with the same index are the same number. */
+void eml_ir_set_probe(struct eml_ir_value *input, uint32_t d, int64_t index);
 /* Number of elements; 0 if not known. */
 size_t eml_ir_count(const struct eml_ir_value *v);
 
@@ -101,6 +108,8 @@ void eml_ir_adopt_out(struct eml_ir_node *n, uint32_t i, struct eml_ir_value *by
 void eml_ir_replace(struct eml_ir *ir, struct eml_ir_value *old, struct eml_ir_value *by);
 /* Unlinks the node; its outputs must not be read any more (or have been adopted). */
 void eml_ir_remove(struct eml_ir *ir, struct eml_ir_node *n);
+/* Moves n to stand right before `before`, which comes later. */
+void eml_ir_move(struct eml_ir *ir, struct eml_ir_node *n, struct eml_ir_node *before);
 /* Removes every node none of whose outputs is read. Returns how many. */
 uint32_t eml_ir_sweep(struct eml_ir *ir);
 

@@ -1,0 +1,375 @@
+/* ONNX to graph. Every node becomes one node of the newest operator version, guided by the attribute
+ * grammar of ops.def: integer attributes keep their place, floats become params, attributes that
+ * later versions turned into operands become constants. What exists only in ONNX goes: Constant,
+ * Identity, Dropout. Semantics that changed between versions are spelled out (Softmax before 13,
+ * Resize before 11). Facts are inferred on the way, because some of that needs ranks.
+ */
+#include "decompose/passes.h"
+
+#include "base/checked.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct import {
+    struct eml_ir *ir;
+    const struct eml_onnx_model *model;
+    struct eml_ir_value **values; /* by ONNX value id */
+    const struct eml_onnx_node *node;
+    long index;
+    struct eml_why *why;
+};
+
+static enum eml_err refuse(const struct import *im, const char *rule)
+{
+    return eml_fail(im->why, EML_E_UNSUPPORTED, rule, im->index);
+}
+
+static enum eml_err import_tensor(const struct import *im, const struct eml_onnx_tensor *t,
+                                  struct eml_ir_value **out)
+{
+    struct eml_shape s = {.rank = t->rank};
+    size_t width = eml_dtype_bytes((enum eml_dtype)t->dtype), bytes;
+    if (width == 0)
+        return refuse(im, "decompose: constant of an unsupported type");
+    if (t->rank > EML_RANK_MAX)
+        return refuse(im, "decompose: constant of more than 8 dims");
+    for (uint32_t i = 0; i < t->rank; i++)
+        s.dim[i] = t->dims[i];
+    if (!eml_mul_size((size_t)t->count, width, &bytes) || bytes != t->data.len)
+        return eml_fail(im->why, EML_E_INPUT, "decompose: constant of the wrong size", im->index);
+    const void *data = t->data.ptr;
+    if (bytes == 0 || (uintptr_t)data % width != 0) {
+        void *copy = eml_ir_alloc(im->ir, bytes);
+        if (copy != NULL && bytes != 0)
+            memcpy(copy, data, bytes);
+        data = copy;
+    }
+    *out = eml_ir_const(im->ir, (enum eml_dtype)t->dtype, &s, data);
+    return EML_OK;
+}
+
+/* ---- the attribute grammar ---- */
+
+struct word { /* one word of the grammar */
+    const char *name, *rest; /* rest: after the name, from '=' or '>' */
+    size_t name_len, rest_len;
+};
+
+static bool next_word(const char **at, struct word *w)
+{
+    const char *p = *at + strspn(*at, " ");
+    size_t len = strcspn(p, " ");
+    if (len == 0)
+        return false;
+    w->name = p;
+    w->name_len = strcspn(p, "=>");
+    w->rest = p + w->name_len;
+    w->rest_len = len - w->name_len;
+    *at = p + len;
+    return true;
+}
+
+static bool find_word(const char *grammar, const char *name, struct word *w)
+{
+    while (next_word(&grammar, w))
+        if (strlen(name) == w->name_len && memcmp(name, w->name, w->name_len) == 0)
+            return true;
+    return false;
+}
+
+static bool attr_id(const struct word *w, enum eml_attr_id *id)
+{
+    static const char *const names[] = {
+#define ATTR(attr, name) name,
+#include "model/attrs.def"
+#undef ATTR
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strlen(names[i]) == w->name_len && memcmp(names[i], w->name, w->name_len) == 0) {
+            *id = (enum eml_attr_id)i;
+            return true;
+        }
+    return false;
+}
+
+/* Index of s in "=e:a|b|c", or -1. */
+static int64_t enum_index(const struct word *w, struct eml_bytes s)
+{
+    const char *p = w->rest + 3, *end = w->rest + w->rest_len;
+    for (int64_t i = 0; p < end; i++) {
+        size_t len = strcspn(p, "| ");
+        if (len == s.len && (len == 0 || memcmp(p, s.ptr, len) == 0))
+            return i;
+        p += len + 1;
+    }
+    return -1;
+}
+
+/* An old version's attribute that is operand `at` now. */
+static enum eml_err attr_to_operand(const struct import *im, const struct eml_onnx_attr *a,
+                                    uint32_t at, struct eml_ir_node *n)
+{
+    struct eml_ir_value *v = NULL;
+    if (a->type == EML_ONNX_ATTR_INTS || a->type == EML_ONNX_ATTR_INT)
+        v = eml_ir_const_ints(im->ir, a->ints, (uint32_t)a->n);
+    else if (a->type == EML_ONNX_ATTR_FLOAT)
+        v = eml_ir_const_f32(im->ir, a->floats[0]);
+    else if (a->type == EML_ONNX_ATTR_TENSOR)
+        EML_TRY(import_tensor(im, a->tensors, &v));
+    else
+        return refuse(im, "decompose: attribute of an unexpected type");
+    eml_ir_set_in(im->ir, n, at, v);
+    return EML_OK;
+}
+
+static enum eml_err import_attr(const struct import *im, const struct eml_onnx_attr *a,
+                                struct eml_ir_node *n)
+{
+    struct word w;
+    enum eml_attr_id id;
+    if (!find_word(eml_op_info(n->op)->attrs, a->name, &w))
+        return refuse(im, "decompose: attribute that is not supported");
+    if (w.rest[0] == '>')
+        return attr_to_operand(im, a, (uint32_t)(w.rest[1] - '0'), n);
+    switch (w.rest[1]) {
+    case 'x':
+        return EML_OK;
+    case 'p':
+        if (a->type != EML_ONNX_ATTR_FLOAT)
+            return refuse(im, "decompose: attribute of an unexpected type");
+        n->params[w.rest[2] - '0'] = a->floats[0];
+        return EML_OK;
+    case 'e':
+        if (a->type != EML_ONNX_ATTR_STRING || enum_index(&w, a->strings[0]) < 0)
+            return refuse(im, "decompose: attribute with a value that is not supported");
+        if (!attr_id(&w, &id))
+            EML_BUG();
+        eml_ir_set_int(im->ir, n, id, enum_index(&w, a->strings[0]));
+        return EML_OK;
+    default:
+        if (a->type != EML_ONNX_ATTR_INT && a->type != EML_ONNX_ATTR_INTS)
+            return refuse(im, "decompose: attribute of an unexpected type");
+        if (a->n > EML_ATTR_INTS_MAX)
+            return refuse(im, "decompose: attribute too long");
+        if (!attr_id(&w, &id))
+            EML_BUG();
+        eml_ir_set_attr(im->ir, n, id, a->ints, (uint32_t)a->n);
+        return EML_OK;
+    }
+}
+
+static void default_params(struct eml_ir_node *n)
+{
+    const char *at = eml_op_info(n->op)->attrs;
+    struct word w;
+    while (next_word(&at, &w))
+        if (w.rest_len > 4 && w.rest[0] == '=' && w.rest[1] == 'p') {
+            uint32_t k = (uint32_t)(w.rest[2] - '0');
+            n->params[k] = strtof(w.rest + 4, NULL);
+            n->n_params = k + 1 > n->n_params ? k + 1 : n->n_params;
+        }
+}
+
+/* ---- operators whose meaning changed, or that the graph does not have ---- */
+
+static enum eml_err constant(struct import *im)
+{
+    const struct eml_onnx_attr *a = im->node->n_attr == 1 ? &im->node->attr[0] : NULL;
+    struct eml_ir_value **out = &im->values[im->node->out[0]];
+    struct eml_shape s = {0};
+    if (a == NULL)
+        return refuse(im, "decompose: Constant without exactly one attribute");
+    if (a->type == EML_ONNX_ATTR_TENSOR)
+        return import_tensor(im, a->tensors, out);
+    if (a->type == EML_ONNX_ATTR_FLOATS || a->type == EML_ONNX_ATTR_INTS)
+        s = (struct eml_shape){1, {(int64_t)a->n}};
+    if (a->type == EML_ONNX_ATTR_FLOAT || a->type == EML_ONNX_ATTR_FLOATS)
+        *out = eml_ir_const(im->ir, EML_DT_F32, &s, a->n != 0 ? a->floats : eml_ir_alloc(im->ir, 0));
+    else if (a->type == EML_ONNX_ATTR_INT || a->type == EML_ONNX_ATTR_INTS)
+        *out = eml_ir_const(im->ir, EML_DT_I64, &s, a->n != 0 ? a->ints : eml_ir_alloc(im->ir, 0));
+    else
+        return refuse(im, "decompose: Constant of an unsupported kind");
+    return EML_OK;
+}
+
+static enum eml_err pass_through(struct import *im)
+{
+    if (im->node->n_out > 1 && im->node->out[1] != EML_ONNX_ABSENT &&
+        im->model->values[im->node->out[1]].n_uses != 0)
+        return refuse(im, "decompose: Dropout whose mask is used");
+    im->values[im->node->out[0]] = im->values[im->node->in[0]];
+    return EML_OK;
+}
+
+/* Before version 13 the dims from `axis` on were one dim; the default axis was 1. */
+static enum eml_err old_softmax(struct import *im, struct eml_ir_node *n)
+{
+    struct eml_ir *ir = im->ir;
+    struct eml_ir_value *x = n->in[0];
+    int64_t axis = eml_ir_int(n, EML_ATTR_AXIS, 1);
+    if (!x->has_rank)
+        return refuse(im, "decompose: Softmax before version 13 of a value of unknown rank");
+    int64_t rank = x->shape.rank;
+    if (axis < -rank || axis > rank)
+        return eml_fail(im->why, EML_E_INPUT, "decompose: axis out of range", im->index);
+    axis += axis < 0 ? rank : 0;
+    eml_ir_set_int(ir, n, EML_ATTR_AXIS, -1);
+    if (axis == rank - 1)
+        return EML_OK;
+    struct eml_ir_node *flat = eml_ir_node_new(ir, n, EML_OP_FLATTEN, &x, 1, 1);
+    eml_ir_set_int(ir, flat, EML_ATTR_AXIS, axis);
+    struct eml_ir_node *shape = eml_ir_node_new(ir, n, EML_OP_SHAPE, &x, 1, 1);
+    eml_ir_set_in(ir, n, 0, flat->out[0]);
+    struct eml_ir_value *operands[2] = {n->out[0], shape->out[0]};
+    struct eml_ir_node *back = eml_ir_node_new(ir, NULL, EML_OP_RESHAPE, operands, 2, 1);
+    back->origin = im->index;
+    im->values[im->node->out[0]] = back->out[0];
+    return EML_OK;
+}
+
+/* Brings Resize's optional operands to full rank and drops a roi that its mode does not read. */
+static enum eml_err resize(struct import *im, struct eml_ir_node *n, int64_t version)
+{
+    struct eml_ir *ir = im->ir;
+    enum { ASYMMETRIC = 3, TF_CROP_AND_RESIZE = 4, FLOOR = 2 };
+    if (version < 11) {
+        eml_ir_set_in(ir, n, 2, eml_ir_in(n, 1));
+        eml_ir_set_in(ir, n, 1, NULL);
+        eml_ir_set_int(ir, n, EML_ATTR_COORDINATE_TRANSFORMATION_MODE, ASYMMETRIC);
+        eml_ir_set_int(ir, n, EML_ATTR_NEAREST_MODE, FLOOR);
+    }
+    if (eml_ir_int(n, EML_ATTR_COORDINATE_TRANSFORMATION_MODE, 0) == TF_CROP_AND_RESIZE)
+        return refuse(im, "decompose: Resize with tf_crop_and_resize");
+    if (eml_ir_attr(n, EML_ATTR_AXES) != NULL)
+        return refuse(im, "decompose: Resize with axes");
+    if (eml_ir_in(n, 1) != NULL)
+        eml_ir_set_in(ir, n, 1, NULL);
+    return EML_OK;
+}
+
+static enum eml_err normalise(struct import *im, struct eml_ir_node *n)
+{
+    switch (n->op) {
+    case EML_OP_SOFTMAX:
+    case EML_OP_LOG_SOFTMAX:
+        return im->node->opset < 13 ? old_softmax(im, n) : EML_OK;
+    case EML_OP_RESIZE:
+        return resize(im, n, im->node->opset);
+    case EML_OP_BATCH_NORMALIZATION:
+        if (eml_ir_int(n, EML_ATTR_TRAINING_MODE, 0) != 0)
+            return refuse(im, "decompose: BatchNormalization in training mode");
+        eml_ir_drop_attr(n, EML_ATTR_TRAINING_MODE);
+        return EML_OK;
+    default:
+        return EML_OK;
+    }
+}
+
+/* ---- nodes ---- */
+
+static bool find_op(const char *name, enum eml_op *op)
+{
+    for (size_t i = 0; i < EML_OP_N && name[0] != 0; i++)
+        if (strcmp(eml_op_info((enum eml_op)i)->name, name) == 0) {
+            *op = (enum eml_op)i;
+            return true;
+        }
+    return false;
+}
+
+static enum eml_err import_ordinary(struct import *im)
+{
+    const struct eml_onnx_node *src = im->node;
+    struct eml_ir_value *in[EML_NODE_IN_MAX];
+    enum eml_op op;
+    if (src->domain[0] != 0 || !find_op(src->op_type, &op))
+        return refuse(im, "decompose: operator that is not supported");
+    if (src->n_in > EML_NODE_IN_MAX || src->n_out > EML_NODE_OUT_MAX)
+        return refuse(im, "decompose: too many operands");
+    for (uint32_t i = 0; i < src->n_in; i++)
+        in[i] = src->in[i] == EML_ONNX_ABSENT ? NULL : im->values[src->in[i]];
+    struct eml_ir_node *n = eml_ir_node_new(im->ir, NULL, op, in, src->n_in, src->n_out);
+    n->origin = im->index;
+    default_params(n);
+    for (uint32_t i = 0; i < src->n_attr; i++)
+        EML_TRY(import_attr(im, &src->attr[i], n));
+    const struct eml_op_info *info = eml_op_info(op);
+    if (n->n_in < info->in_min || (info->in_max != 255 && n->n_in > info->in_max) ||
+        (info->out_max != 255 && n->n_out > info->out_max))
+        return refuse(im, "decompose: number of operands that is not supported");
+    for (uint32_t i = 0; i < src->n_out; i++)
+        if (src->out[i] != EML_ONNX_ABSENT)
+            im->values[src->out[i]] = n->out[i];
+    return normalise(im, n);
+}
+
+static enum eml_err import_node(struct import *im)
+{
+    const char *type = im->node->op_type;
+    struct eml_ir_node *last = im->ir->last;
+    if (im->node->domain[0] == 0 && strcmp(type, "Constant") == 0)
+        return constant(im);
+    if (im->node->domain[0] == 0 && (strcmp(type, "Identity") == 0 || strcmp(type, "Dropout") == 0))
+        return pass_through(im);
+    EML_TRY(import_ordinary(im));
+    return eml_fold_infer_from(im->ir, last != NULL ? last->next : im->ir->first, im->why);
+}
+
+/* Unknown dims with the same name are the same number: the place where the name comes first. */
+static int64_t first_place(const struct eml_onnx_model *m, uint32_t input, uint32_t dim)
+{
+    const char *name = m->values[m->inputs[input]].type.dims[dim].param;
+    for (uint32_t i = 0; i <= input && name[0] != 0; i++) {
+        const struct eml_onnx_type *t = &m->values[m->inputs[i]].type;
+        for (uint32_t d = 0; d < t->rank; d++)
+            if (strcmp(t->dims[d].param, name) == 0)
+                return (int64_t)i * EML_RANK_MAX + d;
+    }
+    return (int64_t)input * EML_RANK_MAX + dim;
+}
+
+static enum eml_err import_input(struct import *im, uint32_t i)
+{
+    const struct eml_onnx_model *m = im->model;
+    const struct eml_onnx_value *src = &m->values[m->inputs[i]];
+    struct eml_shape s = {.rank = src->type.rank};
+    if (src->type.kind != EML_ONNX_TYPE_TENSOR ||
+        eml_dtype_bytes((enum eml_dtype)src->type.dtype) == 0)
+        return refuse(im, "decompose: input of an unsupported type");
+    if (!src->type.has_rank || src->type.rank > EML_RANK_MAX)
+        return refuse(im, "decompose: input of unknown rank, or of more than 8 dims");
+    for (uint32_t d = 0; d < s.rank; d++)
+        s.dim[d] = src->type.dims[d].value; /* unknown is -1 in both */
+    struct eml_ir_value *v = eml_ir_add_input(im->ir, eml_bytes_of_str(src->name),
+                                              (enum eml_dtype)src->type.dtype, &s);
+    for (uint32_t d = 0; d < s.rank; d++)
+        if (s.dim[d] == EML_DIM_UNKNOWN)
+            eml_ir_set_probe(v, d, first_place(m, i, d));
+    im->values[m->inputs[i]] = v;
+    return EML_OK;
+}
+
+enum eml_err eml_import(struct eml_ir *ir, const struct eml_onnx_model *m, struct eml_why *why)
+{
+    struct import im = {.ir = ir, .model = m, .index = -1, .why = why};
+    im.values = eml_ir_alloc(ir, ((size_t)m->n_values + 1) * sizeof(*im.values));
+    EML_TRY(eml_ir_ok(ir, why));
+    if (m->n_inputs > EML_GRAPH_IO_MAX || m->n_outputs > EML_GRAPH_IO_MAX)
+        return refuse(&im, "decompose: too many inputs or outputs");
+    for (uint32_t i = 0; i < m->n_inputs; i++)
+        EML_TRY(import_input(&im, i));
+    for (uint32_t i = 0; i < m->n_values; i++)
+        if (m->values[i].init != NULL)
+            EML_TRY(import_tensor(&im, m->values[i].init, &im.values[i]));
+    for (uint32_t i = 0; i < m->n_nodes; i++) {
+        im.node = &m->nodes[i];
+        im.index = (long)i;
+        EML_TRY(import_node(&im));
+        EML_TRY(eml_ir_ok(ir, why));
+    }
+    for (uint32_t i = 0; i < m->n_outputs; i++)
+        eml_ir_add_output(ir, eml_bytes_of_str(m->values[m->outputs[i]].name),
+                          im.values[m->outputs[i]]);
+    return EML_OK;
+}
