@@ -1,0 +1,325 @@
+/* Order of execution is the list's. Values are numbered as they appear. Constants that steer shapes
+ * become integers of the key; every other constant, and every node's params, gets a slot of the
+ * weight stream in the order in which nodes read them, aligned to 64 bytes, packed as the reading
+ * kernel wants it. A constant that two kernels want in different layouts gets two slots.
+ */
+#include "decompose/emit.h"
+
+#include "base/checked.h"
+#include "engine/pack.h"
+
+#include <string.h>
+
+enum { SLOT_ALIGN = 64, STEERING_DATA_MAX = 64 };
+#define NO_ID UINT32_MAX
+
+struct slot {
+    const struct eml_ir_value *value; /* NULL: params */
+    const struct eml_ir_node *node;   /* its reader: tells layout and group */
+    uint32_t id;
+};
+
+struct emit {
+    struct eml_ir *ir;
+    struct eml_graph *g;
+    struct slot *slots; /* in order of the stream */
+    uint32_t n_slots, cap;
+    uint64_t at; /* end of the stream so far */
+    struct eml_why *why;
+};
+
+static void *array(struct emit *e, size_t count, size_t size)
+{
+    void *p = eml_arena_array(e->ir->arena, count, size);
+    if (p == NULL)
+        e->ir->failed = true;
+    return p;
+}
+
+/* Operands that say where and how large, not what: their numbers are needed to plan. */
+static bool steers(const struct eml_ir_node *n, uint32_t i)
+{
+    switch (n->op) {
+    case EML_OP_RESHAPE:
+    case EML_OP_SQUEEZE:
+    case EML_OP_UNSQUEEZE:
+    case EML_OP_EXPAND:
+    case EML_OP_TILE:
+    case EML_OP_SPLIT:
+    case EML_OP_CUM_SUM:
+    case EML_OP_TRILU:
+        return i == 1;
+    case EML_OP_SLICE:
+        return i >= 1;
+    case EML_OP_PAD:
+        return i == 1 || i == 3;
+    case EML_OP_RESIZE:
+        return i == 2 || i == 3;
+    case EML_OP_CONSTANT_OF_SHAPE:
+        return i == 0;
+    case EML_OP_RANGE:
+        return true;
+    default:
+        return n->op >= EML_OP_REDUCE_SUM && n->op <= EML_OP_REDUCE_SUM_SQUARE && i == 1;
+    }
+}
+
+static bool computes_shapes(const struct eml_ir_node *n)
+{
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (n->out[i]->has_ints)
+            return true;
+    return false;
+}
+
+/* The constant belongs into the key. */
+static bool is_ints(const struct eml_ir_node *n, uint32_t i)
+{
+    const struct eml_ir_value *v = n->in[i];
+    if (v->dtype != EML_DT_I64 || v->shape.rank > 1)
+        return false;
+    size_t count = eml_ir_count(v);
+    return steers(n, i) ? count <= EML_INTS_MAX : computes_shapes(n) && count <= STEERING_DATA_MAX;
+}
+
+/* Shape arithmetic in int32 needs its constants in the key too, which holds int64: cast them. */
+static void widen_shape_constants(struct eml_ir *ir)
+{
+    for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next)
+        for (uint32_t i = 0; i < n->n_in; i++) {
+            const struct eml_ir_value *v = n->in[i];
+            uint32_t count;
+            if (v == NULL || v->data == NULL || v->dtype != EML_DT_I32 || v->shape.rank > 1 ||
+                eml_ir_count(v) > STEERING_DATA_MAX || !(steers(n, i) || computes_shapes(n)))
+                continue;
+            const int64_t *ints = eml_ir_known_ints(ir, v, &count);
+            if (ints == NULL)
+                continue;
+            struct eml_ir_value *wide = eml_ir_const(ir, EML_DT_I64, &v->shape, ints);
+            struct eml_ir_node *cast = eml_ir_node_new(ir, n, EML_OP_CAST, &wide, 1, 1);
+            struct eml_ir_value *out = cast->out[0];
+            eml_ir_set_int(ir, cast, EML_ATTR_TO, EML_DT_I32);
+            out->dtype = EML_DT_I32;
+            out->has_rank = true;
+            out->shape = v->shape;
+            out->has_ints = true;
+            out->ints = ints;
+            out->n_ints = count;
+            eml_ir_set_in(ir, n, i, out);
+        }
+}
+
+/* ---- layouts ---- */
+
+static enum eml_layout layout_for(const struct eml_ir_node *n, uint32_t i)
+{
+    const struct eml_ir_value *v = n->in[i];
+    const struct eml_shape *s = &v->shape;
+    int64_t group = eml_ir_int(n, EML_ATTR_GROUP, 1);
+    if (i != 1 || v->dtype != EML_DT_F32 || s->rank < 2 || eml_ir_count(v) == 0)
+        return EML_LAYOUT_PLAIN;
+    switch (n->op) {
+    case EML_OP_MATMUL:
+    case EML_OP_CONV_TRANSPOSE:
+        return EML_LAYOUT_PANEL16;
+    case EML_OP_CONV:
+        return group > 1 && group == s->dim[0] && s->dim[1] == 1 ? EML_LAYOUT_DEPTHWISE
+                                                                 : EML_LAYOUT_PANEL16;
+    default:
+        return EML_LAYOUT_PLAIN;
+    }
+}
+
+static size_t taps(const struct eml_shape *s)
+{
+    size_t n = 1;
+    for (uint32_t i = 2; i < s->rank; i++)
+        n *= (size_t)s->dim[i];
+    return n;
+}
+
+static void pack(const struct eml_ir_node *n, const struct eml_ir_value *v,
+                 enum eml_layout layout, float *to)
+{
+    const struct eml_shape *s = &v->shape;
+    size_t group = (size_t)eml_ir_int(n, EML_ATTR_GROUP, 1);
+    size_t d0 = (size_t)s->dim[0], d1 = (size_t)s->dim[1];
+    if (layout == EML_LAYOUT_DEPTHWISE) {
+        eml_pack_depthwise(to, v->data, d0, taps(s));
+    } else if (n->op == EML_OP_CONV) {
+        eml_pack_conv(to, v->data, d0, d1, taps(s), group);
+    } else if (n->op == EML_OP_CONV_TRANSPOSE) {
+        eml_pack_conv_transpose(to, v->data, d0, d1, taps(s), group);
+    } else {
+        size_t k = (size_t)s->dim[s->rank - 2], cols = (size_t)s->dim[s->rank - 1];
+        eml_pack_panel16(to, v->data, eml_ir_count(v) / (k * cols), k, cols, k * cols, cols, 1);
+    }
+}
+
+/* ---- values ---- */
+
+static uint32_t new_value(struct emit *e, const struct eml_value *v)
+{
+    e->g->values[e->g->n_values] = *v;
+    return e->g->n_values++;
+}
+
+static enum eml_err new_slot(struct emit *e, const struct eml_ir_node *n,
+                             const struct eml_ir_value *v, struct eml_value *out, uint32_t *id)
+{
+    if (!eml_slot_bytes(out->dtype, &out->shape, out->layout, n->op,
+                        eml_ir_int(n, EML_ATTR_GROUP, 1), &out->bytes) ||
+        out->bytes > EML_WEIGHT_BYTES_MAX - e->at)
+        return eml_fail(e->why, EML_E_UNSUPPORTED, "decompose: weights above the size limit",
+                        n->origin);
+    out->kind = EML_VALUE_SLOT;
+    out->offset = e->at;
+    e->at = (e->at + out->bytes + SLOT_ALIGN - 1) & ~(uint64_t)(SLOT_ALIGN - 1);
+    *id = new_value(e, out);
+    e->slots[e->n_slots++] = (struct slot){v, n, *id};
+    return EML_OK;
+}
+
+static enum eml_err constant(struct emit *e, const struct eml_ir_node *n, uint32_t i, uint32_t *id)
+{
+    struct eml_ir_value *v = n->in[i];
+    struct eml_value out = {.dtype = v->dtype, .shape = v->shape, .layout = layout_for(n, i)};
+    if (is_ints(n, i)) {
+        out.kind = EML_VALUE_INTS;
+        out.ints = v->data;
+        out.n_ints = (uint32_t)eml_ir_count(v);
+        *id = new_value(e, &out);
+        return EML_OK;
+    }
+    if (v->id == NO_ID || v->layout != out.layout || out.layout != EML_LAYOUT_PLAIN) {
+        EML_TRY(new_slot(e, n, v, &out, id));
+        if (v->id == NO_ID) {
+            v->id = *id;
+            v->layout = out.layout;
+        }
+        return EML_OK;
+    }
+    *id = v->id;
+    return EML_OK;
+}
+
+static enum eml_err params(struct emit *e, const struct eml_ir_node *n, uint32_t *id)
+{
+    struct eml_value out = {.dtype = EML_DT_F32, .shape = {1, {n->n_params}}};
+    *id = EML_ABSENT;
+    return n->n_params != 0 ? new_slot(e, n, NULL, &out, id) : EML_OK;
+}
+
+static enum eml_err node(struct emit *e, struct eml_ir_node *n)
+{
+    uint32_t *ids = array(e, n->n_in + n->n_out, sizeof(*ids));
+    if (ids == NULL)
+        return eml_ir_ok(e->ir, e->why);
+    struct eml_node *out = &e->g->nodes[e->g->n_nodes++];
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        ids[i] = n->in[i] == NULL ? EML_ABSENT : n->in[i]->id;
+        if (n->in[i] != NULL && n->in[i]->data != NULL)
+            EML_TRY(constant(e, n, i, &ids[i]));
+    }
+    *out = (struct eml_node){n->op,   n->n_in, n->n_out, n->n_attr, ids, ids + n->n_in,
+                             n->attr, 0};
+    EML_TRY(params(e, n, &out->params));
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        struct eml_value v = {.kind = EML_VALUE_NODE, .dtype = n->out[i]->dtype};
+        n->out[i]->id = ids[n->n_in + i] = new_value(e, &v);
+    }
+    return EML_OK;
+}
+
+/* ---- the graph ---- */
+
+static enum eml_err allocate(struct emit *e)
+{
+    size_t values = e->ir->n_inputs + e->ir->n_outputs, nodes = 0;
+    for (struct eml_ir_node *n = e->ir->first; n != NULL; n = n->next) {
+        eml_ir_trim(n);
+        values += n->n_in + n->n_out + 1u;
+        nodes++;
+        for (uint32_t i = 0; i < n->n_in; i++)
+            if (n->in[i] != NULL)
+                n->in[i]->id = NO_ID;
+    }
+    for (uint32_t i = 0; i < e->ir->n_outputs; i++)
+        e->ir->outputs[i].value->id = NO_ID;
+    if (nodes > EML_GRAPH_NODES_MAX || values > EML_GRAPH_VALUES_MAX)
+        return eml_fail(e->why, EML_E_UNSUPPORTED, "decompose: graph above the size limit", -1);
+    e->g->values = array(e, values, sizeof(*e->g->values));
+    e->g->nodes = array(e, nodes, sizeof(*e->g->nodes));
+    e->g->inputs = array(e, e->ir->n_inputs, sizeof(*e->g->inputs));
+    e->g->outputs = array(e, e->ir->n_outputs, sizeof(*e->g->outputs));
+    e->slots = array(e, values, sizeof(*e->slots));
+    return eml_ir_ok(e->ir, e->why);
+}
+
+/* An output that no node makes must be copied by one: the key's outputs are made by nodes. */
+static void copy_unmade_outputs(struct eml_ir *ir)
+{
+    for (uint32_t i = 0; i < ir->n_outputs; i++) {
+        struct eml_ir_value *v = ir->outputs[i].value;
+        bool repeated = false;
+        for (uint32_t j = 0; j < i; j++)
+            repeated = repeated || ir->outputs[j].value == v;
+        if (v->maker != NULL && !repeated)
+            continue;
+        struct eml_ir_node *copy = eml_ir_node_new(ir, NULL, EML_OP_IDENTITY, &v, 1, 1);
+        copy->out[0]->dtype = v->dtype;
+        copy->out[0]->has_rank = v->has_rank;
+        copy->out[0]->shape = v->shape;
+        v->uses--;
+        ir->outputs[i].value = copy->out[0];
+        copy->out[0]->uses++;
+    }
+}
+
+static void fill(const struct emit *e, uint8_t *stream)
+{
+    for (uint32_t i = 0; i < e->n_slots; i++) {
+        const struct slot *s = &e->slots[i];
+        const struct eml_value *v = &e->g->values[s->id];
+        uint8_t *to = stream + v->offset;
+        if (s->value == NULL)
+            memcpy(to, s->node->params, s->node->n_params * sizeof(float));
+        else if (v->layout != EML_LAYOUT_PLAIN)
+            pack(s->node, s->value, v->layout, (float *)(void *)to);
+        else if (v->bytes != 0)
+            memcpy(to, s->value->data, (size_t)v->bytes);
+    }
+}
+
+static enum eml_err build(struct emit *e)
+{
+    struct eml_ir *ir = e->ir;
+    EML_TRY(allocate(e));
+    for (uint32_t i = 0; i < ir->n_inputs; i++) {
+        struct eml_ir_value *v = ir->inputs[i].value;
+        struct eml_value out = {.kind = EML_VALUE_INPUT, .dtype = v->dtype, .shape = v->shape};
+        v->id = new_value(e, &out);
+        e->g->inputs[e->g->n_inputs++] = (struct eml_name){ir->inputs[i].name, v->id};
+    }
+    for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next)
+        EML_TRY(node(e, n));
+    for (uint32_t i = 0; i < ir->n_outputs; i++)
+        e->g->outputs[e->g->n_outputs++] =
+            (struct eml_name){ir->outputs[i].name, ir->outputs[i].value->id};
+    return EML_OK;
+}
+
+enum eml_err eml_emit(struct eml_ir *ir, struct eml_emitted *out, struct eml_why *why)
+{
+    struct emit e = {.ir = ir, .g = &out->graph, .why = why};
+    memset(out, 0, sizeof(*out));
+    widen_shape_constants(ir);
+    copy_unmade_outputs(ir);
+    EML_TRY(eml_ir_ok(ir, why));
+    EML_TRY(build(&e));
+    uint8_t *stream = eml_ir_alloc(ir, (size_t)e.at);
+    EML_TRY(eml_ir_ok(ir, why));
+    fill(&e, stream);
+    out->weights = eml_bytes(stream, (size_t)e.at);
+    return eml_graph_check(&out->graph, e.at, why);
+}
