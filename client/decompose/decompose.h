@@ -16,20 +16,16 @@ struct eml_decompose_options {
     uint64_t min_version; /* older weights are refused by this topology key; <= version */
 };
 
-struct eml_decompose_stats {
-    uint32_t nodes_before, nodes_after; /* ONNX nodes, without Constant; graph nodes */
-    uint64_t weight_bytes;              /* plaintext stream */
-    uint64_t sealed_bytes;
-    uint64_t chunks;
-    uint64_t optimise_ns, pack_ns, seal_ns, verify_ns;
-};
-
 struct eml_decomposed {
     struct eml_buf topology; /* encoded topology key: secret */
     struct eml_buf sealed;   /* the object to store */
     uint8_t object_id[32];   /* its name in the store */
     uint8_t model_id[16];    /* drawn for this decomposition */
-    struct eml_decompose_stats stats;
+    uint32_t nodes_before;   /* of ONNX, without Constant */
+    uint32_t nodes_after;
+    uint64_t weight_bytes; /* of the plaintext stream */
+    uint64_t chunks;
+    uint64_t optimise_ns, seal_ns, verify_ns;
 };
 
 /* Decomposes. Problems (all that can be told at once) are appended to *report; if there are any the
