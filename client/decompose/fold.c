@@ -112,10 +112,45 @@ static enum eml_err infer_one(struct eml_ir *ir, struct eml_ir_node *n, size_t w
     return e;
 }
 
+/* A Resize's constant f32 scales as exact fractions: [numerator, denominator] per axis. */
+static void scales_to_fractions(struct eml_ir *ir, struct eml_ir_node *n)
+{
+    struct eml_ir_value *s = eml_ir_in(n, 2);
+    int64_t fraction[2 * EML_RANK_MAX];
+    size_t count = s == NULL || s->data == NULL ? 0 : eml_ir_count(s);
+    if (n->op != EML_OP_RESIZE || s == NULL || s->data == NULL || s->dtype != EML_DT_F32)
+        return;
+    if (count == 0) {
+        eml_ir_set_in(ir, n, 2, NULL);
+        eml_ir_trim(n);
+        return;
+    }
+    if (count > EML_RANK_MAX)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        float v;
+        int64_t den = 1;
+        memcpy(&v, (const uint8_t *)s->data + i * sizeof(v), sizeof(v));
+        if (!(v > 0 && v < 0x1p30f))
+            return;
+        double num = v;
+        while (den < (int64_t)1 << 40 && num != (double)(int64_t)num) {
+            num *= 2;
+            den *= 2;
+        }
+        if (num != (double)(int64_t)num)
+            return;
+        fraction[2 * i] = (int64_t)num;
+        fraction[2 * i + 1] = den;
+    }
+    eml_ir_set_in(ir, n, 2, eml_ir_const_ints(ir, fraction, (uint32_t)(2 * count)));
+}
+
 /* Facts of one node's outputs. A probe that does not fit only loses its facts: the model may be
  * valid for other sizes. */
 static enum eml_err infer(struct eml_ir *ir, struct eml_ir_node *n, struct eml_why *why)
 {
+    scales_to_fractions(ir, n);
     EML_TRY(infer_one(ir, n, 0, why));
     for (size_t which = 1; which < FACTS; which++)
         if (infer_one(ir, n, which, NULL) != EML_OK)
@@ -278,44 +313,9 @@ static void known_to_constants(struct eml_ir *ir, struct eml_ir_node *n)
     }
 }
 
-/* A Resize's constant f32 scales as exact fractions: [numerator, denominator] per axis. */
-static void scales_to_fractions(struct eml_ir *ir, struct eml_ir_node *n)
-{
-    struct eml_ir_value *s = eml_ir_in(n, 2);
-    int64_t fraction[2 * EML_RANK_MAX];
-    size_t count = s == NULL || s->data == NULL ? 0 : eml_ir_count(s);
-    if (n->op != EML_OP_RESIZE || s == NULL || s->data == NULL || s->dtype != EML_DT_F32)
-        return;
-    if (count == 0) {
-        eml_ir_set_in(ir, n, 2, NULL);
-        eml_ir_trim(n);
-        return;
-    }
-    if (count > EML_RANK_MAX)
-        return;
-    for (size_t i = 0; i < count; i++) {
-        float v;
-        int64_t den = 1;
-        memcpy(&v, (const uint8_t *)s->data + i * sizeof(v), sizeof(v));
-        if (!(v > 0 && v < 0x1p30f))
-            return;
-        double num = v;
-        while (den < (int64_t)1 << 40 && num != (double)(int64_t)num) {
-            num *= 2;
-            den *= 2;
-        }
-        if (num != (double)(int64_t)num)
-            return;
-        fraction[2 * i] = (int64_t)num;
-        fraction[2 * i + 1] = den;
-    }
-    eml_ir_set_in(ir, n, 2, eml_ir_const_ints(ir, fraction, (uint32_t)(2 * count)));
-}
-
 static enum eml_err fold_all(struct eml_ir *ir, struct scratch *s, struct eml_why *why)
 {
     for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next) {
-        scales_to_fractions(ir, n);
         EML_TRY(infer(ir, n, why));
         known_to_constants(ir, n);
         if (all_constant(n) && !eml_ir_spatial(n->op) && worth_it(n))

@@ -297,6 +297,33 @@ static bool layer_norm_affine(struct eml_ir *ir, struct eml_ir_node *n)
         eml_ir_set_in(ir, norm, n->op == EML_OP_MUL ? 1 : 2,
                       eml_ir_const(ir, EML_DT_F32, &norm->in[1]->shape, c->data));
         eml_ir_replace(ir, n->out[0], norm->out[0]);
+        eml_ir_remove(ir, n);
+        return true;
+    }
+    return false;
+}
+
+/* x + x * s is x * (1 + s): one pass over x if s is smaller, as in squeeze-and-excitation. */
+static bool gated_sum(struct eml_ir *ir, struct eml_ir_node *n)
+{
+    for (uint32_t i = 0; i < 2 && n->op == EML_OP_ADD; i++) {
+        struct eml_ir_value *x = n->in[i], *s = partner(n->in[1 - i]->maker, x);
+        if (s == NULL || s->maker == NULL || n->in[1 - i]->uses != 1 || s->dtype != EML_DT_F32 ||
+            !s->has_rank || !x->has_rank || s->shape.rank != x->shape.rank)
+            continue;
+        uint32_t ones = 0;
+        for (uint32_t d = 1; d < s->shape.rank; d++)
+            ones += s->shape.dim[d] == 1 && x->shape.dim[d] != 1;
+        if (ones == 0)
+            continue;
+        struct eml_ir_value *operands[2] = {s, eml_ir_const_f32(ir, 1)};
+        struct eml_ir_node *gate = eml_ir_node_new(ir, n, EML_OP_ADD, operands, 2, 1);
+        gate->out[0]->dtype = s->dtype;
+        gate->out[0]->has_rank = true;
+        gate->out[0]->shape = s->shape;
+        n->op = EML_OP_MUL;
+        eml_ir_set_in(ir, n, 0, x);
+        eml_ir_set_in(ir, n, 1, gate->out[0]);
         return true;
     }
     return false;
@@ -305,7 +332,7 @@ static bool layer_norm_affine(struct eml_ir *ir, struct eml_ir_node *n)
 void eml_fuse_chains(struct eml_ir *ir)
 {
     static bool (*const patterns[])(struct eml_ir *, struct eml_ir_node *) = {
-        hard_sigmoid, hard_swish, silu, gelu, layer_norm, layer_norm_affine,
+        hard_sigmoid, hard_swish, silu, gelu, layer_norm, layer_norm_affine, gated_sum,
     };
     for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next) {
         if (n->n_out != 1 || n->n_in == 0 || n->in[0] == NULL || (n->n_in > 1 && !n->in[1]))

@@ -317,36 +317,98 @@ static size_t in_channels(const struct eml_ir_node *p)
     return p->op == EML_OP_MATMUL ? (size_t)w->dim[0] : (size_t)(w->dim[1] * groups(p));
 }
 
-static bool before_product(struct eml_ir *ir, struct eml_ir_node *p)
+/* Reads its input through a constant matrix whose rows are input channels. */
+static bool is_product(const struct eml_ir_node *p)
 {
-    struct eml_ir_value *x = p->in[X];
-    struct eml_ir_node *n = x->maker;
-    if ((p->op != EML_OP_CONV && (p->op != EML_OP_MATMUL || p->in[W] == NULL ||
-                                  p->in[W]->shape.rank != 2)) ||
-        !is_f32_const(p->in[W]) || n == NULL || x->uses != 1 || n->n_in != 2 ||
-        (eml_ir_in(p, BIAS) != NULL && !is_f32_const(p->in[BIAS])) ||
-        (n->op != EML_OP_MUL && (n->op != EML_OP_ADD || padded(p))))
+    if (p->n_in < 2 || !is_f32_const(p->in[W]) ||
+        (eml_ir_in(p, BIAS) != NULL && !is_f32_const(p->in[BIAS])))
+        return false;
+    return p->op == EML_OP_CONV || (p->op == EML_OP_MATMUL && p->in[W]->shape.rank == 2);
+}
+
+/* v = op(from, constant) or op(constant, from), for one reader, with a constant per channel. */
+static const float *by_channel(struct eml_ir *ir, const struct eml_ir_value *v, enum eml_op op,
+                               size_t channels_n, struct eml_ir_value **from)
+{
+    const struct eml_ir_node *n = v->maker;
+    if (n == NULL || n->op != op || v->uses != 1)
+        return NULL;
+    for (uint32_t i = 0; i < 2; i++) {
+        const float *c = channel_vector(ir, n->in[i], channels_n, v->shape.rank);
+        *from = n->in[1 - i];
+        if (c != NULL && eml_ir_same_shape(*from, v))
+            return c;
+    }
+    return NULL;
+}
+
+static void scale_rows(struct eml_ir *ir, struct eml_ir_node *p, const float *by)
+{
+    size_t count = eml_ir_count(p->in[W]);
+    float *w = fresh(ir, p, W);
+    for (size_t k = 0; w != NULL && k < count; k++)
+        w[k] *= by[in_channel(p, k)];
+}
+
+static bool scale_before(struct eml_ir *ir, struct eml_ir_node *p)
+{
+    struct eml_ir_value *from;
+    struct eml_ir_node *n = p->in[X]->maker;
+    const float *a = by_channel(ir, p->in[X], EML_OP_MUL, in_channels(p), &from);
+    if (a == NULL)
+        return false;
+    scale_rows(ir, p, a);
+    eml_ir_set_in(ir, p, X, from);
+    eml_ir_remove(ir, n);
+    return true;
+}
+
+static bool shift_before(struct eml_ir *ir, struct eml_ir_node *p)
+{
+    struct eml_ir_value *from;
+    struct eml_ir_node *n = p->in[X]->maker;
+    const float *c = padded(p) ? NULL : by_channel(ir, p->in[X], EML_OP_ADD, in_channels(p), &from);
+    if (c == NULL)
         return false;
     size_t count = eml_ir_count(p->in[W]);
-    for (uint32_t i = 0; i < 2; i++) {
-        const float *v = channel_vector(ir, n->in[i], in_channels(p), x->shape.rank);
-        struct eml_ir_value *from = n->in[1 - i];
-        if (v == NULL || !eml_ir_same_shape(from, x))
-            continue;
-        if (n->op == EML_OP_MUL) {
-            float *w = fresh(ir, p, W);
-            for (size_t k = 0; w != NULL && k < count; k++)
-                w[k] *= v[in_channel(p, k)];
-        } else {
-            const float *w = p->in[W]->data;
-            float *b = fresh_bias(ir, p);
-            for (size_t k = 0; b != NULL && k < count; k++)
-                b[out_channel(p, k)] += w[k] * v[in_channel(p, k)];
-        }
-        eml_ir_set_in(ir, p, X, from);
-        return true;
-    }
-    return false;
+    const float *w = p->in[W]->data;
+    float *b = fresh_bias(ir, p);
+    for (size_t k = 0; b != NULL && k < count; k++)
+        b[out_channel(p, k)] += w[k] * c[in_channel(p, k)];
+    eml_ir_set_in(ir, p, X, from);
+    eml_ir_remove(ir, n);
+    return true;
+}
+
+/* a*x + b before a padded Conv: the shift must stay, but as (x + b/a) it lets the scale go. */
+static bool scale_before_shift(struct eml_ir *ir, struct eml_ir_node *p)
+{
+    struct eml_ir_value *scaled, *from;
+    struct eml_ir_node *add = p->in[X]->maker;
+    size_t c = in_channels(p);
+    const float *b = by_channel(ir, p->in[X], EML_OP_ADD, c, &scaled);
+    const float *a = b != NULL ? by_channel(ir, scaled, EML_OP_MUL, c, &from) : NULL;
+    for (size_t i = 0; a != NULL && i < c; i++)
+        if (fabsf(a[i]) < 1e-3f || fabsf(b[i]) > 1e3f * fabsf(a[i]))
+            return false; /* b/a would swallow x */
+    if (a == NULL)
+        return false;
+    struct eml_ir_node *mul = scaled->maker;
+    float *shifted = eml_ir_alloc(ir, c * sizeof(*shifted));
+    for (size_t i = 0; shifted != NULL && i < c; i++)
+        shifted[i] = b[i] / a[i];
+    scale_rows(ir, p, a);
+    eml_ir_set_in(ir, add, 0, from);
+    eml_ir_set_in(ir, add, 1,
+                  eml_ir_const(ir, EML_DT_F32, &(struct eml_shape){1, {(int64_t)c}}, shifted));
+    eml_ir_remove(ir, mul);
+    return true;
+}
+
+static bool before_product(struct eml_ir *ir, struct eml_ir_node *p)
+{
+    return is_product(p) && p->in[X]->has_rank &&
+           (scale_before(ir, p) || shift_before(ir, p) || scale_before_shift(ir, p));
 }
 
 /* ---- Gemm ---- */
@@ -402,13 +464,70 @@ static void gemm(struct eml_ir *ir, struct eml_ir_node *n)
     }
 }
 
+/* A product of a matrix that was flattened from x and is given x's leading dims back (PyTorch's
+ * Conv1D) is the product of x. */
+static void unflatten(struct eml_ir *ir, struct eml_ir_node *back)
+{
+    if (back->op != EML_OP_RESHAPE)
+        return;
+    struct eml_ir_node *p = product_of(back->in[0]);
+    struct eml_ir_node *flat = p != NULL && p->op == EML_OP_MATMUL ? p->in[X]->maker : NULL;
+    if (flat == NULL || flat->op != EML_OP_RESHAPE || !is_product(p) ||
+        eml_ir_in(p, RESIDUAL) != NULL)
+        return;
+    struct eml_ir_value *x = flat->in[0], *y = back->out[0];
+    int64_t rows = p->in[W]->shape.dim[0], cols = p->in[W]->shape.dim[1];
+    if (!x->has_rank || !y->has_rank || x->shape.rank != y->shape.rank || x->shape.rank < 2)
+        return;
+    struct eml_ir_value like_y = *x; /* x with its last dim exchanged */
+    uint32_t last = x->shape.rank - 1;
+    if (x->shape.dim[last] != rows || y->shape.dim[last] != cols)
+        return;
+    like_y.shape.dim[last] = cols;
+    like_y.probe[0].shape.dim[last] = like_y.probe[1].shape.dim[last] = cols;
+    if (!eml_ir_same_shape(&like_y, y))
+        return;
+    eml_ir_set_in(ir, p, X, x);
+    eml_ir_move(ir, p, back);
+    eml_ir_replace(ir, back->in[0], y);
+    eml_ir_remove(ir, back);
+    eml_ir_adopt_out(p, 0, y);
+}
+
+/* (q k^T) * c: the factor goes through transposes and reshapes into the product that makes q. */
+static void scale_scores(struct eml_ir *ir, struct eml_ir_node *n)
+{
+    float c;
+    if ((n->op != EML_OP_MUL && n->op != EML_OP_DIV) || !eml_ir_scalar(n->in[1], &c) ||
+        n->in[0]->uses != 1 || n->in[0]->maker == NULL || n->in[0]->maker->op != EML_OP_MATMUL ||
+        n->in[0]->maker->n_in != 2 || n->in[1]->shape.rank > n->in[0]->shape.rank)
+        return;
+    const struct eml_ir_value *q = n->in[0]->maker->in[0];
+    while (q->uses == 1 && q->maker != NULL &&
+           (q->maker->op == EML_OP_TRANSPOSE || q->maker->op == EML_OP_RESHAPE))
+        q = q->maker->in[0];
+    struct eml_ir_node *p = product_of(q);
+    if (p == NULL || eml_ir_in(p, RESIDUAL) != NULL)
+        return;
+    float *by = eml_ir_alloc(ir, channels(p) * sizeof(*by));
+    for (size_t i = 0; by != NULL && i < channels(p); i++)
+        by[i] = n->op == EML_OP_MUL ? c : 1 / c;
+    if (by == NULL)
+        return;
+    scale(ir, p, by);
+    eml_ir_replace(ir, n->out[0], n->in[0]);
+    eml_ir_remove(ir, n);
+}
+
 void eml_fuse_products(struct eml_ir *ir)
 {
     static bool (*const after[])(struct eml_ir *, struct eml_ir_node *) = {
         batch_norm, scale_or_shift, residual, activate,
     };
-    for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next)
+    for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next) {
         gemm(ir, n);
+        unflatten(ir, n);
+    }
     for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next) {
         if (n->n_out != 1 || n->n_in == 0 || n->in[0] == NULL || (n->n_in > 1 && !n->in[1]))
             continue;
@@ -417,5 +536,8 @@ void eml_fuse_products(struct eml_ir *ir)
         for (size_t i = 0; i < sizeof(after) / sizeof(after[0]) && !n->removed; i++)
             (void)after[i](ir, n);
     }
+    for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next)
+        if (n->n_in == 2 && n->in[0] != NULL && n->in[1] != NULL)
+            scale_scores(ir, n);
     (void)eml_ir_sweep(ir);
 }

@@ -50,6 +50,7 @@ struct eml_ir_node {
     uint32_t n_params;
     long origin; /* index of the ONNX node it came from, or -1 */
     bool removed;
+    uint32_t order; /* simplification: position in the list, 0 = not visited */
     struct eml_ir_node *prev, *next;
 };
 

@@ -1,8 +1,11 @@
 /* Removes what does nothing: casts to the type that is there, products and quotients by one, sums
  * with zero, concatenations of one operand, identity transposes, empty pads. Merges a transpose of a
- * transpose into one.
+ * transpose into one, and nodes that compute the same. Gives Reshape a constant shape where its
+ * output's dims are known or equal to the input's, which ends most arithmetic on shapes.
  */
 #include "decompose/passes.h"
+
+#include <string.h>
 
 /* x op c leaves x as it is: c is one element equal to `neutral` and adds no dims to x. */
 static bool neutral(const struct eml_ir_value *x, const struct eml_ir_value *c, float value)
@@ -91,12 +94,109 @@ static struct eml_ir_value *same_as(struct eml_ir *ir, struct eml_ir_node *n)
     }
 }
 
+/* ---- shapes of Reshape ---- */
+
+/* Dim i of y is dim i of x, whatever it turns out to be. */
+static bool same_dim(const struct eml_ir_value *x, const struct eml_ir_value *y, uint32_t i)
+{
+    for (size_t k = 0; k < 2; k++)
+        if (!x->probe[k].has_rank || !y->probe[k].has_rank || i >= x->shape.rank ||
+            x->probe[k].shape.dim[i] == EML_DIM_UNKNOWN ||
+            x->probe[k].shape.dim[i] != y->probe[k].shape.dim[i])
+            return false;
+    return true;
+}
+
+static void constant_shape(struct eml_ir *ir, struct eml_ir_node *n)
+{
+    const struct eml_ir_value *x = n->in[0], *y = n->out[0];
+    int64_t dims[EML_RANK_MAX];
+    uint32_t rest = 0;
+    if (n->op != EML_OP_RESHAPE || n->in[1]->data != NULL || !x->has_rank || !y->has_rank ||
+        eml_ir_int(n, EML_ATTR_ALLOWZERO, 0) != 0)
+        return;
+    for (uint32_t i = 0; i < y->shape.rank; i++) {
+        dims[i] = y->shape.dim[i];
+        if (dims[i] == 0)
+            return;
+        if (dims[i] != EML_DIM_UNKNOWN)
+            continue;
+        if (same_dim(x, y, i))
+            dims[i] = 0;
+        else if (rest++ != 0)
+            return;
+    }
+    eml_ir_set_in(ir, n, 1, eml_ir_const_ints(ir, dims, y->shape.rank));
+}
+
+/* ---- nodes that compute the same ---- */
+
+enum { COMPARED_BYTES_MAX = 4096 };
+
+static bool same_value(const struct eml_ir_value *a, const struct eml_ir_value *b)
+{
+    if (a == b)
+        return true;
+    if (a == NULL || b == NULL || a->data == NULL || b->data == NULL || a->dtype != b->dtype ||
+        !eml_ir_same_shape(a, b))
+        return false;
+    size_t bytes = eml_ir_count(a) * eml_dtype_bytes(a->dtype);
+    return a->data == b->data || bytes == 0 ||
+           (bytes <= COMPARED_BYTES_MAX && memcmp(a->data, b->data, bytes) == 0);
+}
+
+static bool same_node(const struct eml_ir_node *a, const struct eml_ir_node *b)
+{
+    if (a->op != b->op || a->n_in != b->n_in || a->n_out != b->n_out || a->n_attr != b->n_attr ||
+        a->n_params != b->n_params ||
+        memcmp(a->params, b->params, a->n_params * sizeof(a->params[0])) != 0)
+        return false;
+    for (uint32_t i = 0; i < a->n_attr; i++)
+        if (a->attr[i].id != b->attr[i].id || a->attr[i].n != b->attr[i].n ||
+            memcmp(a->attr[i].v, b->attr[i].v, a->attr[i].n * sizeof(int64_t)) != 0)
+            return false;
+    for (uint32_t i = 0; i < a->n_in; i++)
+        if (!same_value(a->in[i], b->in[i]))
+            return false;
+    return true;
+}
+
+/* An earlier node that computes what n does. `order` counts the nodes visited so far. */
+static const struct eml_ir_node *twin_of(struct eml_ir_node *n, uint32_t order)
+{
+    n->order = order;
+    const struct eml_ir_value *x = n->n_in != 0 ? n->in[0] : NULL;
+    for (uint32_t i = 0; x != NULL && i < x->n_readers; i++) {
+        const struct eml_ir_node *m = x->readers[i];
+        if (m != n && !m->removed && m->order < order && m->order != 0 && same_node(m, n))
+            return m;
+    }
+    return NULL;
+}
+
+static void merge_equal(struct eml_ir *ir)
+{
+    uint32_t order = 0;
+    for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next)
+        n->order = 0;
+    for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next) {
+        const struct eml_ir_node *m = twin_of(n, ++order);
+        for (uint32_t i = 0; m != NULL && i < n->n_out; i++)
+            eml_ir_replace(ir, n->out[i], m->out[i]);
+        if (m != NULL)
+            eml_ir_remove(ir, n);
+    }
+}
+
 void eml_simplify(struct eml_ir *ir)
 {
     for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next) {
         struct eml_ir_value *same = n->n_out == 1 ? same_as(ir, n) : NULL;
+        constant_shape(ir, n);
         if (same != NULL)
             eml_ir_replace(ir, n->out[0], same);
     }
+    (void)eml_ir_sweep(ir);
+    merge_equal(ir);
     (void)eml_ir_sweep(ir);
 }
