@@ -35,8 +35,8 @@ EML_MUST enum eml_err eml_decompose(const struct eml_onnx_model *m,
                                     const struct eml_decompose_options *options,
                                     struct eml_decomposed *out, struct eml_check_report *report);
 
-/* The same without result: whether the engine can run the model. EML_OK if the report could be made;
- * the model is accepted if it is empty. */
+/* The same without result: whether the engine can run the model. EML_OK if the report could be
+ * made; the model is accepted if it is empty. */
 EML_MUST enum eml_err eml_decompose_check(const struct eml_onnx_model *m,
                                           struct eml_check_report *report);
 

@@ -138,8 +138,8 @@ static size_t taps(const struct eml_shape *s)
     return n;
 }
 
-static void pack(const struct eml_ir_node *n, const struct eml_ir_value *v,
-                 enum eml_layout layout, float *to)
+static void pack(const struct eml_ir_node *n, const struct eml_ir_value *v, enum eml_layout layout,
+                 float *to)
 {
     const struct eml_shape *s = &v->shape;
     size_t group = (size_t)eml_ir_int(n, EML_ATTR_GROUP, 1);
@@ -221,8 +221,7 @@ static enum eml_err node(struct emit *e, struct eml_ir_node *n)
         if (n->in[i] != NULL && n->in[i]->data != NULL)
             EML_TRY(constant(e, n, i, &ids[i]));
     }
-    *out = (struct eml_node){n->op,   n->n_in, n->n_out, n->n_attr, ids, ids + n->n_in,
-                             n->attr, 0};
+    *out = (struct eml_node){n->op, n->n_in, n->n_out, n->n_attr, ids, ids + n->n_in, n->attr, 0};
     EML_TRY(params(e, n, &out->params));
     for (uint32_t i = 0; i < n->n_out; i++) {
         struct eml_value v = {.kind = EML_VALUE_NODE, .dtype = n->out[i]->dtype};

@@ -5,7 +5,7 @@
 #include "decompose/ir.h"
 
 struct eml_emitted {
-    struct eml_graph graph; /* in the ir's arena */
+    struct eml_graph graph;   /* in the ir's arena */
     struct eml_bytes weights; /* likewise; 64-byte aligned */
 };
 

@@ -183,8 +183,8 @@ static bool tiny_make(struct tiny *t, const struct eml_ir_node *n, struct eml_ar
     struct eml_name *names = eml_arena_array(arena, n_values, sizeof(*names));
     struct eml_node *node = eml_arena_array(arena, 1, sizeof(*node));
     uint8_t *text = eml_arena_alloc(arena, 2 * (size_t)n_values, 1);
-    if (t->values == NULL || t->ids == NULL || t->inputs == NULL || names == NULL ||
-        node == NULL || text == NULL)
+    if (t->values == NULL || t->ids == NULL || t->inputs == NULL || names == NULL || node == NULL ||
+        text == NULL)
         return false;
     struct eml_graph *g = &t->g;
     g->values = t->values;
@@ -215,12 +215,12 @@ static bool tiny_make(struct tiny *t, const struct eml_ir_node *n, struct eml_ar
     g->n_outputs = n->n_out;
     for (uint32_t i = 0; i < n->n_out; i++) {
         t->ids[n->n_in + i] = g->n_values;
-        t->values[g->n_values] = (struct eml_value){.kind = EML_VALUE_NODE,
-                                                    .dtype = n->out[i]->dtype};
+        t->values[g->n_values] =
+            (struct eml_value){.kind = EML_VALUE_NODE, .dtype = n->out[i]->dtype};
         g->outputs[i].value = g->n_values++;
     }
-    *node = (struct eml_node){n->op,   n->n_in, n->n_out, n->n_attr, t->ids, t->ids + n->n_in,
-                              n->attr, EML_ABSENT};
+    *node = (struct eml_node){n->op,  n->n_in,          n->n_out, n->n_attr,
+                              t->ids, t->ids + n->n_in, n->attr,  EML_ABSENT};
     if (n->n_params != 0) {
         memcpy(t->params, n->params, n->n_params * sizeof(float));
         node->params = g->n_values;

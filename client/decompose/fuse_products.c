@@ -1,9 +1,9 @@
 /* What follows or precedes a product (Conv, ConvTranspose, MatMul with constant weights) moves into
- * it. Gemm becomes MatMul. A product computes act(x*W + bias + residual) with the channel axis last,
- * so, from the end of the chain to its producer: BatchNormalization, Mul, Div by a vector of channels
- * or a scalar scale W and bias; Add, Sub shift the bias; Add of a value of the same shape is the
- * residual; an activation ends the chain. Before the product: a scale of the input channels goes
- * into W, a shift into the bias if nothing is padded.
+ * it. Gemm becomes MatMul. A product computes act(x*W + bias + residual) with the channel axis
+ * last, so, from the end of the chain to its producer: BatchNormalization, Mul, Div by a vector of
+ * channels or a scalar scale W and bias; Add, Sub shift the bias; Add of a value of the same shape
+ * is the residual; an activation ends the chain. Before the product: a scale of the input channels
+ * goes into W, a shift into the bias if nothing is padded.
  *
  * Operands: x, W, bias [C], residual (shape of the output), PRelu slope [C].
  */
@@ -62,7 +62,7 @@ static const float *channel_vector(struct eml_ir *ir, const struct eml_ir_value 
         return NULL;
     if (!eml_ir_scalar(c, &scalar))
         return eml_ir_count(c) == n && c->shape.dim[c->shape.rank - 1] == (int64_t)n ? c->data
-                                                                                    : NULL;
+                                                                                     : NULL;
     float *v = eml_ir_alloc(ir, n * sizeof(*v));
     for (size_t i = 0; v != NULL && i < n; i++)
         v[i] = scalar;
@@ -171,8 +171,7 @@ static bool scale_or_shift(struct eml_ir *ir, struct eml_ir_node *n)
         struct eml_ir_node *p = product_of(n->in[i]);
         if (p == NULL)
             continue;
-        const float *v =
-            channel_vector(ir, n->in[1 - i], channels(p), n->in[i]->shape.rank);
+        const float *v = channel_vector(ir, n->in[1 - i], channels(p), n->in[i]->shape.rank);
         bool scales = n->op == EML_OP_MUL || n->op == EML_OP_DIV;
         if (v == NULL || (scales && eml_ir_in(p, RESIDUAL) != NULL))
             continue;
@@ -522,7 +521,10 @@ static void scale_scores(struct eml_ir *ir, struct eml_ir_node *n)
 void eml_fuse_products(struct eml_ir *ir)
 {
     static bool (*const after[])(struct eml_ir *, struct eml_ir_node *) = {
-        batch_norm, scale_or_shift, residual, activate,
+        batch_norm,
+        scale_or_shift,
+        residual,
+        activate,
     };
     for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next) {
         gemm(ir, n);

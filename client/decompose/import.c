@@ -1,8 +1,9 @@
-/* ONNX to graph. Every node becomes one node of the newest operator version, guided by the attribute
- * grammar of ops.def: integer attributes keep their place, floats become params, attributes that
- * later versions turned into operands become constants. What exists only in ONNX goes: Constant,
- * Identity, Dropout. Semantics that changed between versions are spelled out (Softmax before 13,
- * Resize before 11). Facts are inferred on the way, because some of that needs ranks.
+/* ONNX to graph. Every node becomes one node of the newest operator version, guided by the
+ * attribute grammar of ops.def: integer attributes keep their place, floats become params,
+ * attributes that later versions turned into operands become constants. What exists only in ONNX
+ * goes: Constant, Identity, Dropout. Semantics that changed between versions are spelled out
+ * (Softmax before 13, Resize before 11). Facts are inferred on the way, because some of that needs
+ * ranks.
  */
 #include "decompose/passes.h"
 
@@ -51,7 +52,7 @@ static enum eml_err import_tensor(const struct import *im, const struct eml_onnx
 
 /* ---- the attribute grammar ---- */
 
-struct word { /* one word of the grammar */
+struct word {                /* one word of the grammar */
     const char *name, *rest; /* rest: after the name, from '=' or '>' */
     size_t name_len, rest_len;
 };
@@ -185,7 +186,8 @@ static enum eml_err constant(struct import *im)
     if (a->type == EML_ONNX_ATTR_FLOATS || a->type == EML_ONNX_ATTR_INTS)
         s = (struct eml_shape){1, {(int64_t)a->n}};
     if (a->type == EML_ONNX_ATTR_FLOAT || a->type == EML_ONNX_ATTR_FLOATS)
-        *out = eml_ir_const(im->ir, EML_DT_F32, &s, a->n != 0 ? a->floats : eml_ir_alloc(im->ir, 0));
+        *out =
+            eml_ir_const(im->ir, EML_DT_F32, &s, a->n != 0 ? a->floats : eml_ir_alloc(im->ir, 0));
     else if (a->type == EML_ONNX_ATTR_INT || a->type == EML_ONNX_ATTR_INTS)
         *out = eml_ir_const(im->ir, EML_DT_I64, &s, a->n != 0 ? a->ints : eml_ir_alloc(im->ir, 0));
     else
@@ -341,8 +343,8 @@ static enum eml_err import_input(struct import *im, uint32_t i)
         return refuse(im, "decompose: input of unknown rank, or of more than 8 dims");
     for (uint32_t d = 0; d < s.rank; d++)
         s.dim[d] = src->type.dims[d].value; /* unknown is -1 in both */
-    struct eml_ir_value *v = eml_ir_add_input(im->ir, eml_bytes_of_str(src->name),
-                                              (enum eml_dtype)src->type.dtype, &s);
+    struct eml_ir_value *v =
+        eml_ir_add_input(im->ir, eml_bytes_of_str(src->name), (enum eml_dtype)src->type.dtype, &s);
     for (uint32_t d = 0; d < s.rank; d++)
         if (s.dim[d] == EML_DIM_UNKNOWN)
             eml_ir_set_probe(v, d, first_place(m, i, d));

@@ -30,7 +30,7 @@ struct eml_ir_value {
     /* The same facts for two assignments of concrete numbers to the unknown dims of the model's
      * inputs: what is equal in both is equal always (a polynomial identity test). */
     struct eml_known probe[2];
-    uint32_t uses; /* operands that read it, plus graph outputs */
+    uint32_t uses;                /* operands that read it, plus graph outputs */
     struct eml_ir_node **readers; /* who may read it: entries may be stale or repeated */
     uint32_t n_readers, cap_readers;
     struct eml_ir_value *twin; /* layout: the same value channels-last */

@@ -168,7 +168,8 @@ static bool elementwise(enum eml_op op)
     case EML_OP_NOT:
         return true;
     default:
-        return (op >= EML_OP_ADD && op <= EML_OP_XOR) || (op >= EML_OP_ABS && op <= EML_OP_ACTIVATE);
+        return (op >= EML_OP_ADD && op <= EML_OP_XOR) ||
+               (op >= EML_OP_ABS && op <= EML_OP_ACTIVATE);
     }
 }
 
@@ -207,8 +208,7 @@ static bool element_wise(struct layout *l)
 {
     struct eml_ir_node *n = l->n;
     uint32_t end = n->op == EML_OP_CLIP ? 1 : n->n_in;
-    if (!elementwise(n->op) || !n->out[0]->has_rank ||
-        !on_twins(l, 0, end, n->out[0]->shape.rank))
+    if (!elementwise(n->op) || !n->out[0]->has_rank || !on_twins(l, 0, end, n->out[0]->shape.rank))
         return false;
     for (uint32_t i = 0; i < end; i++)
         if (n->in[i] != NULL)

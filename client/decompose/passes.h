@@ -7,8 +7,8 @@
 #include "decompose/ir.h"
 #include "onnx/onnx.h"
 
-/* ONNX nodes to graph nodes of the newest operator versions. The model has passed eml_onnx_check and
- * is borrowed: constants point into it. why->index is the ONNX node. */
+/* ONNX nodes to graph nodes of the newest operator versions. The model has passed eml_onnx_check
+ * and is borrowed: constants point into it. why->index is the ONNX node. */
 EML_MUST enum eml_err eml_import(struct eml_ir *ir, const struct eml_onnx_model *m,
                                  struct eml_why *why);
 

@@ -1,6 +1,6 @@
 /* Removes what does nothing: casts to the type that is there, products and quotients by one, sums
- * with zero, concatenations of one operand, identity transposes, empty pads. Merges a transpose of a
- * transpose into one, and nodes that compute the same. Gives Reshape a constant shape where its
+ * with zero, concatenations of one operand, identity transposes, empty pads. Merges a transpose of
+ * a transpose into one, and nodes that compute the same. Gives Reshape a constant shape where its
  * output's dims are known or equal to the input's, which ends most arithmetic on shapes.
  */
 #include "decompose/passes.h"
