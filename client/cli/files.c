@@ -3,6 +3,7 @@
 
 #include "cli/say.h"
 #include "file/file.h"
+#include "onnx/tensor_pb.h"
 #include "tensorio/npy.h"
 
 #include <errno.h>
@@ -65,7 +66,7 @@ static enum eml_err read_tensor(const char *path, struct eml_arena *arena, struc
     struct eml_buf file = {0};
     enum eml_err e = eml_file_read(path, EML_BUF_MAX, &file, &why);
     if (e == EML_OK && ends_with(path, ".pb"))
-        e = eml_pb_decode(eml_buf_bytes(&file), arena, out, &why);
+        e = eml_tensor_pb_decode(eml_buf_bytes(&file), arena, out, &why);
     else if (e == EML_OK)
         e = eml_npy_decode(eml_buf_bytes(&file), arena, out, &why);
     eml_buf_free(&file);
