@@ -37,7 +37,7 @@ static void check_model(const char *path, struct tally *t)
     eml_onnx_free(m);
 }
 
-/* input_0.pb may hold a sequence instead of a tensor; then it must be refused, not misread. */
+/* input_0.pb may hold a sequence instead of a tensor: not counted. */
 static void read_first_input(const char *dir, struct tally *t)
 {
     char path[1024];
