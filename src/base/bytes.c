@@ -65,7 +65,8 @@ void eml_buf_put_u8(struct eml_buf *b, uint8_t v)
 
 uint8_t *eml_buf_grow(struct eml_buf *b, size_t n)
 {
-    if (!reserve(b, n))
+    /* Also no bytes have an address: NULL means failure. */
+    if (!reserve(b, n) || (b->ptr == NULL && !reserve(b, 1)))
         return NULL;
     uint8_t *p = b->ptr + b->len;
     memset(p, 0, n);

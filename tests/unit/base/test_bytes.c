@@ -18,6 +18,9 @@ static void buf_grows_and_keeps(void **state)
         assert_int_equal(b.ptr[i], (uint8_t)i);
     eml_buf_free(&b);
     assert_null(b.ptr);
+    assert_non_null(eml_buf_grow(&b, 0));
+    assert_int_equal(b.len, 0);
+    eml_buf_free(&b);
 }
 
 static void buf_failure_is_sticky(void **state)
