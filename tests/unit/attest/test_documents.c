@@ -1,7 +1,8 @@
 /* Real attestation documents, published by others: each verifies, or fails, as its JSON says. */
 #include "testsupport/support.h"
 
-#include "attest/attest.h"
+#include "attest/document.h"
+#include "cose/sign1.h"
 
 #include <dirent.h>
 #include <jansson.h>
@@ -299,6 +300,31 @@ static void no_prefix_and_no_flipped_bit_is_accepted(void **state)
     unload(&r);
 }
 
+/* The shape of QEMU's documents: complete, and signed by nobody. */
+static void unsigned_documents_of_qemu_are_refused(void **state)
+{
+    (void)state;
+    struct eml_buf document = eml_test_read(EML_VECTORS "/attestation-crafted/qemu-unsigned.bin");
+    struct eml_attested a;
+    struct eml_why why = {0};
+    const struct eml_sha256 zero = {{0}};
+    const struct eml_sha256 *roots[] = {&eml_attest_aws_root, &zero};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(
+            eml_attest_verify_document(eml_buf_bytes(&document), roots[i], 1, 1758057949, &a, &why),
+            EML_E_INPUT);
+        assert_string_equal(why.rule, "COSE: protected header is not the expected one");
+        assert_int_equal(a.pcr_present, 0);
+    }
+    struct eml_sign1 s; /* nothing else is wrong with it */
+    struct eml_document d;
+    assert_int_equal(eml_sign1_parse(eml_buf_bytes(&document), EML_SIGN1_UNTAGGED,
+                                     EML_LIT("\xa1\x01\x20"), 64, &s, NULL),
+                     EML_OK);
+    assert_int_equal(eml_document_decode(s.payload, &d, NULL), EML_OK);
+    eml_buf_free(&document);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +332,7 @@ int main(void)
         cmocka_unit_test(certificates_bound_the_time),
         cmocka_unit_test(the_root_is_pinned),
         cmocka_unit_test(policies_decide),
+        cmocka_unit_test(unsigned_documents_of_qemu_are_refused),
         cmocka_unit_test(no_prefix_and_no_flipped_bit_is_accepted),
     };
     eml_crypto_init();
