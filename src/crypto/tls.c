@@ -1,5 +1,7 @@
 #include "crypto/crypto.h"
 
+#include "base/wipe.h"
+
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -42,6 +44,7 @@ static SSL_CTX *make_ctx(struct eml_bytes ca_pem)
     if (ctx == NULL)
         return NULL;
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_security_level(ctx, 2); /* 112 bits: RSA from 2048, no SHA-1 */
     (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     (void)SSL_CTX_set_options(ctx,
                               SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
@@ -176,7 +179,7 @@ enum eml_err eml_tls_read(struct eml_tls *t, struct eml_buf *out, bool *eof)
         int n = SSL_read(t->ssl, piece, sizeof piece);
         if (n > 0) {
             eml_buf_put(out, (struct eml_bytes){piece, (size_t)n});
-            OPENSSL_cleanse(piece, (size_t)n);
+            eml_wipe(piece, (size_t)n);
             continue;
         }
         int error = SSL_get_error(t->ssl, n);

@@ -295,6 +295,22 @@ static void what_looks_odd_but_is_valid(void **state)
     assert_int_equal(eml_graph_check(&f.g, f.weight_bytes, NULL), EML_OK);
 }
 
+static void concat_takes_up_to_the_limit(void **state)
+{
+    (void)state;
+    static uint32_t in[EML_NODE_IN_MAX + 1]; /* all of them value 0, X */
+    struct fixture f;
+    struct eml_why why = {0};
+    valid(&f);
+    node(&f, POOL, EML_OP_CONCAT, X, EML_ABSENT, Y);
+    f.n[POOL].in = in;
+    f.n[POOL].n_in = EML_NODE_IN_MAX;
+    assert_int_equal(eml_graph_check(&f.g, f.weight_bytes, NULL), EML_OK);
+    f.n[POOL].n_in++;
+    assert_int_equal(eml_graph_check(&f.g, f.weight_bytes, &why), EML_E_INPUT);
+    assert_string_equal(why.rule, "graph: number of inputs of a node");
+}
+
 static void slots_in_any_order_are_compared(void **state)
 {
     (void)state;
@@ -378,6 +394,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_rule_has_its_refusal),
         cmocka_unit_test(what_looks_odd_but_is_valid),
+        cmocka_unit_test(concat_takes_up_to_the_limit),
         cmocka_unit_test(slots_in_any_order_are_compared),
         cmocka_unit_test(slot_lengths),
     };

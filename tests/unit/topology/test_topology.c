@@ -3,9 +3,11 @@
 
 #include "base/wipe.h"
 #include "crypto/crypto.h"
+#include "model/limits.h"
 #include "topology/topology.h"
 #include "wire/cbor.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { ARENA = 64 << 20 };
@@ -231,6 +233,21 @@ static void huge_counts_allocate_nothing(void **state)
     (void)eml_arena_destroy(&arena);
 }
 
+static void a_key_over_the_limit_is_not_read(void **state)
+{
+    (void)state;
+    struct eml_arena arena;
+    struct eml_topology t;
+    struct eml_why why = {0};
+    uint8_t *zeros = calloc(1, EML_TOPOLOGY_BYTES_MAX + 1);
+    assert_int_equal(eml_arena_create(&arena, 4096), EML_OK);
+    struct eml_bytes in = {zeros, EML_TOPOLOGY_BYTES_MAX + 1};
+    assert_int_equal(eml_topology_decode(in, &arena, &t, &why), EML_E_INPUT);
+    assert_string_equal(why.rule, "topology: longer than the limit");
+    free(zeros);
+    (void)eml_arena_destroy(&arena);
+}
+
 /* Property 1: no floating-point item has a place in the key. */
 static void no_float_is_accepted(void **state)
 {
@@ -267,6 +284,7 @@ int main(void)
         cmocka_unit_test(versions_and_size_class_must_agree),
         cmocka_unit_test(an_arena_too_small_is_refused),
         cmocka_unit_test(huge_counts_allocate_nothing),
+        cmocka_unit_test(a_key_over_the_limit_is_not_read),
         cmocka_unit_test(no_float_is_accepted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
