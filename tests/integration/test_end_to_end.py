@@ -396,7 +396,7 @@ class PeersDie(Base):
         self.assert_works()
 
     def test_store_disk_full(self):
-        full = Services(host_args=["--max-object-bytes", "1000"])
+        full = Services(host_args=["--object-bytes", "1000"])
         self.addCleanup(full.close)
         done = run("eml", "push", self.model, "--host", full.host)
         self.assertNotEqual(done.returncode, 0)
