@@ -1,13 +1,12 @@
 /* usage: eml-bench MODEL.onnx THREADS: a co-process for bench/models.mjs that times one model.
  *
- * Decomposes and seals in memory, then obeys lines on standard input and answers each with one line:
- *   input NAME FILE.npy   ok             sets an input
- *   ready                 NS             topology key decoded and planned: ready to run
- *   bare                  NS             one run, weights in clear already (session mode)
- *   request               RUN OPEN WIPE TOTAL EXPOSURE   decode, plan, open, run, wipe: all of it
- *   peak                  KIB            peak resident memory so far
- *   write DIR             ok             outputs of the last run as .npy, for comparison
- * Times are nanoseconds. An error ends the process with a message.
+ * Decomposes and seals in memory, then obeys lines on standard input and answers each with one
+ * line: input NAME FILE.npy   ok             sets an input ready                 NS topology key
+ * decoded and planned: ready to run bare                  NS             one run, weights in clear
+ * already (session mode) request               RUN OPEN WIPE TOTAL EXPOSURE   decode, plan, open,
+ * run, wipe: all of it peak                  KIB            peak resident memory so far write DIR
+ * ok             outputs of the last run as .npy, for comparison Times are nanoseconds. An error
+ * ends the process with a message.
  */
 #include "assemble/assemble.h"
 #include "crypto/crypto.h"
@@ -134,8 +133,8 @@ static void command_request(struct bench *b)
     eml_model_close(&m, &t);
     uint64_t total = now_ns() - start;
     (void)printf("%llu %llu %llu %llu %llu\n", (unsigned long long)t.run,
-                 (unsigned long long)t.open, (unsigned long long)t.wipe,
-                 (unsigned long long)total, (unsigned long long)t.exposure);
+                 (unsigned long long)t.open, (unsigned long long)t.wipe, (unsigned long long)total,
+                 (unsigned long long)t.exposure);
 }
 
 static void command_ready(struct bench *b)
@@ -202,7 +201,7 @@ int main(int argc, char **argv)
     const struct eml_decompose_options options = {.version = 1, .min_version = 1};
     enum eml_err e = eml_decompose(onnx, &options, &b.model, &report);
     if (report.n != 0)
-        (void)eml_check_print(&report, argv[1], stderr);
+        (void)!eml_check_print(&report, argv[1], stderr);
     must(e, argv[1], NULL);
     eml_onnx_free(onnx);
     must(eml_arena_create(&b.arena, (size_t)64 << 30), "arena", NULL);

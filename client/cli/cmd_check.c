@@ -17,8 +17,8 @@ static enum eml_err check(const char *path, bool json)
         return e;
     }
     e = eml_decompose_check(model, &report);
-    enum eml_err printed = json ? eml_check_print_json(&report, path, stdout)
-                                : eml_check_print(&report, path, stdout);
+    enum eml_err printed =
+        json ? eml_check_print_json(&report, path, stdout) : eml_check_print(&report, path, stdout);
     if (e == EML_OK)
         e = printed;
     if (e == EML_OK && report.n != 0)

@@ -70,7 +70,7 @@ static enum eml_err decompose(const char *path, const char *dir,
     e = eml_decompose(model, options, &d, &report);
     eml_onnx_free(model);
     if (report.n != 0)
-        (void)eml_check_print(&report, path, stderr);
+        (void)!eml_check_print(&report, path, stderr); /* e tells of the failure already */
     else if (e != EML_OK)
         (void)eml_say_failed(path, e, NULL, NULL);
     if (e == EML_OK)

@@ -74,12 +74,11 @@ static json_t *result_json(const struct eml_result *r)
                                eml_dtype_name(o->tensor.dtype), "shape", dims));
     }
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "weights_us",
-                     (json_int_t)r->weights_us, "assemble_us", (json_int_t)r->assemble_us,
-                     "run_us", (json_int_t)r->run_us, "wipe_us", (json_int_t)r->wipe_us,
-                     "exposure_us", (json_int_t)r->exposure_us, "wiped_bytes",
-                     (json_int_t)r->wiped_bytes, "kernels",
-                     json_stringn((const char *)r->kernels.ptr, r->kernels.len), "outputs",
-                     outputs);
+                     (json_int_t)r->weights_us, "assemble_us", (json_int_t)r->assemble_us, "run_us",
+                     (json_int_t)r->run_us, "wipe_us", (json_int_t)r->wipe_us, "exposure_us",
+                     (json_int_t)r->exposure_us, "wiped_bytes", (json_int_t)r->wiped_bytes,
+                     "kernels", json_stringn((const char *)r->kernels.ptr, r->kernels.len),
+                     "outputs", outputs);
 }
 
 static void print_result(const struct eml_result *r)
@@ -87,8 +86,10 @@ static void print_result(const struct eml_result *r)
     const struct {
         const char *name;
         uint64_t us;
-    } row[] = {{"get sealed weights", r->weights_us}, {"assemble", r->assemble_us},
-               {"run", r->run_us},                    {"wipe", r->wipe_us},
+    } row[] = {{"get sealed weights", r->weights_us},
+               {"assemble", r->assemble_us},
+               {"run", r->run_us},
+               {"wipe", r->wipe_us},
                {"exposure window", r->exposure_us}};
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++)
         (void)printf("  %-20s %10.3f ms\n", row[i].name, (double)row[i].us / 1e3);
@@ -107,8 +108,8 @@ static enum eml_err one_request(struct job *j, size_t k, bool want_json)
             inputs[request.n_inputs++] = j->inputs[i];
     size_t mark = eml_arena_mark(&j->arena);
     struct eml_result result;
-    enum eml_err e = eml_remote_infer(&j->remote, &request, &j->kms, (int64_t)time(NULL),
-                                      &j->arena, &result, &why);
+    enum eml_err e = eml_remote_infer(&j->remote, &request, &j->kms, (int64_t)time(NULL), &j->arena,
+                                      &result, &why);
     if (e != EML_OK) {
         (void)eml_say_failed("infer", e, &why, NULL);
     } else {

@@ -53,7 +53,8 @@ static enum eml_err set_pcr(struct eml_measurement *m, unsigned index, const cha
     return EML_OK;
 }
 
-/* {"0": hex, "1": hex, "2": hex, ...}, as `eml-devpki --pcrs` prints it; "PCR0" as nitro-cli does. */
+/* {"0": hex, "1": hex, "2": hex, ...}, as `eml-devpki --pcrs` prints it; "PCR0" as nitro-cli does.
+ */
 static enum eml_err read_measurements(const char *path, struct eml_measurement *m)
 {
     struct eml_buf text = {0};
@@ -73,7 +74,8 @@ static enum eml_err read_measurements(const char *path, struct eml_measurement *
         eml_say("%s is not a JSON object of PCRs", path);
     const char *key;
     json_t *value;
-    json_object_foreach(object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         const char *digits = strncmp(key, "PCR", 3) == 0 ? key + 3 : key;
         char *end = NULL;
         unsigned long index = strtoul(digits, &end, 10);
@@ -173,8 +175,8 @@ static int run(const struct eml_command *self, int argc, char **argv)
     e = build(&a, &policy);
     if (e == EML_OK && (e = eml_policy_print(&policy, &json)) != EML_OK)
         eml_say("out of memory");
-    if (e == EML_OK && (e = eml_file_write_atomic(a.output.v[0], 0644, eml_buf_bytes(&json),
-                                                  &why)) != EML_OK)
+    if (e == EML_OK &&
+        (e = eml_file_write_atomic(a.output.v[0], 0644, eml_buf_bytes(&json), &why)) != EML_OK)
         (void)eml_say_failed(a.output.v[0], e, &why, NULL);
     eml_buf_free(&json);
     return eml_err_exit(e);

@@ -1,10 +1,12 @@
-/* eml run: the same assembly and engine as in the enclave, locally, for owners who want to check. */
+/* eml run: the same assembly and engine as in the enclave, locally, for owners who want to check.
+ */
 #include "cli/commands.h"
 #include "cli/files.h"
 #include "cli/say.h"
 
 #include "assemble/assemble.h"
 #include "file/file.h"
+#include "model/limits.h"
 #include "session/match.h"
 
 #include <stdio.h>
@@ -32,8 +34,12 @@ static void print_times(const struct eml_times *t)
     const struct {
         const char *name;
         uint64_t ns;
-    } row[] = {{"decode topology", t->decode}, {"plan", t->plan}, {"open weights", t->open},
-               {"run", t->run},                {"wipe", t->wipe}, {"exposure", t->exposure}};
+    } row[] = {{"decode topology", t->decode},
+               {"plan", t->plan},
+               {"open weights", t->open},
+               {"run", t->run},
+               {"wipe", t->wipe},
+               {"exposure", t->exposure}};
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++)
         (void)printf("  %-16s %10.3f ms\n", row[i].name, (double)row[i].ns / 1e6);
 }
@@ -128,12 +134,18 @@ static int run(const struct eml_command *self, int argc, char **argv)
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     if (threads.n != 0)
         e = eml_arg_u64("threads", threads.v[0], 1, 256, &n);
-    struct job job = {topology.v[0], weights.v[0], output.v[0], &input,
-                      n != 0 ? (unsigned)n : cpus > 0 ? (unsigned)cpus : 1, EML_ISA_AUTO};
+    struct job job = {topology.v[0],
+                      weights.v[0],
+                      output.v[0],
+                      &input,
+                      n != 0     ? (unsigned)n
+                      : cpus > 0 ? (unsigned)cpus
+                                 : 1,
+                      EML_ISA_AUTO};
     if (e == EML_OK)
         e = run_job(&job);
     return eml_err_exit(e);
 }
 
-const struct eml_command eml_cmd_run = {"run", "", 0,
-                                        "run a decomposed model locally, to check it", run};
+const struct eml_command eml_cmd_run = {"run", "", 0, "run a decomposed model locally, to check it",
+                                        run};

@@ -3,6 +3,7 @@
 
 #include "cli/say.h"
 #include "file/file.h"
+#include "model/limits.h"
 #include "onnx/tensor_pb.h"
 #include "tensorio/npy.h"
 
@@ -20,9 +21,10 @@ enum eml_err eml_cli_read_topology(const char *path, struct eml_buf *encoded)
     struct eml_why why = {0};
     struct stat st;
     if (stat(path, &st) == 0 && (st.st_mode & 077) != 0) {
-        eml_say("%s is a secret that others can read; run chmod 600 on it, and if somebody may have "
-                "read it, decompose the model again",
-                path);
+        eml_say(
+            "%s is a secret that others can read; run chmod 600 on it, and if somebody may have "
+            "read it, decompose the model again",
+            path);
         return EML_E_REFUSED;
     }
     enum eml_err e = eml_file_read(path, EML_TOPOLOGY_BYTES_MAX, encoded, &why);

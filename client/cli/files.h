@@ -31,7 +31,7 @@ void eml_cli_print_inputs(const struct eml_graph *g);
 
 /* Writes every output to DIR/<name>.npy, or none: all are written under temporary names first and
  * then renamed. Characters of a name other than letters, digits, '.', '_' and '-' become '_'. */
-EML_MUST enum eml_err eml_cli_write_outputs(const char *dir,
-                                            const struct eml_named_tensor *outputs, size_t n);
+EML_MUST enum eml_err eml_cli_write_outputs(const char *dir, const struct eml_named_tensor *outputs,
+                                            size_t n);
 
 #endif

@@ -19,8 +19,8 @@ static enum eml_err encode_under_kms(const struct eml_remote *r, enum eml_mode m
     struct eml_bytes session = eml_channel_session_id(r->channel);
     struct eml_aead_key key;
     struct eml_buf blob = {0}, sealed = {0};
-    enum eml_err e = eml_remote_data_key(kms, session, now_unix_s, r->deadline_ms, &key,
-                                         &blob, why);
+    enum eml_err e =
+        eml_remote_data_key(kms, session, now_unix_s, r->deadline_ms, &key, &blob, why);
     if (e == EML_OK)
         e = eml_request_seal(&key, session, plain, &sealed);
     eml_wipe(&key, sizeof key);

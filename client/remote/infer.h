@@ -23,7 +23,8 @@ EML_MUST enum eml_err eml_remote_infer(struct eml_remote *r, const struct eml_re
 /* Gets a data key for this session from KMS: the key, and the blob for the enclave. */
 EML_MUST enum eml_err eml_remote_data_key(const struct eml_kms_config *kms,
                                           struct eml_bytes session_id, int64_t now_unix_s,
-                                          int64_t deadline_ms, struct eml_aead_key *key /* secret */,
+                                          int64_t deadline_ms,
+                                          struct eml_aead_key *key /* secret */,
                                           struct eml_buf *ciphertext_blob, struct eml_why *why);
 
 #endif

@@ -17,10 +17,10 @@
 enum { HOST_MAX = 253, CA_MAX = 4 << 20 };
 
 struct endpoint {
-    char host[HOST_MAX + 1];        /* for TLS */
-    char authority[HOST_MAX + 8];   /* value of the Host header */
-    char address[HOST_MAX + 16];    /* for eml_net_connect */
-    struct eml_bytes region;        /* part of the ARN */
+    char host[HOST_MAX + 1];      /* for TLS */
+    char authority[HOST_MAX + 8]; /* value of the Host header */
+    char address[HOST_MAX + 16];  /* for eml_net_connect */
+    struct eml_bytes region;      /* part of the ARN */
 };
 
 /* arn:PARTITION:kms:REGION:ACCOUNT:key/ID */

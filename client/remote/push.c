@@ -20,8 +20,8 @@ static enum eml_err answer(int fd, int64_t deadline_ms, struct eml_why *why)
     return EML_OK;
 }
 
-enum eml_err eml_remote_push(const char *host, const uint8_t object_id[32],
-                             struct eml_bytes sealed, int64_t deadline_ms, struct eml_why *why)
+enum eml_err eml_remote_push(const char *host, const uint8_t object_id[32], struct eml_bytes sealed,
+                             int64_t deadline_ms, struct eml_why *why)
 {
     struct eml_host_request put = {.kind = EML_HOST_PUT, .size = sealed.len};
     memcpy(put.id, object_id, sizeof put.id);

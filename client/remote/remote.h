@@ -22,7 +22,8 @@ struct eml_remote {
 };
 
 /* Connects and gets the evidence, then verifies it against the policy. A zeroed struct with fd = -1
- * otherwise; on failure the report tells which checks passed. `now_unix_ms` is the client's clock. */
+ * otherwise; on failure the report tells which checks passed. `now_unix_ms` is the client's clock.
+ */
 EML_MUST enum eml_err eml_remote_attest(struct eml_remote *r, const char *host,
                                         const struct eml_policy *policy, int64_t now_unix_ms,
                                         int64_t deadline_ms, struct eml_why *why);
@@ -33,9 +34,8 @@ EML_MUST enum eml_err eml_remote_send(struct eml_remote *r, enum eml_msg_type ty
                                       struct eml_bytes content, struct eml_why *why);
 /* One whole message, at most max bytes, appended to *content (secret). An EML_MSG_ERROR message
  * becomes its class, with a rule that says that the enclave reported it. */
-EML_MUST enum eml_err eml_remote_receive(struct eml_remote *r, size_t max,
-                                         enum eml_msg_type *type, struct eml_buf *content,
-                                         struct eml_why *why);
+EML_MUST enum eml_err eml_remote_receive(struct eml_remote *r, size_t max, enum eml_msg_type *type,
+                                         struct eml_buf *content, struct eml_why *why);
 /* Ends politely if the channel is open, closes, wipes. Allowed at any time, also twice. */
 void eml_remote_close(struct eml_remote *r);
 

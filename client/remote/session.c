@@ -30,8 +30,8 @@ static enum eml_err receive_frame(struct eml_remote *r, size_t max, struct eml_b
 static enum eml_err begin_relay(struct eml_remote *r, struct eml_why *why)
 {
     struct eml_buf frame = {0};
-    enum eml_err e = eml_host_request_encode(
-        &(struct eml_host_request){.kind = EML_HOST_RELAY}, &frame);
+    enum eml_err e =
+        eml_host_request_encode(&(struct eml_host_request){.kind = EML_HOST_RELAY}, &frame);
     struct eml_host_answer answer;
     if (e == EML_OK)
         e = eml_net_send_frame(r->fd, eml_buf_bytes(&frame), r->deadline_ms);
@@ -75,8 +75,7 @@ enum eml_err eml_remote_attest(struct eml_remote *r, const char *host,
     if (e == EML_OK)
         e = exchange_evidence(r, why);
     if (e == EML_OK)
-        e = eml_channel_client_evidence(r->channel, eml_buf_bytes(&r->evidence), &r->document,
-                                        why);
+        e = eml_channel_client_evidence(r->channel, eml_buf_bytes(&r->evidence), &r->document, why);
     if (e == EML_OK) {
         const struct eml_attest_expect expect = {
             .nonce = eml_channel_nonce(r->channel),
@@ -113,8 +112,8 @@ enum eml_err eml_remote_open(struct eml_remote *r, struct eml_why *why)
 }
 
 /* Seals and sends in pieces, so that ciphertext of a large content is never whole in memory. */
-enum eml_err eml_remote_send(struct eml_remote *r, enum eml_msg_type type,
-                             struct eml_bytes content, struct eml_why *why)
+enum eml_err eml_remote_send(struct eml_remote *r, enum eml_msg_type type, struct eml_bytes content,
+                             struct eml_why *why)
 {
     enum { PIECE = 1 << 20 };
     struct eml_buf frames = {0};

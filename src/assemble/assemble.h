@@ -14,17 +14,18 @@
 struct eml_model { /* plain; lives outside the arena, holds pointers into it and no secret itself */
     struct eml_arena *arena;
     struct eml_topology *topology;
-    struct eml_bytes sealed;  /* borrowed until close */
-    struct eml_room weights;  /* plaintext stream; empty unless opened */
+    struct eml_bytes sealed; /* borrowed until close */
+    struct eml_room weights; /* plaintext stream; empty unless opened */
     size_t mark_open, mark_weights;
     enum eml_isa isa;
     struct eml_pool *pool;
-    uint64_t clear_since_ns; /* monotonic time of the first plaintext weight byte; 0 = none in clear */
+    uint64_t
+        clear_since_ns; /* monotonic time of the first plaintext weight byte; 0 = none in clear */
 };
 
 struct eml_times { /* nanoseconds */
     uint64_t decode, plan, open, run, wipe;
-    uint64_t exposure;    /* first plaintext weight byte to the end of the wipe */
+    uint64_t exposure; /* first plaintext weight byte to the end of the wipe */
     uint64_t wiped_bytes;
 };
 

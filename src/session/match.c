@@ -17,8 +17,7 @@ static enum eml_err fits(const struct eml_value *declared, const struct eml_tens
     if (t->shape.rank != declared->shape.rank)
         return eml_fail(why, EML_E_INPUT, "an input has another rank than the model's", i);
     for (uint32_t d = 0; d < t->shape.rank; d++)
-        if (declared->shape.dim[d] != EML_DIM_UNKNOWN &&
-            declared->shape.dim[d] != t->shape.dim[d])
+        if (declared->shape.dim[d] != EML_DIM_UNKNOWN && declared->shape.dim[d] != t->shape.dim[d])
             return eml_fail(why, EML_E_INPUT, "an input has another shape than the model's", i);
     return EML_OK;
 }
