@@ -568,6 +568,49 @@ static void subject_is_printable_and_cut(void **state)
     eml_buf_free(&name);
 }
 
+/* A model whose graph is `g` (freed) is refused for this reason. */
+static void assert_refused(struct eml_buf *g, const char *rule)
+{
+    struct eml_buf file = {0};
+    struct eml_onnx_model *m;
+    struct eml_onnx_diag d;
+    eml_pb_model(&file, 8, g, 17);
+    assert_int_equal(parse(&file, &m, &d), EML_E_INPUT);
+    assert_string_equal(d.why.rule, rule);
+}
+
+static void every_limit_is_reached(void **state)
+{
+    (void)state;
+    struct eml_buf g = {0}, attrs = {0}, node = {0}, file = {0};
+    for (uint32_t i = 0; i <= EML_ONNX_MESSAGES_MAX; i++)
+        eml_buf_put(&g, EML_LIT("\x0a\0")); /* an empty node */
+    assert_refused(&g, "onnx: too many messages");
+    for (uint32_t i = 0; i < EML_ONNX_MESSAGES_MAX / 2; i++)
+        eml_buf_put(&g, EML_LIT("\x0a\0"));
+    assert_refused(&g, "onnx: needs far more memory than its size");
+    for (uint32_t i = 0; i <= EML_ONNX_VALUES_MAX; i++)
+        eml_buf_put(&node, EML_LIT("\x12\1x")); /* an output */
+    eml_pb_msg(&g, 1, &node);
+    assert_refused(&g, "onnx: too many values or nodes");
+    for (int i = 0; i <= 256; i++)
+        eml_pb_attr_int(&attrs, "a", 1);
+    eml_pb_node(&g, "", "Relu", NAMES("", ""), NAMES(""), &attrs);
+    assert_refused(&g, "onnx: a node has too many attributes");
+
+    struct eml_onnx_model *m;
+    struct eml_onnx_diag d;
+    for (int i = 0; i <= 256; i++) {
+        struct eml_buf set = {0};
+        eml_pb_int(&set, 2, 1);
+        eml_pb_msg(&file, 8, &set);
+    }
+    g = small_graph();
+    eml_pb_model(&file, 8, &g, 17);
+    assert_int_equal(parse(&file, &m, &d), EML_E_INPUT);
+    assert_string_equal(d.why.rule, "onnx: too many operator sets");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -581,6 +624,7 @@ int main(void)
         cmocka_unit_test(values_that_subgraphs_name_are_marked),
         cmocka_unit_test(truncation_is_refused_everywhere),
         cmocka_unit_test(flipped_bits_never_crash),
+        cmocka_unit_test(every_limit_is_reached),
         cmocka_unit_test(subject_is_printable_and_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
