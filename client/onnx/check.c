@@ -1,8 +1,9 @@
 #include "onnx/check.h"
 
-#include "model/graph.h"
+#include "engine/engine.h"
 #include "onnx/wire.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { MANY = 255 };
@@ -26,9 +27,10 @@ struct done {
     const char *name, *since;
     uint8_t in_max, out_max;
     const char *attrs;
+    enum eml_op op; /* EML_OP_N for import.def */
 };
 static const struct done imported[] = {
-#define IMPORT(...) {__VA_ARGS__},
+#define IMPORT(...) {__VA_ARGS__, EML_OP_N},
 #include "onnx/import.def"
 #undef IMPORT
 };
@@ -40,6 +42,7 @@ struct check {
     const struct eml_onnx_node *node;
     const struct standard *standard;
     struct done done;
+    int32_t *dtypes; /* by value id, 0 = not known; operands are filled in before their readers */
 };
 
 /* One word of a table's string: name, then a separator out of `marks`, then the rest. */
@@ -103,7 +106,8 @@ static bool find_done(const char *op, struct done *out)
     for (enum eml_op i = 0; i < EML_OP_N; i++) {
         const struct eml_op_info *info = eml_op_info(i);
         if (info->since[0] != '\0' && strcmp(info->name, op) == 0) {
-            *out = (struct done){info->name, info->since, info->in_max, info->out_max, info->attrs};
+            *out =
+                (struct done){info->name, info->since, info->in_max, info->out_max, info->attrs, i};
             return true;
         }
     }
@@ -112,16 +116,7 @@ static bool find_done(const char *op, struct done *out)
 
 bool eml_check_dtype(int32_t dtype)
 {
-    switch (dtype) {
-    case EML_DT_F32:
-    case EML_DT_I64:
-    case EML_DT_I32:
-    case EML_DT_U8:
-    case EML_DT_BOOL:
-        return true;
-    default:
-        return false;
-    }
+    return eml_dtype_bytes((enum eml_dtype)dtype) != 0;
 }
 
 static const char *const type_words[] = {
@@ -242,10 +237,69 @@ static void check_output_types(const struct check *c)
     const struct eml_onnx_attr *to =
         strcmp(c->node->op_type, "Cast") == 0 ? eml_onnx_attr(c->node, "to") : NULL;
     if (to != NULL && to->type == EML_ONNX_ATTR_INT &&
-        (to->ints[0] < 1 || to->ints[0] > 64 || !eml_check_dtype((int32_t)to->ints[0])))
+        (to->ints[0] < 1 || to->ints[0] > 64 ||
+         !eml_op_takes(EML_OP_CAST, (enum eml_dtype)to->ints[0])))
         PROBLEM(
             c, EML_CHECK_TYPE, "cast to %s is not supported",
             eml_onnx_dtype_name(to->ints[0] < 64 && to->ints[0] > 0 ? (int32_t)to->ints[0] : 0));
+}
+
+static int32_t operand_dtype(const struct check *c, uint32_t i)
+{
+    const struct eml_onnx_node *n = c->node;
+    return i < n->n_in && n->in[i] != EML_ONNX_ABSENT ? c->dtypes[n->in[i]] : 0;
+}
+
+static int32_t constant_dtype(const struct eml_onnx_node *n, int32_t otherwise)
+{
+    const struct eml_onnx_attr *value = eml_onnx_attr(n, "value");
+    return value != NULL && value->type == EML_ONNX_ATTR_TENSOR ? value->tensors[0].dtype
+                                                                : otherwise;
+}
+
+/* The element type that a node's results have, as far as it follows without shapes. */
+static int32_t result_dtype(const struct check *c)
+{
+    const struct eml_onnx_attr *to = eml_onnx_attr(c->node, "to");
+    switch (c->done.op) {
+    case EML_OP_CAST:
+        return to != NULL && to->type == EML_ONNX_ATTR_INT && to->ints[0] > 0 && to->ints[0] < 64
+                   ? (int32_t)to->ints[0]
+                   : 0;
+    case EML_OP_N: /* Constant; Dropout keeps its operand's type */
+        return constant_dtype(c->node, operand_dtype(c, 0));
+    case EML_OP_CONSTANT_OF_SHAPE:
+        return constant_dtype(c->node, EML_DT_F32);
+    case EML_OP_SHAPE:
+    case EML_OP_SIZE:
+    case EML_OP_ARG_MAX:
+    case EML_OP_ARG_MIN:
+        return EML_DT_I64;
+    case EML_OP_EQUAL:
+    case EML_OP_LESS:
+    case EML_OP_GREATER:
+    case EML_OP_LESS_OR_EQUAL:
+    case EML_OP_GREATER_OR_EQUAL:
+        return EML_DT_BOOL;
+    case EML_OP_WHERE:
+    case EML_OP_CAST_LIKE:
+        return operand_dtype(c, 1);
+    default:
+        return operand_dtype(c, 0);
+    }
+}
+
+static void check_operand_type(const struct check *c)
+{
+    int32_t first = operand_dtype(c, 0);
+    if (c->done.op != EML_OP_N && first != 0 && eml_check_dtype(first) &&
+        !eml_op_takes(c->done.op, (enum eml_dtype)first))
+        PROBLEM(c, EML_CHECK_TYPE, "%s operands are not supported by this operator",
+                eml_onnx_dtype_name(first));
+    int32_t result = result_dtype(c);
+    for (uint32_t i = 0; i < c->node->n_out; i++)
+        if (c->node->out[i] != EML_ONNX_ABSENT && c->dtypes[c->node->out[i]] == 0)
+            c->dtypes[c->node->out[i]] = result;
 }
 
 static bool has_subgraph(const struct eml_onnx_node *n)
@@ -318,14 +372,16 @@ static bool find_operator(struct check *c)
     return true;
 }
 
-static void check_node(const struct eml_onnx_model *m, uint32_t i, struct eml_check_report *r)
+static void check_node(const struct eml_onnx_model *m, uint32_t i, int32_t *dtypes,
+                       struct eml_check_report *r)
 {
-    struct check c = {.m = m, .report = r, .index = i, .node = &m->nodes[i]};
+    struct check c = {.m = m, .report = r, .index = i, .node = &m->nodes[i], .dtypes = dtypes};
     if (!find_operator(&c))
         return;
     check_arity(&c);
     check_attrs(&c);
     check_output_types(&c);
+    check_operand_type(&c);
 }
 
 static void check_value(const struct eml_onnx_model *m, const struct eml_onnx_value *v,
@@ -361,12 +417,18 @@ static void check_values(const struct eml_onnx_model *m, struct eml_check_report
 enum eml_err eml_check_static(const struct eml_onnx_model *m, struct eml_check_report *r)
 {
     int64_t opset = eml_onnx_opset(m, "");
+    int32_t *dtypes = calloc((size_t)m->n_values + 1, sizeof *dtypes);
+    if (dtypes == NULL)
+        return EML_E_SYSTEM;
+    for (uint32_t i = 0; i < m->n_values; i++)
+        dtypes[i] = m->values[i].init != NULL ? m->values[i].init->dtype : m->values[i].type.dtype;
     if (opset > EML_CHECK_OPSET_MAX)
         eml_check_add(r, m, EML_CHECK_NO_NODE, EML_CHECK_OPSET,
                       "opset %lld is newer than the newest known, %d", (long long)opset,
                       EML_CHECK_OPSET_MAX);
     check_values(m, r);
     for (uint32_t i = 0; i < m->n_nodes; i++)
-        check_node(m, i, r);
+        check_node(m, i, dtypes, r);
+    free(dtypes);
     return r->failed ? EML_E_SYSTEM : EML_OK;
 }

@@ -101,16 +101,22 @@ static uint32_t accepted(const struct eml_node *n)
     }
 }
 
+static bool in(uint32_t set, enum eml_dtype t)
+{
+    return (unsigned)t < 32 && (set >> t & 1) != 0;
+}
+
+bool eml_op_takes(enum eml_op op, enum eml_dtype first)
+{
+    struct eml_node n = {.op = op};
+    return op == EML_OP_MOD ? in(NUMBERS, first) : in(accepted(&n), first);
+}
+
 /* Operators with an epilogue: the only ones that a fused activation may hang on. */
 static bool takes_act(enum eml_op op)
 {
     return op == EML_OP_ACTIVATE || op == EML_OP_MATMUL || op == EML_OP_GEMM || op == EML_OP_CONV ||
            op == EML_OP_CONV_TRANSPOSE;
-}
-
-static bool in(uint32_t set, enum eml_dtype t)
-{
-    return (unsigned)t < 32 && (set >> t & 1) != 0;
 }
 
 enum eml_err eml_types_check(const struct eml_rule_ctx *c)

@@ -10,7 +10,7 @@
 
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-enum { F32 = 1, F16 = 10 };
+enum { F32 = 1, STRING = 8, F16 = 10, COMPLEX64 = 14 };
 static const int64_t dims[] = {2, 3};
 
 struct checked {
@@ -163,10 +163,10 @@ static void types_and_subgraphs(void **state)
 {
     (void)state;
     struct eml_buf g = {0}, a = {0}, attribute = {0}, inner = {0};
-    eml_pb_value(&g, 11, "half", F16, dims, 2);
-    eml_pb_node(&g, "", "Identity", NAMES("half"), NAMES("y"), NULL);
+    eml_pb_value(&g, 11, "text", STRING, dims, 2);
+    eml_pb_node(&g, "", "Identity", NAMES("text"), NAMES("y"), NULL);
     assert_one(g, 13, EML_CHECK_TYPE,
-               "input 'half' has element type float16, which is not supported");
+               "input 'text' has element type string, which is not supported");
     eml_pb_attr_int(&a, "to", F16);
     assert_one(one_node("", "Cast", NAMES("x"), &a), 13, EML_CHECK_TYPE,
                "cast to float16 is not supported");
@@ -174,11 +174,11 @@ static void types_and_subgraphs(void **state)
     assert_one(one_node("", "Cast", NAMES("x"), &a), 13, EML_CHECK_TYPE,
                "cast to unknown is not supported");
     eml_pb_str(&attribute, 1, "value");
-    eml_pb_tensor(&attribute, 5, "", F16, dims, 0, EML_LIT("\0\0"));
+    eml_pb_tensor(&attribute, 5, "", COMPLEX64, dims, 0, EML_LIT("\0\0\0\0\0\0\0\0"));
     eml_pb_int(&attribute, 20, 4);
     eml_pb_msg(&a, 5, &attribute);
     assert_one(one_node("", "Constant", NAMES(""), &a), 13, EML_CHECK_TYPE,
-               "value has element type float16, which is not supported");
+               "value has element type complex64, which is not supported");
     for (int k = 0; k < 2; k++) {
         eml_pb_str(&attribute, 1, k == 0 ? "then_branch" : "else_branch");
         eml_pb_str(&inner, 2, "branch");
@@ -188,6 +188,32 @@ static void types_and_subgraphs(void **state)
     }
     assert_one(one_node("", "If", NAMES("x"), &a), 13, EML_CHECK_SUBGRAPH,
                "control flow with subgraphs is not supported");
+}
+
+/* Types spread from inputs and constants through nodes that say nothing of their results. */
+static void each_node_of_a_half_precision_model(void **state)
+{
+    (void)state;
+    struct eml_buf g = {0}, a = {0};
+    eml_pb_value(&g, 11, "half", F16, dims, 2);
+    eml_pb_node(&g, "", "Identity", NAMES("half"), NAMES("a"), NULL); /* moving bytes is fine */
+    eml_pb_node(&g, "", "Shape", NAMES("a"), NAMES("shape"), NULL);
+    eml_pb_node(&g, "", "Add", NAMES("shape", "shape"), NAMES("b"), NULL);
+    eml_pb_node(&g, "", "Relu", NAMES("a"), NAMES("c"), NULL);
+    eml_pb_node(&g, "", "Neg", NAMES("c"), NAMES("y"), NULL);
+    struct checked c = check(&g, 13);
+    assert_int_equal(c.r.n, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(c.r.list[i].node, 3 + i);
+        assert_int_equal(c.r.list[i].kind, EML_CHECK_TYPE);
+        assert_string_equal(c.r.list[i].reason,
+                            "float16 operands are not supported by this operator");
+    }
+    free_checked(&c);
+    eml_pb_attr_int(&a, "to", 6);
+    eml_pb_node(&g, "", "Cast", NAMES("x"), NAMES("i"), &a);
+    eml_pb_node(&g, "", "MatMul", NAMES("i", "i"), NAMES("y"), NULL);
+    assert_one(g, 13, EML_CHECK_TYPE, "int32 operands are not supported by this operator");
 }
 
 static void deep_ranks_are_refused(void **state)
@@ -324,6 +350,7 @@ int main(void)
         cmocka_unit_test(attributes_that_became_inputs),
         cmocka_unit_test(arity),
         cmocka_unit_test(types_and_subgraphs),
+        cmocka_unit_test(each_node_of_a_half_precision_model),
         cmocka_unit_test(deep_ranks_are_refused),
         cmocka_unit_test(every_problem_is_reported),
         cmocka_unit_test(print_is_one_line_each),
