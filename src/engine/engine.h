@@ -45,10 +45,10 @@ struct eml_budget {
 struct eml_plan; /* opaque; lies in the arena it was made in */
 
 /* Plans g for the given input types and shapes (in the order of g->inputs; data is not looked at),
- * to be run by at most `threads` threads. All of the plan is allocated from `arena`; on failure the
- * caller resets the arena to its mark. g is borrowed for the plan's life. Errors: EML_E_INPUT
- * (shapes do not fit the graph; a graph that is inconsistent), EML_E_REFUSED (budget),
- * EML_E_UNSUPPORTED, EML_E_SYSTEM (arena full); why->index is the node. */
+ * to be run by at most `threads` threads. `budget` may be NULL: no limit. All of the plan is
+ * allocated from `arena`; on failure the caller resets the arena to its mark. g is borrowed for the
+ * plan's life. Errors: EML_E_INPUT (shapes do not fit the graph; a graph that is inconsistent),
+ * EML_E_REFUSED (budget), EML_E_UNSUPPORTED, EML_E_SYSTEM (arena full); why->index is the node. */
 EML_MUST enum eml_err eml_plan_make(const struct eml_graph *g, const struct eml_tensor *inputs,
                                     enum eml_isa isa, unsigned threads,
                                     const struct eml_budget *budget, struct eml_arena *arena,
@@ -68,9 +68,10 @@ EML_MUST enum eml_err eml_plan_run(const struct eml_plan *p, struct eml_bytes we
                                    struct eml_pool *pool, struct eml_tensor *outputs,
                                    struct eml_why *why);
 
-/* Per-node times of the last run, for profiling tools only: calls f once per executed node. */
+/* Per-node times of the last run, for profiling tools only. */
 struct eml_plan_profile {
-    uint64_t *node_ns; /* n_nodes entries, or NULL for no profiling */
+    uint64_t *node_ns;        /* n_nodes entries, or NULL for no profiling */
+    uint64_t (*now_ns)(void); /* a monotonic clock: the engine has none */
 };
 void eml_plan_set_profile(struct eml_plan *p, struct eml_plan_profile profile);
 

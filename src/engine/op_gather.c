@@ -1,0 +1,139 @@
+/* Operators that read by index, and those that make tensors out of numbers. An index is data: it is
+ * checked here, and anything out of range is EML_E_INPUT. */
+#include "engine/exec.h"
+#include "engine/walk.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+static int64_t index_at(const struct eml_view *k, int64_t i)
+{
+    return k->dtype == EML_DT_I64 ? ((const int64_t *)k->data)[i] : ((const int32_t *)k->data)[i];
+}
+
+/* In [0, n), or -1 if it is out of range. */
+static int64_t normalise(int64_t at, int64_t n)
+{
+    if (at < -n || at >= n)
+        return -1;
+    return at < 0 ? at + n : at;
+}
+
+static uint32_t axis_of(const struct eml_op_ctx *c)
+{
+    int64_t axis = eml_node_int(c->node, EML_ATTR_AXIS, 0);
+    return (uint32_t)(axis < 0 ? axis + (int64_t)c->in[0].shape.rank : axis);
+}
+
+static enum eml_err out_of_range(const struct eml_op_ctx *c)
+{
+    return eml_fail(c->why, EML_E_INPUT, "index out of range", -1);
+}
+
+struct gather {
+    const struct eml_view *x, *k;
+    uint8_t *y;
+    int64_t n, count; /* dim of the axis; number of indices */
+    size_t row;       /* bytes below the axis */
+    atomic_bool bad;
+};
+
+static void gather_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    (void)thread;
+    struct gather *g = arg;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t outer = i / g->count, at = normalise(index_at(g->k, i % g->count), g->n);
+        if (at < 0) {
+            atomic_store_explicit(&g->bad, true, memory_order_relaxed);
+            continue;
+        }
+        memcpy(g->y + (size_t)i * g->row,
+               (const uint8_t *)g->x->data + (size_t)(outer * g->n + at) * g->row, g->row);
+    }
+}
+
+enum eml_err eml_op_gather(const struct eml_op_ctx *c)
+{
+    const struct eml_view *x = &c->in[0], *y = &c->out[0];
+    uint32_t axis = axis_of(c);
+    struct gather g = {.x = x,
+                       .k = &c->in[1],
+                       .y = y->data,
+                       .n = x->shape.dim[axis],
+                       .count = c->in[1].count,
+                       .row = eml_dtype_bytes(x->dtype)};
+    if (y->count == 0) {
+        for (int64_t i = 0; i < g.count; i++)
+            if (normalise(index_at(g.k, i), g.n) < 0)
+                return out_of_range(c);
+        return EML_OK;
+    }
+    int64_t outer = 1;
+    for (uint32_t i = 0; i < axis; i++)
+        outer *= x->shape.dim[i];
+    for (uint32_t i = axis + 1; i < x->shape.rank; i++)
+        g.row *= (size_t)x->shape.dim[i];
+    atomic_init(&g.bad, false);
+    eml_pool_for(c->pool, outer * g.count, 1 + 65536 / (int64_t)g.row, gather_rows, &g);
+    return atomic_load_explicit(&g.bad, memory_order_relaxed) ? out_of_range(c) : EML_OK;
+}
+
+enum eml_err eml_op_gather_elements(const struct eml_op_ctx *c)
+{
+    const struct eml_view *x = &c->in[0], *k = &c->in[1], *y = &c->out[0];
+    uint32_t axis = axis_of(c), rank = x->shape.rank;
+    size_t bytes = eml_dtype_bytes(x->dtype);
+    int64_t stride[EML_RANK_MAX];
+    eml_strides(&x->shape, stride);
+    for (int64_t i = 0; i < k->count; i++) {
+        int64_t from = 0, rest = i;
+        for (uint32_t d = rank; d-- > 0;) {
+            int64_t at = rest % k->shape.dim[d];
+            rest /= k->shape.dim[d];
+            from += d == axis ? 0 : at * stride[d];
+        }
+        int64_t at = normalise(index_at(k, i), x->shape.dim[axis]);
+        if (at < 0)
+            return out_of_range(c);
+        memcpy((uint8_t *)y->data + (size_t)i * bytes,
+               (const uint8_t *)x->data + (size_t)(from + at * stride[axis]) * bytes, bytes);
+    }
+    return EML_OK;
+}
+
+enum eml_err eml_op_constant_of_shape(const struct eml_op_ctx *c)
+{
+    const struct eml_view *y = &c->out[0];
+    size_t bytes = eml_dtype_bytes(y->dtype);
+    if (c->n_in < 2 || c->in[1].dtype == EML_DT_NONE) {
+        memset(y->data, 0, (size_t)y->count * bytes);
+        return EML_OK;
+    }
+    struct eml_walk w = eml_walk_start(2);
+    const int64_t repeat[2] = {1, 0};
+    eml_walk_dim(&w, y->count, repeat);
+    eml_walk_finish(&w);
+    eml_walk_copy(&w, c->pool, bytes, y->data, c->in[1].data);
+    return EML_OK;
+}
+
+enum eml_err eml_op_range(const struct eml_op_ctx *c)
+{
+    const struct eml_view *y = &c->out[0];
+    for (int64_t i = 0; i < y->count; i++) {
+        switch (y->dtype) {
+        case EML_DT_I64:
+            ((int64_t *)y->data)[i] =
+                ((const int64_t *)c->in[0].data)[0] + i * ((const int64_t *)c->in[2].data)[0];
+            break;
+        case EML_DT_I32:
+            ((int32_t *)y->data)[i] = (int32_t)(((const int32_t *)c->in[0].data)[0] +
+                                                i * ((const int32_t *)c->in[2].data)[0]);
+            break;
+        default: /* float ranges have lengths that depend on data: the planner refuses them */
+            return eml_fail(c->why, EML_E_UNSUPPORTED, "Range of floats", -1);
+        }
+    }
+    return EML_OK;
+}

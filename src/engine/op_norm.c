@@ -1,0 +1,207 @@
+/* Softmax and normalisations. */
+#include "engine/exec.h"
+#include "engine/kernels/kernels.h"
+
+#include <math.h>
+
+struct rows {
+    const struct eml_op_ctx *c;
+    int64_t n, inner; /* length along the axis; elements below it */
+    bool log;
+};
+
+static int64_t product(const struct eml_shape *s, uint32_t from, uint32_t to)
+{
+    int64_t p = 1;
+    for (uint32_t i = from; i < to; i++)
+        p *= s->dim[i];
+    return p;
+}
+
+static uint32_t axis_of(const struct eml_op_ctx *c)
+{
+    int64_t axis = eml_node_int(c->node, EML_ATTR_AXIS, -1);
+    return (uint32_t)(axis < 0 ? axis + (int64_t)c->in[0].shape.rank : axis);
+}
+
+static int64_t grain_of(int64_t row)
+{
+    return 1 + 8192 / row;
+}
+
+/* ---- Softmax, LogSoftmax ---- */
+
+static void softmax_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    (void)thread;
+    const struct rows *r = arg;
+    const struct eml_kernels *k = r->c->kernels;
+    const float *x = r->c->in[0].data;
+    float *y = r->c->out[0].data;
+    for (int64_t i = begin; i < end; i++)
+        (r->log ? k->log_softmax : k->softmax)(y + i * r->n, x + i * r->n, (size_t)r->n);
+}
+
+#define SOFTMAX_COLUMNS(name, type)                                                                \
+    static void name(void *arg, int64_t begin, int64_t end, unsigned thread)                       \
+    {                                                                                              \
+        (void)thread;                                                                              \
+        const struct rows *r = arg;                                                                \
+        for (int64_t i = begin; i < end; i++) {                                                    \
+            int64_t at = i / r->inner * r->inner * r->n + i % r->inner;                            \
+            const type *x = (const type *)r->c->in[0].data + at;                                   \
+            type *y = (type *)r->c->out[0].data + at;                                              \
+            double max = -INFINITY, sum = 0;                                                       \
+            for (int64_t k = 0; k < r->n; k++)                                                     \
+                max = (double)x[k * r->inner] > max ? (double)x[k * r->inner] : max;               \
+            for (int64_t k = 0; k < r->n; k++)                                                     \
+                sum += exp((double)x[k * r->inner] - max);                                         \
+            for (int64_t k = 0; k < r->n; k++) {                                                   \
+                double v = (double)x[k * r->inner] - max;                                          \
+                y[k * r->inner] = (type)(r->log ? v - log(sum) : exp(v) / sum);                    \
+            }                                                                                      \
+        }                                                                                          \
+    }
+SOFTMAX_COLUMNS(softmax_columns_f32, float)
+SOFTMAX_COLUMNS(softmax_columns_f64, double)
+
+enum eml_err eml_op_softmax(const struct eml_op_ctx *c)
+{
+    const struct eml_view *x = &c->in[0];
+    uint32_t axis = axis_of(c);
+    struct rows r = {.c = c, .log = c->node->op == EML_OP_LOG_SOFTMAX};
+    if (x->count == 0)
+        return EML_OK;
+    r.n = x->shape.dim[axis];
+    r.inner = product(&x->shape, axis + 1, x->shape.rank);
+    eml_pool_fn *f = x->dtype == EML_DT_F64 ? softmax_columns_f64 : softmax_columns_f32;
+    if (x->dtype == EML_DT_F32 && r.inner == 1)
+        f = softmax_rows;
+    eml_pool_for(c->pool, x->count / r.n, grain_of(r.n), f, &r);
+    return EML_OK;
+}
+
+/* ---- LayerNormalization ---- */
+
+static void layer_norm_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    (void)thread;
+    const struct rows *r = arg;
+    const struct eml_op_ctx *c = r->c;
+    const float *bias = c->n_in > 2 && c->in[2].dtype != EML_DT_NONE ? c->in[2].data : NULL;
+    const float *x = c->in[0].data;
+    float *y = c->out[0].data;
+    for (int64_t i = begin; i < end; i++)
+        c->kernels->layer_norm(y + i * r->n, x + i * r->n, (size_t)r->n, c->in[1].data, bias,
+                               c->params[0]);
+}
+
+enum eml_err eml_op_layer_normalization(const struct eml_op_ctx *c)
+{
+    const struct eml_view *x = &c->in[0];
+    struct rows r = {.c = c};
+    if (x->count == 0)
+        return EML_OK;
+    r.n = product(&x->shape, axis_of(c), x->shape.rank);
+    eml_pool_for(c->pool, x->count / r.n, grain_of(r.n), layer_norm_rows, &r);
+    return EML_OK;
+}
+
+/* ---- BatchNormalization, channels last: y = x * a + b per channel ---- */
+
+bool eml_scratch_batch_normalization(const struct eml_op_ctx *c, size_t *bytes)
+{
+    int64_t ch = c->in[0].shape.dim[c->in[0].shape.rank - 1];
+    if (ch > INT32_MAX)
+        return false;
+    *bytes = (size_t)ch * 2 * sizeof(float);
+    return true;
+}
+
+static void affine_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    (void)thread;
+    const struct rows *r = arg;
+    const float *a = (const float *)(const void *)r->c->scratch.ptr, *b = a + r->n;
+    for (int64_t i = begin; i < end; i++) {
+        const float *x = (const float *)r->c->in[0].data + i * r->n;
+        float *y = (float *)r->c->out[0].data + i * r->n;
+        for (int64_t k = 0; k < r->n; k++)
+            y[k] = x[k] * a[k] + b[k];
+    }
+}
+
+enum eml_err eml_op_batch_normalization(const struct eml_op_ctx *c)
+{
+    const struct eml_view *x = &c->in[0];
+    if (x->count == 0)
+        return EML_OK;
+    struct rows r = {.c = c, .n = x->shape.dim[x->shape.rank - 1]};
+    const float *scale = c->in[1].data, *bias = c->in[2].data;
+    const float *mean = c->in[3].data, *var = c->in[4].data;
+    float *a = (float *)(void *)c->scratch.ptr, *b = a + r.n;
+    for (int64_t k = 0; k < r.n; k++) {
+        double f = (double)scale[k] / sqrt((double)var[k] + (double)c->params[0]);
+        a[k] = (float)f;
+        b[k] = (float)((double)bias[k] - (double)mean[k] * f);
+    }
+    eml_pool_for(c->pool, x->count / r.n, grain_of(r.n), affine_rows, &r);
+    return EML_OK;
+}
+
+/* ---- InstanceNormalization, channels last: mean and variance over the spatial dims ---- */
+
+enum { CHANNELS = 64 };
+
+struct instance {
+    const struct eml_op_ctx *c;
+    int64_t ch, spatial, blocks;
+};
+
+static void instance_block(const struct instance *s, int64_t image, int64_t c0)
+{
+    const struct eml_op_ctx *c = s->c;
+    int64_t n = s->ch - c0 < CHANNELS ? s->ch - c0 : CHANNELS, at = image * s->spatial * s->ch + c0;
+    const float *x = (const float *)c->in[0].data + at;
+    const float *scale = (const float *)c->in[1].data + c0,
+                *bias = (const float *)c->in[2].data + c0;
+    float *y = (float *)c->out[0].data + at;
+    double mean[CHANNELS] = {0}, var[CHANNELS] = {0};
+    for (int64_t i = 0; i < s->spatial; i++)
+        for (int64_t k = 0; k < n; k++)
+            mean[k] += (double)x[i * s->ch + k];
+    for (int64_t k = 0; k < n; k++)
+        mean[k] /= (double)s->spatial;
+    for (int64_t i = 0; i < s->spatial; i++)
+        for (int64_t k = 0; k < n; k++) {
+            double d = (double)x[i * s->ch + k] - mean[k];
+            var[k] += d * d;
+        }
+    for (int64_t k = 0; k < n; k++)
+        var[k] = (double)scale[k] / sqrt(var[k] / (double)s->spatial + (double)c->params[0]);
+    for (int64_t i = 0; i < s->spatial; i++)
+        for (int64_t k = 0; k < n; k++)
+            y[i * s->ch + k] =
+                (float)(((double)x[i * s->ch + k] - mean[k]) * var[k] + (double)bias[k]);
+}
+
+static void instance_blocks(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    (void)thread;
+    const struct instance *s = arg;
+    for (int64_t i = begin; i < end; i++)
+        instance_block(s, i / s->blocks, i % s->blocks * CHANNELS);
+}
+
+enum eml_err eml_op_instance_normalization(const struct eml_op_ctx *c)
+{
+    const struct eml_view *x = &c->in[0];
+    if (x->count == 0)
+        return EML_OK;
+    uint32_t rank = x->shape.rank;
+    struct instance s = {
+        .c = c, .ch = x->shape.dim[rank - 1], .spatial = product(&x->shape, 1, rank - 1)};
+    s.blocks = (s.ch - 1) / CHANNELS + 1;
+    eml_pool_for(c->pool, x->shape.dim[0] * s.blocks, 1, instance_blocks, &s);
+    return EML_OK;
+}

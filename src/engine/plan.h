@@ -1,0 +1,92 @@
+/* Inside of a plan: for plan*.c, run.c and the engine's own tests. */
+#ifndef EML_ENGINE_PLAN_H
+#define EML_ENGINE_PLAN_H
+
+#include "engine/exec.h"
+
+#define EML_NO_BUFFER UINT32_MAX
+#define EML_NO_STEP UINT32_MAX
+
+/* Where the bytes of a value are. */
+enum eml_place_kind {
+    EML_PLACE_NONE = 0, /* nobody reads it: it has no bytes */
+    EML_PLACE_BUFFER,   /* in the activations */
+    EML_PLACE_WEIGHTS,  /* a slot */
+    EML_PLACE_PLAN,     /* computed while planning; lies in the plan */
+};
+
+struct eml_place {
+    enum eml_place_kind kind;
+    uint32_t buffer;  /* BUFFER: index into buffers */
+    uint64_t offset;  /* WEIGHTS */
+    const void *data; /* PLAN */
+};
+
+/* A piece of the activations, in use from step `first` to step `last` inclusive. Step 0 is the
+ * copying of the inputs, node steps count from 1. */
+struct eml_buffer {
+    uint32_t first, last;
+    size_t bytes; /* a multiple of 64 */
+    size_t offset;
+};
+
+struct eml_step {
+    uint32_t node;
+    eml_op_fn *run;
+    uint32_t scratch; /* buffer, or EML_NO_BUFFER */
+};
+
+struct eml_plan {
+    const struct eml_graph *g;
+    const struct eml_kernels *kernels;
+    unsigned threads;
+    struct eml_known *known; /* per value */
+    struct eml_place *place; /* per value */
+    uint32_t *last;          /* per value: last step that reads it or a view of it; 0 = none */
+    bool *needed;            /* per value */
+    struct eml_step *steps;
+    uint32_t n_steps;
+    struct eml_buffer *buffers;
+    uint32_t n_buffers;
+    uint32_t max_operands;   /* of one step, inputs and outputs together */
+    size_t table_bytes;      /* the operand table at the start of the activations */
+    size_t activation_bytes; /* with the table */
+    uint64_t weight_bytes;   /* end of the last slot used */
+    uint64_t flops;
+    struct eml_plan_profile profile;
+};
+
+struct eml_plan_options {
+    bool no_reuse; /* every value gets memory of its own: what tests compare with */
+};
+
+EML_MUST enum eml_err eml_plan_make_with(const struct eml_graph *g, const struct eml_tensor *inputs,
+                                         enum eml_isa isa, unsigned threads,
+                                         const struct eml_budget *budget,
+                                         const struct eml_plan_options *options,
+                                         struct eml_arena *arena, struct eml_plan **out,
+                                         struct eml_why *why);
+
+/* Offsets for all buffers so that those in use at the same time do not overlap; greedy by size.
+ * *end: the end of the highest. False on overflow or a full arena. */
+EML_MUST bool eml_buffers_place(struct eml_buffer *b, uint32_t n, bool no_reuse,
+                                struct eml_arena *arena, size_t *end);
+
+/* A value as kernels see it, without data. An absent one has dtype EML_DT_NONE. */
+void eml_plan_view(const struct eml_plan *p, uint32_t id, struct eml_view *v);
+
+/* ---- facts about operators: plan_ops.c ---- */
+
+eml_op_fn *eml_op_kernel(enum eml_op op);
+eml_scratch_fn *eml_op_scratch(enum eml_op op); /* NULL: none */
+bool eml_op_is_alias(enum eml_op op);
+/* Whether the output may lie where operand i does, if both have as many bytes. */
+bool eml_op_in_place(enum eml_op op, uint32_t i);
+/* Whether operand i may have this layout. */
+bool eml_op_reads_layout(enum eml_op op, uint32_t i, enum eml_layout l);
+/* Number of floats that the operator's own attributes take of params, without the activation's. */
+uint32_t eml_op_params(enum eml_op op);
+/* Estimate of the work of one step; UINT64_MAX if it cannot be counted. */
+uint64_t eml_op_flops(const struct eml_op_ctx *c);
+
+#endif

@@ -1,0 +1,135 @@
+/* What the planner must know of each operator beyond its rule. */
+#include "engine/plan.h"
+
+#include <string.h>
+
+enum eml_err eml_op_none(const struct eml_op_ctx *c)
+{
+    (void)c;
+    EML_BUG(); /* Shape and Size are known as soon as shapes are: they never run */
+}
+
+enum eml_err eml_op_alias(const struct eml_op_ctx *c)
+{
+    (void)c;
+    EML_BUG(); /* views cost nothing and are no step */
+}
+
+#define OP(id, name, since, in_min, in_max, out_max, attrs, rule, kernel)                          \
+    [EML_OP_##id] = eml_op_##kernel,
+static eml_op_fn *const KERNELS[EML_OP_N] = {
+#include "model/ops.def"
+};
+#undef OP
+
+static eml_scratch_fn *const SCRATCH[EML_OP_N] = {
+    [EML_OP_MATMUL] = eml_scratch_matmul,
+    [EML_OP_GEMM] = eml_scratch_gemm,
+    [EML_OP_CONV] = eml_scratch_conv,
+    [EML_OP_CONV_TRANSPOSE] = eml_scratch_conv_transpose,
+    [EML_OP_BATCH_NORMALIZATION] = eml_scratch_batch_normalization,
+    [EML_OP_RESIZE] = eml_scratch_resize,
+};
+
+eml_op_fn *eml_op_kernel(enum eml_op op)
+{
+    return KERNELS[op];
+}
+
+eml_scratch_fn *eml_op_scratch(enum eml_op op)
+{
+    return SCRATCH[op];
+}
+
+bool eml_op_is_alias(enum eml_op op)
+{
+    return KERNELS[op] == eml_op_alias;
+}
+
+bool eml_op_in_place(enum eml_op op, uint32_t i)
+{
+    eml_op_fn *k = KERNELS[op];
+    if (k == eml_op_binary || k == eml_op_compare || k == eml_op_logical)
+        return i < 2;
+    if (k == eml_op_where)
+        return i == 1 || i == 2;
+    if (k == eml_op_unary || k == eml_op_activate || k == eml_op_logical_not || k == eml_op_clip ||
+        k == eml_op_prelu || k == eml_op_variadic || k == eml_op_cast ||
+        k == eml_op_batch_normalization)
+        return i == 0;
+    return false;
+}
+
+bool eml_op_reads_layout(enum eml_op op, uint32_t i, enum eml_layout l)
+{
+    if (l == EML_LAYOUT_PLAIN)
+        return true;
+    if (i != 1)
+        return false;
+    if (l == EML_LAYOUT_DEPTHWISE)
+        return op == EML_OP_CONV;
+    return op == EML_OP_CONV || op == EML_OP_CONV_TRANSPOSE || op == EML_OP_MATMUL ||
+           op == EML_OP_GEMM;
+}
+
+uint32_t eml_op_params(enum eml_op op)
+{
+    uint32_t n = 0;
+    for (const char *p = strstr(eml_op_info(op)->attrs, "=p"); p != NULL; p = strstr(p + 1, "=p"))
+        n++;
+    return n;
+}
+
+static uint64_t mul(uint64_t a, uint64_t b)
+{
+    uint64_t r;
+    return __builtin_mul_overflow(a, b, &r) ? UINT64_MAX : r;
+}
+
+static uint64_t elements(const struct eml_view *v)
+{
+    return v->dtype == EML_DT_NONE ? 0 : (uint64_t)v->count;
+}
+
+static uint64_t kernel_elements(const struct eml_view *w)
+{
+    uint64_t n = 1;
+    for (uint32_t i = 2; i < w->shape.rank; i++)
+        n = mul(n, (uint64_t)w->shape.dim[i]);
+    return n;
+}
+
+static uint64_t window_flops(const struct eml_op_ctx *c, uint64_t out)
+{
+    const struct eml_attr *k = eml_node_attr(c->node, EML_ATTR_KERNEL_SHAPE);
+    for (uint32_t i = 0; k != NULL && i < k->n; i++)
+        out = mul(out, (uint64_t)k->v[i]);
+    return out;
+}
+
+uint64_t eml_op_flops(const struct eml_op_ctx *c)
+{
+    uint64_t out = 0, in = 0;
+    const struct eml_view *w = c->n_in > 1 ? &c->in[1] : NULL;
+    for (uint32_t i = 0; i < c->n_out; i++)
+        out += elements(&c->out[i]);
+    for (uint32_t i = 0; i < c->n_in; i++)
+        in += elements(&c->in[i]);
+    switch (c->node->op) {
+    case EML_OP_MATMUL:
+        return mul(2, mul(out, (uint64_t)c->in[0].shape.dim[c->in[0].shape.rank - 1]));
+    case EML_OP_GEMM: {
+        bool ta = eml_node_int(c->node, EML_ATTR_TRANS_A, 0) != 0;
+        return mul(2, mul(out, (uint64_t)c->in[0].shape.dim[ta ? 0 : 1]));
+    }
+    case EML_OP_CONV:
+        return mul(2, mul(out, mul(kernel_elements(w), (uint64_t)w->shape.dim[1])));
+    case EML_OP_CONV_TRANSPOSE:
+        return mul(2, mul(elements(&c->in[0]), mul(kernel_elements(w), (uint64_t)w->shape.dim[1])));
+    case EML_OP_MAX_POOL:
+    case EML_OP_AVERAGE_POOL:
+        return window_flops(c, out);
+    default:
+        return in > out ? in : out;
+    }
+}

@@ -1,0 +1,225 @@
+/* Small graphs for the engine's tests: values, nodes and weights by hand. Types and shapes of node
+ * outputs come from the rules, so that a test writes each only once. */
+#ifndef TESTS_ENGINE_GRAPH_BUILDER_H
+#define TESTS_ENGINE_GRAPH_BUILDER_H
+
+#include "testsupport/support.h"
+
+#include "engine/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { GB_VALUES = 256, GB_NODES = 128, GB_IO = 8, GB_WEIGHTS = 1 << 20 };
+
+struct gb {
+    struct eml_arena arena;
+    struct eml_graph g;
+    struct eml_value values[GB_VALUES];
+    struct eml_node nodes[GB_NODES];
+    struct eml_name inputs[GB_IO], outputs[GB_IO];
+    struct eml_known known[GB_VALUES];
+    uint8_t *weights;
+    size_t weight_bytes;
+};
+
+static inline struct gb *gb_new(void)
+{
+    struct gb *b = calloc(1, sizeof *b);
+    assert_non_null(b);
+    assert_int_equal(eml_arena_create(&b->arena, (size_t)1 << 28), EML_OK);
+    b->g = (struct eml_graph){
+        .values = b->values, .nodes = b->nodes, .inputs = b->inputs, .outputs = b->outputs};
+    b->weights = eml_arena_alloc(&b->arena, GB_WEIGHTS, 64);
+    return b;
+}
+
+static inline void gb_free(struct gb *b)
+{
+    (void)eml_arena_destroy(&b->arena);
+    free(b);
+}
+
+static inline struct eml_shape gb_shape(uint32_t rank, const int64_t *dim)
+{
+    struct eml_shape s = {.rank = rank};
+    if (rank > 0)
+        memcpy(s.dim, dim, rank * sizeof *dim);
+    return s;
+}
+#define SHAPE(...)                                                                                 \
+    gb_shape(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), (const int64_t[]){__VA_ARGS__})
+#define SCALAR ((struct eml_shape){0})
+
+static inline int64_t gb_count(struct eml_shape s)
+{
+    int64_t n = -1;
+    assert_true(eml_shape_count(&s, &n));
+    return n;
+}
+
+static inline uint32_t gb_value(struct gb *b, struct eml_value v)
+{
+    assert_true(b->g.n_values < GB_VALUES);
+    uint32_t id = b->g.n_values++;
+    b->values[id] = v;
+    b->known[id] = (struct eml_known){.dtype = v.dtype, .has_rank = true, .shape = v.shape};
+    if (v.kind == EML_VALUE_INTS) {
+        b->known[id].has_ints = true;
+        b->known[id].n_ints = v.n_ints;
+        b->known[id].ints = (int64_t *)(uintptr_t)v.ints;
+    }
+    return id;
+}
+
+static inline uint32_t gb_input(struct gb *b, enum eml_dtype t, struct eml_shape s)
+{
+    uint32_t id = gb_value(b, (struct eml_value){.kind = EML_VALUE_INPUT, .dtype = t, .shape = s});
+    b->inputs[b->g.n_inputs++].value = id;
+    return id;
+}
+
+static inline uint32_t gb_slot(struct gb *b, enum eml_dtype t, struct eml_shape s, const void *data)
+{
+    size_t bytes = (size_t)gb_count(s) * eml_dtype_bytes(t);
+    uint32_t id = gb_value(b, (struct eml_value){.kind = EML_VALUE_SLOT,
+                                                 .dtype = t,
+                                                 .shape = s,
+                                                 .offset = b->weight_bytes,
+                                                 .bytes = bytes});
+    assert_true(b->weight_bytes + bytes + 64 <= GB_WEIGHTS);
+    if (bytes > 0)
+        memcpy(b->weights + b->weight_bytes, data, bytes);
+    b->weight_bytes += (bytes + 63) & ~(size_t)63;
+    return id;
+}
+
+static inline uint32_t gb_ints(struct gb *b, uint32_t n, const int64_t *v)
+{
+    int64_t *copy = eml_arena_array(&b->arena, n, sizeof *copy);
+    for (uint32_t i = 0; i < n; i++)
+        copy[i] = v[i];
+    return gb_value(b, (struct eml_value){.kind = EML_VALUE_INTS,
+                                          .dtype = EML_DT_I64,
+                                          .shape = {.rank = 1, .dim = {n}},
+                                          .ints = copy,
+                                          .n_ints = n});
+}
+#define INTS(b, ...)                                                                               \
+    gb_ints((b), sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), (const int64_t[]){__VA_ARGS__})
+
+/* Attributes, params, operands of a node; ids end with the first GB_END. */
+#define GB_END (UINT32_MAX - 1)
+struct gb_node {
+    enum eml_op op;
+    uint32_t in[8];
+    struct {
+        enum eml_attr_id id;
+        uint32_t n;
+        int64_t v[8];
+    } attr[4];
+    uint32_t n_attr;
+    float params[4];
+    uint32_t n_params;
+    uint32_t n_out; /* 0 counts as 1 */
+};
+
+/* Adds the node; returns the first of its outputs (the others follow). *e, if not NULL, gets what
+ * the rule said; otherwise the rule must accept. */
+static inline uint32_t gb_add(struct gb *b, struct gb_node s)
+{
+    assert_true(b->g.n_nodes < GB_NODES);
+    struct eml_node *n = &b->nodes[b->g.n_nodes++];
+    uint32_t n_out = s.n_out == 0 ? 1 : s.n_out;
+    uint32_t *in = eml_arena_array(&b->arena, 8, sizeof *in);
+    uint32_t *out = eml_arena_array(&b->arena, n_out, sizeof *out);
+    struct eml_attr *attr = eml_arena_array(&b->arena, 4, sizeof *attr);
+    *n = (struct eml_node){.op = s.op,
+                           .in = in,
+                           .out = out,
+                           .attr = attr,
+                           .n_attr = s.n_attr,
+                           .n_out = n_out,
+                           .params = EML_ABSENT};
+    const struct eml_known *known[8];
+    struct eml_known results[8];
+    for (; n->n_in < 8 && s.in[n->n_in] != GB_END; n->n_in++) {
+        in[n->n_in] = s.in[n->n_in];
+        known[n->n_in] = in[n->n_in] == EML_ABSENT ? NULL : &b->known[in[n->n_in]];
+    }
+    for (uint32_t i = 0; i < s.n_attr; i++) {
+        int64_t *v = eml_arena_array(&b->arena, 8, sizeof *v);
+        memcpy(v, s.attr[i].v, sizeof s.attr[i].v);
+        attr[i] = (struct eml_attr){s.attr[i].id, s.attr[i].n, v};
+    }
+    if (s.n_params > 0)
+        n->params = gb_slot(b, EML_DT_F32, SHAPE(s.n_params), s.params);
+    struct eml_why why = {0};
+    enum eml_err e = eml_infer_node(n, known, results, &b->arena, &why);
+    if (e != EML_OK)
+        fail_msg("%s: %s", eml_op_info(s.op)->name, why.rule);
+    for (uint32_t i = 0; i < n_out; i++) {
+        out[i] = gb_value(b, (struct eml_value){.kind = EML_VALUE_NODE, .dtype = results[i].dtype});
+        b->known[out[i]] = results[i];
+    }
+    return out[0];
+}
+#define NODE(b, OP, ...) gb_add((b), (struct gb_node){.op = EML_OP_##OP, __VA_ARGS__})
+#define OF(...) .in = {__VA_ARGS__, GB_END}
+#define WITH1(ID, ...)                                                                             \
+    .attr = {{EML_ATTR_##ID, sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), {__VA_ARGS__}}},  \
+    .n_attr = 1
+
+static inline void gb_output(struct gb *b, uint32_t id)
+{
+    b->outputs[b->g.n_outputs++].value = id;
+}
+
+/* What one run left. */
+struct gb_result {
+    struct eml_plan *plan;
+    struct eml_tensor out[GB_IO];
+    struct eml_why why;
+    enum eml_err e;
+};
+
+/* Plans and runs with the inputs' shapes as declared; data in the order of the inputs. The memory
+ * of the activations is filled with `garbage` first. */
+static inline struct gb_result gb_run(struct gb *b, const void *const *data, enum eml_isa isa,
+                                      unsigned threads, bool no_reuse, uint8_t garbage)
+{
+    struct gb_result r = {0};
+    struct eml_tensor in[GB_IO] = {{0}};
+    for (uint32_t i = 0; i < b->g.n_inputs; i++) {
+        const struct eml_known *k = &b->known[b->inputs[i].value];
+        in[i] =
+            (struct eml_tensor){.dtype = k->dtype,
+                                .shape = k->shape,
+                                .data = data[i],
+                                .bytes = (size_t)gb_count(k->shape) * eml_dtype_bytes(k->dtype)};
+    }
+    const struct eml_plan_options options = {.no_reuse = no_reuse};
+    r.e = eml_plan_make_with(&b->g, in, isa, threads, NULL, &options, &b->arena, &r.plan, &r.why);
+    if (r.e != EML_OK)
+        return r;
+    size_t n = eml_plan_activation_bytes(r.plan);
+    uint8_t *room = eml_arena_alloc(&b->arena, n, 64);
+    assert_non_null(room);
+    memset(room, garbage, n);
+    struct eml_pool *pool = NULL;
+    assert_int_equal(eml_pool_create(threads, &pool), EML_OK);
+    r.e = eml_plan_run(r.plan, eml_bytes(b->weights, GB_WEIGHTS), in, (struct eml_room){room, n},
+                       pool, r.out, &r.why);
+    eml_pool_destroy(pool);
+    return r;
+}
+
+static inline struct gb_result gb_run_ok(struct gb *b, const void *const *data)
+{
+    struct gb_result r = gb_run(b, data, EML_ISA_AUTO, 2, false, 0xa5);
+    if (r.e != EML_OK)
+        fail_msg("%s at node %ld", r.why.rule, r.why.index);
+    return r;
+}
+
+#endif
