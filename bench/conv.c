@@ -1,5 +1,5 @@
 /* GFLOP/s of convolutions as real networks have them, by instruction set, one and two threads:
- *     bench_conv
+ *     bench_conv [part of a layer's name]
  * Through the operator, so that everything but planning is included. */
 #include "engine/exec.h"
 #include "engine/kernels/kernels.h"
@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { WINDOWS = 5 };
@@ -137,7 +138,7 @@ static void bench(const struct layer *l, struct eml_pool *const pools[2])
     free(y.data);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct eml_pool *pools[2] = {NULL, NULL};
     if (eml_pool_create(2, &pools[1]) != EML_OK)
@@ -147,7 +148,8 @@ int main(void)
         printf("  %6s %6s", eml_isa_name((enum eml_isa)i), "2 thr.");
     printf("\n");
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
-        bench(&layers[i], pools);
+        if (argc < 2 || strstr(layers[i].what, argv[1]))
+            bench(&layers[i], pools);
     eml_pool_destroy(pools[1]);
     return 0;
 }

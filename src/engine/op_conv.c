@@ -15,9 +15,8 @@
 #include <string.h>
 
 enum {
-    K_RANGE = 2048,      /* rows of the packed weights per pass, see gemm.c */
-    TAPS_PER_PASS = 512, /* bounds the pointers of a pass */
-    DEPTHWISE_POINTERS = 2048,
+    K_RANGE = 2048,          /* rows of the packed weights per pass, see gemm.c */
+    TAPS_PER_PASS = 512,     /* bounds the pointers of a pass */
     TASK_MULTIPLIES = 500000 /* of depthwise convolution: about 40 microseconds */
 };
 
@@ -57,11 +56,9 @@ static enum eml_err conv_of(const struct eml_op_ctx *c, struct conv *v)
     if (v->lines_per_pass > v->lines)
         v->lines_per_pass = v->lines;
     size_t taps_n = (size_t)s->taps;
-    if (v->depthwise)
-        v->pointers = taps_n > DEPTHWISE_POINTERS ? taps_n : DEPTHWISE_POINTERS;
-    else
-        v->pointers = (size_t)(v->lines_per_pass * s->kernel[2]) * c->kernels->mr;
-    v->zeros = (size_t)(v->depthwise ? s->c : s->kernel[2] * v->ci);
+    v->pointers =
+        v->depthwise ? taps_n : (size_t)(v->lines_per_pass * s->kernel[2]) * c->kernels->mr;
+    v->zeros = (size_t)(v->depthwise ? s->in[2] * s->c : s->kernel[2] * v->ci);
     if (layout == EML_LAYOUT_PLAIN)
         v->packed =
             v->depthwise
@@ -109,56 +106,112 @@ struct job {
     struct eml_gemm_cut cut;
 };
 
+static bool line_inside(const struct eml_spatial *s, int64_t at)
+{
+    int64_t x = at * s->stride[2] - s->pad[2];
+    return x >= 0 && x + s->kernel[2] <= s->in[2];
+}
+
+static bool in_one_row(const struct eml_spatial *s, const struct eml_pixel *p, size_t m)
+{
+    return p->at[2] + (int64_t)m <= s->out[2];
+}
+
 /* Whether each of m pixels has its whole line inside the image and gapless in memory. */
 static bool is_run(const struct conv *v, struct eml_pixel p, size_t m)
 {
     const struct eml_spatial *s = &v->s;
-    if (s->dilation[2] != 1 && s->kernel[2] != 1)
+    if (s->kernel[2] != 1 && (s->dilation[2] != 1 || v->group != 1))
         return false;
-    if (v->group != 1 && s->kernel[2] != 1)
-        return false;
+    if (in_one_row(s, &p, m))
+        return line_inside(s, p.at[2]) && line_inside(s, p.at[2] + (int64_t)m - 1);
     for (size_t r = 0; r < m; r++, eml_pixel_next(s, &p)) {
-        int64_t x = p.at[2] * s->stride[2] - s->pad[2];
-        if (x < 0 || x + s->kernel[2] > s->in[2])
+        if (!line_inside(s, p.at[2]))
             return false;
     }
     return true;
 }
 
-/* Pointers of one pixel, lines [line0, line1): out[q * m]. */
+/* Input row that line (kz, ky) of the window of a pixel sees; NULL in the padding. */
+static const float *line_of(const struct eml_spatial *s, const struct eml_pixel *p, const float *x,
+                            int64_t kz, int64_t ky)
+{
+    int64_t z = eml_spatial_in(s, 0, p->at[0], kz), y = eml_spatial_in(s, 1, p->at[1], ky);
+    if (!eml_spatial_inside(s, 0, z) || !eml_spatial_inside(s, 1, y))
+        return NULL;
+    return x + eml_spatial_offset(s, p->image, z, y, 0);
+}
+
+/* Pointers of m pixels of one output row whose lines are runs: out[line][m]. */
+static void run_pointers(const struct job *j, const struct eml_pixel *p, const float *x, size_t m,
+                         int64_t line0, int64_t line1, const float **out)
+{
+    const struct eml_spatial *s = &j->v->s;
+    int64_t kz = s->kernel[0] == 1 ? 0 : line0 / s->kernel[1], ky = line0 - kz * s->kernel[1];
+    int64_t x0 = (p->at[2] * s->stride[2] - s->pad[2]) * s->c;
+    for (int64_t line = line0; line < line1; line++) {
+        const float *at = line_of(s, p, x, kz, ky);
+        size_t step = at ? (size_t)(s->stride[2] * s->c) : 0;
+        at = at ? at + x0 : j->p.zeros;
+        for (size_t r = 0; r < m; r++)
+            *out++ = at + r * step;
+        if (++ky == s->kernel[1]) {
+            ky = 0;
+            kz++;
+        }
+    }
+}
+
+/* Pointers of one pixel, lines [line0, line1): out[q * m], q by line if `run`, else by tap. */
 static void pixel_pointers(const struct job *j, const struct eml_pixel *p, const float *x, size_t m,
                            int64_t line0, int64_t line1, bool run, const float **out)
 {
     const struct eml_spatial *s = &j->v->s;
+    int64_t kz = s->kernel[0] == 1 ? 0 : line0 / s->kernel[1], ky = line0 - kz * s->kernel[1];
     int64_t x0 = p->at[2] * s->stride[2] - s->pad[2], c = s->c;
     for (int64_t line = line0; line < line1; line++) {
-        int64_t z = eml_spatial_in(s, 0, p->at[0], line / s->kernel[1]);
-        int64_t y = eml_spatial_in(s, 1, p->at[1], line % s->kernel[1]);
-        bool inside = eml_spatial_inside(s, 0, z) && eml_spatial_inside(s, 1, y);
-        const float *row = inside ? x + eml_spatial_offset(s, p->image, z, y, 0) : NULL;
+        const float *row = line_of(s, p, x, kz, ky);
+        if (++ky == s->kernel[1]) {
+            ky = 0;
+            kz++;
+        }
         if (run) {
-            *out = inside ? row + x0 * c : j->p.zeros;
+            *out = row ? row + x0 * c : j->p.zeros;
             out += m;
             continue;
         }
         int64_t at = x0;
         for (int64_t k = 0; k < s->kernel[2]; k++, at += s->dilation[2], out += m)
-            *out = inside && eml_spatial_inside(s, 2, at) ? row + at * c : j->p.zeros;
+            *out = row && eml_spatial_inside(s, 2, at) ? row + at * c : j->p.zeros;
     }
 }
 
-/* Pixels [row, row + m) of one group of channels, lines [line0, line1), column groups
+/* The pointers of m pixels from *p on, which is moved behind them. True if they are by line. */
+static bool block_pointers(const struct job *j, struct eml_pixel *p, const float *x, size_t m,
+                           int64_t line0, int64_t line1, const float **out)
+{
+    bool run = is_run(j->v, *p, m);
+    if (run && in_one_row(&j->v->s, p, m)) {
+        run_pointers(j, p, x, m, line0, line1, out);
+        p->at[2] += (int64_t)m - 1;
+        eml_pixel_next(&j->v->s, p);
+        return true;
+    }
+    for (size_t r = 0; r < m; r++, eml_pixel_next(&j->v->s, p))
+        pixel_pointers(j, p, x, m, line0, line1, run, out + r);
+    return run;
+}
+
+/* Pixels [row, row + m), from *p on, of one group of channels, lines [line0, line1), column groups
  * [column_group, column_end). */
-static void block(const struct job *j, const float **pointers, int64_t group, size_t row, size_t m,
-                  int64_t line0, int64_t line1, size_t column_group, size_t column_end)
+static void block(const struct job *j, const float **pointers, int64_t group, struct eml_pixel *p,
+                  size_t row, size_t m, int64_t line0, int64_t line1, size_t column_group,
+                  size_t column_end)
 {
     const struct conv *v = j->v;
     size_t co = (size_t)v->co, ldc = (size_t)(v->group * v->co),
            line = (size_t)(v->s.kernel[2] * v->ci);
-    struct eml_pixel p = eml_pixel_at(&v->s, (int64_t)row);
-    bool run = is_run(v, p, m);
-    for (size_t r = 0; r < m; r++, eml_pixel_next(&v->s, &p))
-        pixel_pointers(j, &p, j->x + group * v->ci, m, line0, line1, run, pointers + r);
+    bool run = block_pointers(j, p, j->x + group * v->ci, m, line0, line1, pointers);
     struct eml_tile t = {.ldc = ldc,
                          .m = m,
                          .rows = pointers,
@@ -197,43 +250,56 @@ static void tasks(void *arg, int64_t begin, int64_t end, unsigned thread)
         for (int64_t line = 0; line < j->v->lines; line += j->v->lines_per_pass) {
             int64_t left = j->v->lines - line;
             int64_t line1 = line + (left < j->v->lines_per_pass ? left : j->v->lines_per_pass);
+            struct eml_pixel p = eml_pixel_at(&j->v->s, (int64_t)row0);
             for (size_t row = row0; row < row_end; row += j->kn->mr) {
                 size_t m = row_end - row < j->kn->mr ? row_end - row : j->kn->mr;
-                block(j, pointers, group, row, m, line, line1, g0, g1);
+                block(j, pointers, group, &p, row, m, line, line1, g0, g1);
             }
         }
     }
 }
 
-/* Output pixels [row, row + n) along x, which share image, z and y. */
-static void depthwise_run(const struct job *j, const float **pointers, size_t row, size_t n)
+/* n output pixels along x from pixel `row` on: one in whose window padding may lie at the sides, or
+ * a run without. Lines above and below the image read zeros, which are as long as an image row. */
+static void depthwise_run(const struct job *j, const float **pointers, struct eml_pixel *p,
+                          size_t row, size_t n)
 {
     const struct eml_spatial *s = &j->v->s;
-    struct eml_pixel p = eml_pixel_at(s, (int64_t)row);
-    size_t c = (size_t)s->c, taps = (size_t)s->taps;
-    for (size_t i = 0; i < n; i++, p.at[2]++)
-        pixel_pointers(j, &p, j->x, 1, 0, j->v->lines, false, pointers + i * taps);
+    size_t c = (size_t)s->c;
+    pixel_pointers(j, p, j->x, 1, 0, j->v->lines, false, pointers);
     struct eml_epilogue e = eml_epilogue_at(&j->epilogue, row, 0);
     struct eml_depthwise d = {.y = j->y + row * c,
                               .ldy = c,
                               .pixels = n,
-                              .taps = taps,
+                              .taps = (size_t)s->taps,
                               .c = c,
                               .x = pointers,
+                              .x_step = (size_t)s->stride[2] * c,
                               .w = j->w,
                               .w_stride = eml_pack_panel16_floats(1, c),
                               .epilogue = &e};
     j->kn->depthwise(&d);
+    p->at[2] += (int64_t)n;
 }
 
+/* Item: a row of output pixels. Pixels [x0, x1) have no padding at the sides. */
 static void depthwise_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
 {
     const struct job *j = arg;
+    const struct eml_spatial *s = &j->v->s;
     const float **pointers = j->p.pointers + thread * j->p.stride;
-    size_t width = (size_t)j->v->s.out[2], at_once = j->v->pointers / (size_t)j->v->s.taps;
-    for (size_t i = (size_t)begin; i < (size_t)end; i++) {
-        for (size_t x = 0; x < width; x += at_once)
-            depthwise_run(j, pointers, i * width + x, width - x < at_once ? width - x : at_once);
+    int64_t width = s->out[2], reach = (s->kernel[2] - 1) * s->dilation[2];
+    int64_t x0 = s->pad[2] > 0 ? (s->pad[2] - 1) / s->stride[2] + 1 : 0;
+    int64_t last = s->in[2] - 1 - reach + s->pad[2]; /* where the last such window may start */
+    int64_t x1 = last < 0 ? 0 : last / s->stride[2] + 1;
+    x1 = x1 < width ? x1 : width;
+    for (int64_t i = begin; i < end; i++) {
+        size_t row = (size_t)(i * width);
+        struct eml_pixel p = eml_pixel_at(s, i * width);
+        while (p.at[2] < width) {
+            int64_t x = p.at[2], n = x >= x0 && x < x1 ? x1 - x : 1;
+            depthwise_run(j, pointers, &p, row + (size_t)x, (size_t)n);
+        }
     }
 }
 

@@ -51,13 +51,14 @@ struct eml_tile {
 };
 
 /* A run of output pixels of a depthwise convolution: for each pixel p and channel j < c
- * y[p*ldy + j] = sum over t of x[p*taps + t][j] * w[t*w_stride + j], then the epilogue (residual
- * row p at p*residual_stride). A tap in the padding points at c zeros. w_stride is c rounded up to
- * 16 and w is padded to it (EML_LAYOUT_DEPTHWISE). epilogue is not NULL. */
+ * y[p*ldy + j] = sum over t of x[t][p*x_step + j] * w[t*w_stride + j], then the epilogue (residual
+ * row p at p*residual_stride). Taps in the padding point at zeros. w_stride is c rounded up to 16
+ * and w is padded to it (EML_LAYOUT_DEPTHWISE). epilogue is not NULL. */
 struct eml_depthwise {
     float *y;
     size_t ldy, pixels, taps, c;
-    const float *const *x;
+    const float *const *x; /* [taps]: what the first pixel sees */
+    size_t x_step;
     const float *w;
     size_t w_stride;
     const struct eml_epilogue *epilogue;

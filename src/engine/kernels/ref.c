@@ -82,7 +82,7 @@ static void depthwise(const struct eml_depthwise *d)
         for (size_t j = 0; j < d->c; j++) {
             float s = 0;
             for (size_t t = 0; t < d->taps; t++)
-                s += d->x[p * d->taps + t][j] * d->w[t * d->w_stride + j];
+                s += d->x[t][p * d->x_step + j] * d->w[t * d->w_stride + j];
             d->y[p * d->ldy + j] = finish(d->epilogue, s, p, j);
         }
     }

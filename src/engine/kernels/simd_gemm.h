@@ -136,56 +136,71 @@ INLINE vf finish_vector(vf x, const struct eml_epilogue *e, const float *residua
 
 enum { TAPS_UNROLLED = 9 };
 
-/* 3 x 3 windows: the nine weights of a vector of channels stay in registers over all pixels. */
-static void depthwise_9(const struct eml_depthwise *d, size_t j)
+INLINE void depthwise_store(const struct eml_depthwise *d, size_t p, size_t j, size_t left, vf v)
 {
-    size_t left = d->c - j;
+    const struct eml_epilogue *e = d->epilogue;
+    const float *residual = e->residual ? e->residual + p * e->residual_stride : NULL;
+    put(d->y + p * d->ldy + j, left, finish_vector(v, e, residual, j, left));
+}
+
+/* 3 x 3 windows: weights and addresses of a vector of channels stay in registers over all pixels.
+ */
+INLINE void depthwise_9(const struct eml_depthwise *d, size_t j, size_t left)
+{
     vf w[TAPS_UNROLLED];
-    EACH(t, 0, TAPS_UNROLLED) w[t] = get(d->w + t * d->w_stride + j, left);
+    const float *x[TAPS_UNROLLED];
+    EACH(t, 0, TAPS_UNROLLED)
+    {
+        w[t] = v_load(d->w + t * d->w_stride + j);
+        x[t] = d->x[t] + j;
+    }
     for (size_t p = 0; p < d->pixels; p++) {
-        const float *const *x = d->x + p * TAPS_UNROLLED;
-        vf s0 = get(x[0] + j, left) * w[0], s1 = get(x[1] + j, left) * w[1];
-        vf s2 = get(x[2] + j, left) * w[2];
-        _Pragma("GCC unroll 16") for (size_t t = 3; t < TAPS_UNROLLED; t += 3)
-        {
-            s0 = v_fma(get(x[t] + j, left), w[t], s0);
-            s1 = v_fma(get(x[t + 1] + j, left), w[t + 1], s1);
-            s2 = v_fma(get(x[t + 2] + j, left), w[t + 2], s2);
-        }
-        const float *residual =
-            d->epilogue->residual ? d->epilogue->residual + p * d->epilogue->residual_stride : NULL;
-        put(d->y + p * d->ldy + j, left,
-            finish_vector(s0 + (s1 + s2), d->epilogue, residual, j, left));
+        size_t at = p * d->x_step;
+        vf s[3];
+        EACH(t, 0, 3) s[t] = get(x[t] + at, left) * w[t];
+        EACH(t, 3, TAPS_UNROLLED) s[t % 3] = v_fma(get(x[t] + at, left), w[t], s[t % 3]);
+        depthwise_store(d, p, j, left, s[0] + (s[1] + s[2]));
     }
 }
 
-static void depthwise_any(const struct eml_depthwise *d, size_t j)
+/* Any window: four pixels at a time share the weights. */
+INLINE void depthwise_any(const struct eml_depthwise *d, size_t j, size_t left)
 {
-    size_t left = d->c - j;
-    for (size_t p = 0; p < d->pixels; p++) {
-        const float *const *x = d->x + p * d->taps;
-        vf s0 = v_set(0.0F), s1 = s0;
-        size_t t = 0;
-        for (; t + 2 <= d->taps; t += 2) {
-            s0 = v_fma(get(x[t] + j, left), v_load(d->w + t * d->w_stride + j), s0);
-            s1 = v_fma(get(x[t + 1] + j, left), v_load(d->w + (t + 1) * d->w_stride + j), s1);
+    size_t p = 0;
+    for (; p + 4 <= d->pixels; p += 4) {
+        vf s[4];
+        EACH(i, 0, 4) s[i] = v_set(0.0F);
+        for (size_t t = 0; t < d->taps; t++) {
+            vf w = v_load(d->w + t * d->w_stride + j);
+            const float *x = d->x[t] + p * d->x_step + j;
+            EACH(i, 0, 4) s[i] = v_fma(get(x + i * d->x_step, left), w, s[i]);
         }
-        if (t < d->taps)
-            s0 = v_fma(get(x[t] + j, left), v_load(d->w + t * d->w_stride + j), s0);
-        const float *residual =
-            d->epilogue->residual ? d->epilogue->residual + p * d->epilogue->residual_stride : NULL;
-        put(d->y + p * d->ldy + j, left, finish_vector(s0 + s1, d->epilogue, residual, j, left));
+        EACH(i, 0, 4) depthwise_store(d, p + i, j, left, s[i]);
     }
+    for (; p < d->pixels; p++) {
+        vf s = v_set(0.0F);
+        for (size_t t = 0; t < d->taps; t++)
+            s = v_fma(get(d->x[t] + p * d->x_step + j, left), v_load(d->w + t * d->w_stride + j),
+                      s);
+        depthwise_store(d, p, j, left, s);
+    }
+}
+
+INLINE void depthwise_vector(const struct eml_depthwise *d, size_t j, size_t left)
+{
+    if (d->taps == TAPS_UNROLLED)
+        depthwise_9(d, j, left);
+    else
+        depthwise_any(d, j, left);
 }
 
 static void depthwise(const struct eml_depthwise *d)
 {
-    for (size_t j = 0; j < d->c; j += VL) {
-        if (d->taps == TAPS_UNROLLED)
-            depthwise_9(d, j);
-        else
-            depthwise_any(d, j);
-    }
+    size_t j = 0;
+    for (; j + VL <= d->c; j += VL)
+        depthwise_vector(d, j, VL);
+    if (j < d->c)
+        depthwise_vector(d, j, d->c - j);
     enum eml_act a = d->epilogue->act.act;
     if (is_costly(a) && a != EML_ACT_HARD_SWISH) {
         for (size_t p = 0; p < d->pixels; p++)

@@ -231,15 +231,16 @@ static void tiles_do_not_depend_on_the_cut(void **state)
 static void check_depthwise(struct eml_gen *g, const struct eml_kernels *kn)
 {
     size_t taps = eml_gen_bool(g) ? 9 : (size_t)eml_gen_range(g, 1, 30);
-    size_t c = (size_t)eml_gen_range(g, 1, 70), pixels = (size_t)eml_gen_range(g, 1, 5);
+    size_t c = (size_t)eml_gen_range(g, 1, 70), pixels = (size_t)eml_gen_range(g, 1, 11);
     size_t stride = (c + 15) / 16 * 16;
-    float *x = random_floats(g, pixels * taps * c, -1, 1),
+    size_t step = c * (size_t)eml_gen_range(g, 0, 2);
+    float *x = random_floats(g, (pixels * 2 + taps) * c, -1, 1),
           *w = random_floats(g, taps * stride, -1, 1);
     float *bias = random_floats(g, c, -1, 1), *y = random_floats(g, pixels * c, 0, 1);
     float *residual = random_floats(g, pixels * c, -1, 1), *slope = random_floats(g, c, -1, 1);
-    const float *rows[5 * 30];
-    for (size_t i = 0; i < pixels * taps; i++)
-        rows[i] = x + (i * 3 % (pixels * taps)) * c;
+    const float *rows[30];
+    for (size_t i = 0; i < taps; i++)
+        rows[i] = x + i * 7 % taps * c;
     struct eml_epilogue e = {
         .bias = eml_gen_bool(g) ? bias : NULL,
         .residual = eml_gen_bool(g) ? residual : NULL,
@@ -251,6 +252,7 @@ static void check_depthwise(struct eml_gen *g, const struct eml_kernels *kn)
                               .taps = taps,
                               .c = c,
                               .x = rows,
+                              .x_step = step,
                               .w = w,
                               .w_stride = stride,
                               .epilogue = &e};
@@ -259,7 +261,7 @@ static void check_depthwise(struct eml_gen *g, const struct eml_kernels *kn)
         for (size_t j = 0; j < c; j++) {
             double s = 0;
             for (size_t t = 0; t < taps; t++)
-                s += (double)rows[p * taps + t][j] * (double)w[t * stride + j];
+                s += (double)rows[t][p * step + j] * (double)w[t * stride + j];
             s += e.bias ? (double)bias[j] : 0;
             s += e.residual ? (double)residual[p * c + j] : 0;
             assert_close((double)y[p * c + j], act_model(e.act.act, s, e.act.p, (double)slope[j]),
