@@ -31,7 +31,8 @@ static enum eml_err optimise(struct eml_ir *ir, const struct eml_onnx_model *m, 
     EML_TRY(eml_fold_infer_from(ir, ir->first, why));
     eml_fuse_products(ir);
     EML_TRY(eml_ir_ok(ir, why));
-    return eml_fold(ir, why);
+    EML_TRY(eml_fold(ir, why));
+    return eml_fold_check_planned(ir, why);
 }
 
 /* The static report; if it is empty, the passes, whose first problem is added to it. EML_OK: the

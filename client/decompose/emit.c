@@ -180,6 +180,16 @@ static enum eml_err new_slot(struct emit *e, const struct eml_ir_node *n,
     return EML_OK;
 }
 
+/* The slot that v has is what n wants to read. */
+static bool same_form(const struct eml_ir_value *v, const struct eml_ir_node *n,
+                      enum eml_layout layout)
+{
+    return v->layout == layout &&
+           (layout == EML_LAYOUT_PLAIN ||
+            (v->packed_for->op == n->op &&
+             eml_ir_int(v->packed_for, EML_ATTR_GROUP, 1) == eml_ir_int(n, EML_ATTR_GROUP, 1)));
+}
+
 static enum eml_err constant(struct emit *e, const struct eml_ir_node *n, uint32_t i, uint32_t *id)
 {
     struct eml_ir_value *v = n->in[i];
@@ -191,13 +201,10 @@ static enum eml_err constant(struct emit *e, const struct eml_ir_node *n, uint32
         *id = new_value(e, &out);
         return EML_OK;
     }
-    if (v->id == NO_ID || v->layout != out.layout || out.layout != EML_LAYOUT_PLAIN) {
-        EML_TRY(new_slot(e, n, v, &out, id));
-        if (v->id == NO_ID) {
-            v->id = *id;
-            v->layout = out.layout;
-        }
-        return EML_OK;
+    if (v->id == NO_ID || !same_form(v, n, out.layout)) {
+        EML_TRY(new_slot(e, n, v, &out, &v->id));
+        v->layout = out.layout;
+        v->packed_for = n;
     }
     *id = v->id;
     return EML_OK;

@@ -340,3 +340,28 @@ enum eml_err eml_fold_infer_from(struct eml_ir *ir, struct eml_ir_node *n, struc
         EML_TRY(infer(ir, n, why));
     return eml_ir_ok(ir, why);
 }
+
+static bool complete(const struct eml_known *k)
+{
+    for (uint32_t i = 0; i < k->shape.rank; i++)
+        if (k->shape.dim[i] == EML_DIM_UNKNOWN)
+            return false;
+    return k->dtype != EML_DT_NONE && k->has_rank;
+}
+
+enum eml_err eml_fold_check_planned(const struct eml_ir *ir, struct eml_why *why)
+{
+    for (const struct eml_ir_node *n = ir->first; n != NULL; n = n->next) {
+        bool inputs = true;
+        for (uint32_t i = 0; i < n->n_in; i++)
+            if (n->in[i] != NULL && n->in[i]->data == NULL)
+                inputs = inputs && complete(&n->in[i]->probe[0]);
+        for (uint32_t i = 0; i < n->n_out; i++)
+            if (inputs && n->out[i]->probe[0].dtype != EML_DT_NONE &&
+                !complete(&n->out[i]->probe[0]))
+                return eml_fail(why, EML_E_UNSUPPORTED,
+                                "the size of the output depends on data, not on shapes alone",
+                                n->origin);
+    }
+    return EML_OK;
+}

@@ -2,8 +2,8 @@
  * attribute grammar of ops.def: integer attributes keep their place, floats become params,
  * attributes that later versions turned into operands become constants. What exists only in ONNX
  * goes: Constant, Identity, Dropout. Semantics that changed between versions are spelled out
- * (Softmax before 13, Resize before 11). Facts are inferred on the way, because some of that needs
- * ranks.
+ * (Softmax before 13, Resize before 11, Upsample). Facts are inferred on the way, because some of
+ * that needs ranks.
  */
 #include "decompose/passes.h"
 
@@ -195,8 +195,20 @@ static enum eml_err constant(struct import *im)
     return EML_OK;
 }
 
+/* Operand i is a constant bool that is false, or absent. */
+static bool absent_or_false(const struct import *im, uint32_t i)
+{
+    if (i >= im->node->n_in || im->node->in[i] == EML_ONNX_ABSENT)
+        return true;
+    const struct eml_ir_value *v = im->values[im->node->in[i]];
+    return v != NULL && v->data != NULL && v->dtype == EML_DT_BOOL && eml_ir_count(v) == 1 &&
+           *(const uint8_t *)v->data == 0;
+}
+
 static enum eml_err pass_through(struct import *im)
 {
+    if (!absent_or_false(im, 2))
+        return refuse(im, "decompose: Dropout whose training_mode is not known to be false");
     if (im->node->n_out > 1 && im->node->out[1] != EML_ONNX_ABSENT &&
         im->model->values[im->node->out[1]].n_uses != 0)
         return refuse(im, "decompose: Dropout whose mask is used");
@@ -230,22 +242,28 @@ static enum eml_err old_softmax(struct import *im, struct eml_ir_node *n)
     return EML_OK;
 }
 
-/* Brings Resize's optional operands to full rank and drops a roi that its mode does not read. */
+enum { ASYMMETRIC = 3, TF_CROP_AND_RESIZE = 4, FLOOR = 2 };
+
+/* How Upsample and Resize before 11 found the source of a pixel. */
+static void upsample_rounding(struct eml_ir *ir, struct eml_ir_node *n)
+{
+    eml_ir_set_int(ir, n, EML_ATTR_COORDINATE_TRANSFORMATION_MODE, ASYMMETRIC);
+    eml_ir_set_int(ir, n, EML_ATTR_NEAREST_MODE, FLOOR);
+}
+
+/* Puts old scales in their new place and drops a roi that the mode does not read. */
 static enum eml_err resize(struct import *im, struct eml_ir_node *n, int64_t version)
 {
     struct eml_ir *ir = im->ir;
-    enum { ASYMMETRIC = 3, TF_CROP_AND_RESIZE = 4, FLOOR = 2 };
     if (version < 11) {
         eml_ir_set_in(ir, n, 2, eml_ir_in(n, 1));
         eml_ir_set_in(ir, n, 1, NULL);
-        eml_ir_set_int(ir, n, EML_ATTR_COORDINATE_TRANSFORMATION_MODE, ASYMMETRIC);
-        eml_ir_set_int(ir, n, EML_ATTR_NEAREST_MODE, FLOOR);
+        upsample_rounding(ir, n);
     }
-    if (eml_ir_int(n, EML_ATTR_COORDINATE_TRANSFORMATION_MODE, 0) == TF_CROP_AND_RESIZE)
-        return refuse(im, "decompose: Resize with tf_crop_and_resize");
     if (eml_ir_attr(n, EML_ATTR_AXES) != NULL)
         return refuse(im, "decompose: Resize with axes");
-    if (eml_ir_in(n, 1) != NULL)
+    if (eml_ir_in(n, 1) != NULL &&
+        eml_ir_int(n, EML_ATTR_COORDINATE_TRANSFORMATION_MODE, 0) != TF_CROP_AND_RESIZE)
         eml_ir_set_in(ir, n, 1, NULL);
     return EML_OK;
 }
@@ -280,6 +298,46 @@ static bool find_op(const char *name, enum eml_op *op)
     return false;
 }
 
+static enum eml_err operands(const struct import *im, struct eml_ir_value **in)
+{
+    for (uint32_t i = 0; i < im->node->n_in; i++) {
+        uint32_t id = im->node->in[i];
+        in[i] = id == EML_ONNX_ABSENT ? NULL : im->values[id];
+        if (id != EML_ONNX_ABSENT && in[i] == NULL)
+            return refuse(im, "decompose: operand that is an unsupported output");
+    }
+    return EML_OK;
+}
+
+/* Upsample, which Resize replaced: scales as attribute (7) or operand 1 (9). */
+static enum eml_err upsample(struct import *im)
+{
+    const struct eml_onnx_attr *mode = eml_onnx_attr(im->node, "mode");
+    const struct eml_onnx_attr *scales = eml_onnx_attr(im->node, "scales");
+    enum { NEAREST, LINEAR };
+    struct eml_ir_value *in[EML_NODE_IN_MAX];
+    if (im->node->n_in > 2)
+        return refuse(im, "decompose: number of operands that is not supported");
+    EML_TRY(operands(im, in));
+    struct eml_ir_value *by = im->node->n_in == 2 ? in[1] : NULL;
+    if (scales != NULL && scales->type == EML_ONNX_ATTR_FLOATS) {
+        struct eml_shape s = {1, {(int64_t)scales->n}};
+        by = eml_ir_const(im->ir, EML_DT_F32, &s, scales->floats);
+    }
+    if (by == NULL)
+        return refuse(im, "decompose: Upsample without scales");
+    struct eml_ir_value *operand[3] = {in[0], NULL, by};
+    struct eml_ir_node *n = eml_ir_node_new(im->ir, NULL, EML_OP_RESIZE, operand, 3, 1);
+    n->origin = im->index;
+    default_params(n);
+    upsample_rounding(im->ir, n);
+    if (mode != NULL && mode->type == EML_ONNX_ATTR_STRING &&
+        !eml_bytes_equal(mode->strings[0], EML_LIT("nearest")))
+        eml_ir_set_int(im->ir, n, EML_ATTR_MODE, LINEAR);
+    im->values[im->node->out[0]] = n->out[0];
+    return EML_OK;
+}
+
 static enum eml_err import_ordinary(struct import *im)
 {
     const struct eml_onnx_node *src = im->node;
@@ -289,18 +347,19 @@ static enum eml_err import_ordinary(struct import *im)
         return refuse(im, "decompose: operator that is not supported");
     if (src->n_in > EML_NODE_IN_MAX || src->n_out > EML_NODE_OUT_MAX)
         return refuse(im, "decompose: too many operands");
-    for (uint32_t i = 0; i < src->n_in; i++)
-        in[i] = src->in[i] == EML_ONNX_ABSENT ? NULL : im->values[src->in[i]];
-    struct eml_ir_node *n = eml_ir_node_new(im->ir, NULL, op, in, src->n_in, src->n_out);
+    EML_TRY(operands(im, in));
+    const struct eml_op_info *info = eml_op_info(op);
+    uint32_t n_out = src->n_out; /* outputs beyond what is supported have no reader */
+    if (info->out_max != 255 && n_out > info->out_max)
+        n_out = info->out_max;
+    struct eml_ir_node *n = eml_ir_node_new(im->ir, NULL, op, in, src->n_in, n_out);
     n->origin = im->index;
     default_params(n);
     for (uint32_t i = 0; i < src->n_attr; i++)
         EML_TRY(import_attr(im, &src->attr[i], n));
-    const struct eml_op_info *info = eml_op_info(op);
-    if (n->n_in < info->in_min || (info->in_max != 255 && n->n_in > info->in_max) ||
-        (info->out_max != 255 && n->n_out > info->out_max))
+    if (n->n_in < info->in_min || (info->in_max != 255 && n->n_in > info->in_max))
         return refuse(im, "decompose: number of operands that is not supported");
-    for (uint32_t i = 0; i < src->n_out; i++)
+    for (uint32_t i = 0; i < n_out; i++)
         if (src->out[i] != EML_ONNX_ABSENT)
             im->values[src->out[i]] = n->out[i];
     return normalise(im, n);
@@ -314,7 +373,10 @@ static enum eml_err import_node(struct import *im)
         return constant(im);
     if (im->node->domain[0] == 0 && (strcmp(type, "Identity") == 0 || strcmp(type, "Dropout") == 0))
         return pass_through(im);
-    EML_TRY(import_ordinary(im));
+    if (im->node->domain[0] == 0 && strcmp(type, "Upsample") == 0)
+        EML_TRY(upsample(im));
+    else
+        EML_TRY(import_ordinary(im));
     return eml_fold_infer_from(im->ir, last != NULL ? last->next : im->ir->first, im->why);
 }
 

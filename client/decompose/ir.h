@@ -28,7 +28,9 @@ struct eml_ir_value {
     uint32_t n_ints;
     bool has_ints;
     /* The same facts for two assignments of concrete numbers to the unknown dims of the model's
-     * inputs: what is equal in both is equal always (a polynomial identity test). */
+     * inputs: what is equal in both is taken to be equal always. Dims are polynomials of input
+     * dims, so a chance hit would need a model made for it; and the planner checks what fusion
+     * assumes. */
     struct eml_known probe[2];
     uint32_t uses;                /* operands that read it, plus graph outputs */
     struct eml_ir_node **readers; /* who may read it: entries may be stale or repeated */
@@ -36,6 +38,7 @@ struct eml_ir_value {
     struct eml_ir_value *twin; /* layout: the same value channels-last */
     /* emission */
     enum eml_layout layout;
+    const struct eml_ir_node *packed_for; /* the reader that `layout` and `id` are for */
     uint32_t id;
 };
 

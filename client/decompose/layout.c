@@ -139,6 +139,26 @@ static struct eml_ir_value *turn_list(struct layout *l, struct eml_ir_value *v, 
     return eml_ir_node_new(l->ir, l->n, EML_OP_GATHER, operands, 2, 1)->out[0];
 }
 
+/* A roi: the starts of all axes, then the ends. */
+static struct eml_ir_value *turn_roi(struct layout *l, struct eml_ir_value *v, uint32_t rank)
+{
+    int64_t index[2 * EML_RANK_MAX];
+    eml_ir_to_last(rank, index);
+    for (uint32_t i = 0; i < rank; i++)
+        index[rank + i] = rank + index[i];
+    struct eml_ir_value *operands[2] = {v, eml_ir_const_ints(l->ir, index, 2 * rank)};
+    return eml_ir_node_new(l->ir, l->n, EML_OP_GATHER, operands, 2, 1)->out[0];
+}
+
+/* Operand i of a spatial operator, other than the first. */
+static struct eml_ir_value *turn_other(struct layout *l, uint32_t i, uint32_t rank)
+{
+    struct eml_ir_value *v = plain_of(l, l->n->in[i]);
+    if (l->n->op != EML_OP_RESIZE)
+        return v;
+    return i == 1 ? turn_roi(l, v, rank) : turn_list(l, v, rank);
+}
+
 static enum eml_err spatial(struct layout *l, struct eml_why *why)
 {
     struct eml_ir_node *n = l->n;
@@ -149,9 +169,7 @@ static enum eml_err spatial(struct layout *l, struct eml_why *why)
     eml_ir_set_in(l->ir, n, 0, last_of(l, n->in[0]));
     for (uint32_t i = 1; i < n->n_in; i++)
         if (n->in[i] != NULL)
-            eml_ir_set_in(l->ir, n, i,
-                          n->op == EML_OP_RESIZE ? turn_list(l, plain_of(l, n->in[i]), rank)
-                                                 : plain_of(l, n->in[i]));
+            eml_ir_set_in(l->ir, n, i, turn_other(l, i, rank));
     out_is_last(l, 0);
     return EML_OK;
 }

@@ -1,0 +1,283 @@
+/* onnx-node-tests DIR: the ONNX backend node tests against the whole way of a model.
+ *
+ * Each folder of DIR has model.onnx and test_data_set_<k>/{input,output}_<i>.pb. A test passes if
+ * every output of every data set has the right type and shape and lies within rtol 1e-3, atol 1e-5;
+ * is skipped if the model is refused, with the reason; fails otherwise. Sizes that depend on the
+ * data of inputs are refused by design; where a test feeds such operands (the shape of a Reshape,
+ * the axes of a Squeeze), it is tried again with those bound as constants, as real models have
+ * them.
+ */
+#define _DEFAULT_SOURCE
+#include "runner.h"
+
+#include "file/file.h"
+#include "onnx/tensor_pb.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SETS_MAX = 16, IO_MAX = 64, PATH_MAX_ = 4096, REASON_MAX = 300 };
+#define ARENA_BYTES ((size_t)8 << 30)
+
+enum verdict { PASSED, PASSED_BOUND, FAILED, SKIPPED, VERDICTS };
+
+struct test {
+    const char *dir;
+    struct eml_arena *arena;
+    char reason[REASON_MAX];
+};
+
+static enum verdict say(struct test *t, enum verdict v, const char *what, const char *detail)
+{
+    (void)snprintf(t->reason, sizeof t->reason, "%s%s%s", what, detail[0] != '\0' ? ": " : "",
+                   detail);
+    return v;
+}
+
+/* <dir>/<rest>; "" if it is too long, so that opening it fails. */
+static void join(char path[PATH_MAX_], const char *dir, const char *rest)
+{
+    int n = snprintf(path, PATH_MAX_, "%s/%s", dir, rest);
+    if (n < 0 || n >= PATH_MAX_)
+        path[0] = '\0';
+}
+
+/* Reads <dir>/test_data_set_<set>/<kind>_<i>.pb. */
+static enum eml_err read_tensor(struct test *t, unsigned set, const char *kind, unsigned i,
+                                struct eml_tensor *out)
+{
+    char path[PATH_MAX_], rest[80];
+    struct eml_buf file = {0};
+    struct eml_why why;
+    (void)snprintf(rest, sizeof rest, "test_data_set_%u/%s_%u.pb", set, kind, i);
+    join(path, t->dir, rest);
+    EML_TRY(eml_file_read(path, (uint64_t)1 << 30, &file, &why));
+    enum eml_err e = eml_tensor_pb_decode(eml_buf_bytes(&file), t->arena, out, &why);
+    eml_buf_free(&file);
+    return e;
+}
+
+static bool has_set(const struct test *t, unsigned set)
+{
+    char path[PATH_MAX_], rest[80];
+    (void)snprintf(rest, sizeof rest, "test_data_set_%u", set);
+    join(path, t->dir, rest);
+    return access(path, F_OK) == 0;
+}
+
+static double element(const struct eml_tensor *t, size_t i)
+{
+    switch (t->dtype) {
+    case EML_DT_F32:
+        return (double)((const float *)t->data)[i];
+    case EML_DT_F64:
+        return ((const double *)t->data)[i];
+    default:
+        return 0;
+    }
+}
+
+static bool equal(const struct eml_tensor *a, const struct eml_tensor *want)
+{
+    if (a->dtype != want->dtype || a->shape.rank != want->shape.rank || a->bytes != want->bytes)
+        return false;
+    for (uint32_t i = 0; i < a->shape.rank; i++)
+        if (a->shape.dim[i] != want->shape.dim[i])
+            return false;
+    if (a->dtype != EML_DT_F32 && a->dtype != EML_DT_F64)
+        return a->bytes == 0 || memcmp(a->data, want->data, a->bytes) == 0;
+    for (size_t i = 0; i < a->bytes / eml_dtype_bytes(a->dtype); i++) {
+        double x = element(a, i), y = element(want, i);
+        bool same = x == y || (isnan(x) && isnan(y));
+        if (!same && !(fabs(x - y) <= 1e-5 + 1e-3 * fabs(y)))
+            return false;
+    }
+    return true;
+}
+
+static bool is_one(const struct eml_onnx_model *m, const char *op)
+{
+    return m->n_nodes == 1 && strcmp(m->nodes[0].op_type, op) == 0;
+}
+
+/* Input i feeds sizes, not data: small integers, the scales and roi of a Resize, all of a Range. */
+static bool steers(const struct eml_onnx_model *m, uint32_t i, const struct eml_tensor *t)
+{
+    if (is_one(m, "Range"))
+        return true;
+    if (is_one(m, "Resize") || is_one(m, "Upsample"))
+        return i > 0;
+    return t->shape.rank <= 1 && t->dtype == EML_DT_I64;
+}
+
+/* Binds steering inputs as constants; inputs[] keeps the others. False if there are none. */
+static bool bind_inputs(struct eml_onnx_model *m, struct test *t, struct eml_tensor *inputs)
+{
+    uint32_t kept = 0;
+    uint32_t *ids = eml_arena_array(t->arena, m->n_inputs + 1, sizeof *ids);
+    for (uint32_t i = 0; ids != NULL && i < m->n_inputs; i++) {
+        struct eml_onnx_value *v = &m->values[m->inputs[i]];
+        if (!steers(m, i, &inputs[i])) {
+            ids[kept] = m->inputs[i];
+            inputs[kept++] = inputs[i];
+            continue;
+        }
+        struct eml_onnx_tensor *c = eml_arena_array(t->arena, 1, sizeof *c);
+        if (c == NULL)
+            return false;
+        *c = (struct eml_onnx_tensor){.name = v->name,
+                                      .dtype = (int32_t)inputs[i].dtype,
+                                      .rank = inputs[i].shape.rank,
+                                      .dims = inputs[i].shape.dim,
+                                      .count = inputs[i].bytes / eml_dtype_bytes(inputs[i].dtype),
+                                      .data = eml_bytes(inputs[i].data, inputs[i].bytes)};
+        int64_t *dims = eml_arena_array(t->arena, EML_RANK_MAX, sizeof *dims);
+        if (dims == NULL)
+            return false;
+        memcpy(dims, inputs[i].shape.dim, EML_RANK_MAX * sizeof *dims);
+        c->dims = dims;
+        v->init = c;
+        v->is_input = false;
+    }
+    bool any = kept != m->n_inputs;
+    m->inputs = ids;
+    m->n_inputs = kept;
+    return any;
+}
+
+static enum verdict compare(struct test *t, unsigned set, const struct eml_tensor *outputs,
+                            uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        struct eml_tensor want;
+        char detail[64];
+        (void)snprintf(detail, sizeof detail, "data set %u, output %u", set, i);
+        if (read_tensor(t, set, "output", i, &want) != EML_OK)
+            return say(t, SKIPPED, "expected output cannot be read", detail);
+        if (!equal(&outputs[i], &want))
+            return say(t, FAILED, "wrong result", detail);
+    }
+    return PASSED;
+}
+
+/* One data set on a fresh load of the model. */
+static enum verdict run_set(struct test *t, unsigned set, bool bound)
+{
+    char path[PATH_MAX_];
+    struct eml_onnx_model *m = NULL;
+    struct eml_onnx_diag diag = {0};
+    struct eml_check_report report = {0};
+    struct eml_runner r = {.isa = EML_ISA_AUTO};
+    struct eml_tensor inputs[IO_MAX], outputs[IO_MAX];
+    struct eml_why why = {0};
+    enum verdict v = FAILED;
+    join(path, t->dir, "model.onnx");
+    if (eml_onnx_load(path, &m, &diag) != EML_OK)
+        return say(t, SKIPPED, "load", diag.why.rule);
+    if (m->n_inputs > IO_MAX || m->n_outputs > IO_MAX) {
+        v = say(t, SKIPPED, "too many inputs or outputs", "");
+        goto out;
+    }
+    for (uint32_t i = 0; i < m->n_inputs; i++)
+        if (read_tensor(t, set, "input", i, &inputs[i]) != EML_OK) {
+            v = say(t, SKIPPED, "an input is no supported tensor", "");
+            goto out;
+        }
+    if (bound && !bind_inputs(m, t, inputs)) {
+        v = SKIPPED; /* for the reason found before */
+        goto out;
+    }
+    if (eml_runner_open(&r, m, t->arena, &report, &why) != EML_OK) {
+        v = report.n != 0 ? say(t, SKIPPED, report.list[0].op, report.list[0].reason)
+                          : say(t, FAILED, "decompose", why.rule != NULL ? why.rule : "");
+        goto out;
+    }
+    if (eml_runner_run(&r, inputs, outputs, &why) != EML_OK)
+        v = say(t, FAILED, "run", why.rule != NULL ? why.rule : "");
+    else
+        v = compare(t, set, outputs, m->n_outputs);
+out:
+    eml_check_free(&report);
+    eml_onnx_free(m);
+    return v;
+}
+
+/* Tests whose data a later standard contradicts: with align_corners, ONNX up to 1.13 took the size
+ * before rounding down as the length of the output; from opset 19 on, as ONNX Runtime always did,
+ * it is the output's size. */
+static const char *const superseded[] = {
+    "test_resize_downsample_scales_cubic_align_corners",
+    "test_resize_downsample_scales_linear_align_corners",
+};
+
+static bool is_superseded(const char *name)
+{
+    for (size_t i = 0; i < sizeof superseded / sizeof superseded[0]; i++)
+        if (strcmp(superseded[i], name) == 0)
+            return true;
+    return false;
+}
+
+static enum verdict run_test(struct test *t)
+{
+    enum verdict all = SKIPPED;
+    for (unsigned set = 0; set < SETS_MAX && has_set(t, set); set++) {
+        size_t mark = eml_arena_mark(t->arena);
+        enum verdict v = run_set(t, set, false);
+        if (v == SKIPPED && (v = run_set(t, set, true)) == PASSED)
+            v = PASSED_BOUND;
+        (void)eml_arena_reset(t->arena, mark);
+        if (v == FAILED || v == SKIPPED)
+            return v;
+        all = v;
+    }
+    return all;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const words[VERDICTS] = {"pass", "pass", "FAIL", "skip"};
+    unsigned count[VERDICTS] = {0};
+    struct eml_arena arena;
+    struct dirent **list;
+    int n = argc >= 2 ? scandir(argv[1], &list, NULL, by_name) : -1;
+    if (n < 0) {
+        (void)fprintf(stderr, "usage: onnx-node-tests DIR [PREFIX]\n");
+        return 2;
+    }
+    if (eml_arena_create(&arena, ARENA_BYTES) != EML_OK)
+        return 1;
+    for (int i = 0; i < n; i++) {
+        char dir[PATH_MAX_];
+        const char *name = list[i]->d_name;
+        const char *prefix = argc >= 3 ? argv[2] : "test_";
+        if (strncmp(name, prefix, strlen(prefix)) == 0) {
+            join(dir, argv[1], name);
+            struct test t = {.dir = dir, .arena = &arena};
+            enum verdict v = is_superseded(name)
+                                 ? say(&t, SKIPPED, "its data contradicts the later standard", "")
+                                 : run_test(&t);
+            count[v]++;
+            if (v == FAILED || v == SKIPPED)
+                (void)printf("%s %s: %s\n", words[v], name, t.reason);
+            (void)fflush(stdout);
+        }
+        free(list[i]);
+    }
+    free(list);
+    (void)eml_arena_destroy(&arena);
+    (void)printf("%u passed (%u of them with the operands that steer sizes bound), %u failed, "
+                 "%u skipped\n",
+                 count[PASSED] + count[PASSED_BOUND], count[PASSED_BOUND], count[FAILED],
+                 count[SKIPPED]);
+    return count[FAILED] != 0;
+}

@@ -1,0 +1,119 @@
+#include "build.h"
+
+static struct eml_ir_value *input(struct t *t)
+{
+    return t_input(t, "x", DIMS(EML_DIM_UNKNOWN, EML_DIM_UNKNOWN, 4));
+}
+
+static struct eml_ir_value *transpose(struct t *t, struct eml_ir_value *x, int64_t a, int64_t b,
+                                      int64_t c)
+{
+    struct eml_ir_node *n = NODE(t, TRANSPOSE, x);
+    eml_ir_set_attr(t->ir, n, EML_ATTR_PERM, (int64_t[]){a, b, c}, 3);
+    return n->out[0];
+}
+
+static void simplify(struct t *t)
+{
+    OK(eml_fold(t->ir, why));
+    eml_simplify(t->ir);
+}
+
+static void nothing_is_left_of_what_does_nothing(void **state)
+{
+    struct t t;
+    (void)state;
+    t_open(&t, 1);
+    struct eml_ir_value *x = input(&t), *y = x;
+    struct eml_ir_node *cast = NODE(&t, CAST, y);
+    eml_ir_set_int(t.ir, cast, EML_ATTR_TO, EML_DT_F32);
+    y = OP(&t, MUL, SCALAR(&t, 1), cast->out[0]);
+    y = OP(&t, SUB, OP(&t, ADD, OP(&t, DIV, y, SCALAR(&t, 1)), SCALAR(&t, 0)), SCALAR(&t, 0));
+    y = OP(&t, PAD, y, t_ints(&t, DIMS(0, 0, 0, 0, 0, 0)));
+    struct eml_ir_node *cat = NODE(&t, CONCAT, y);
+    eml_ir_set_int(t.ir, cat, EML_ATTR_AXIS, 0);
+    y = transpose(&t, transpose(&t, cat->out[0], 1, 2, 0), 2, 0, 1);
+    t_output(&t, OP(&t, IDENTITY, y));
+    simplify(&t);
+    assert_int_equal(eml_ir_node_count(t.ir), 0);
+    assert_ptr_equal(t.ir->outputs[0].value, x);
+    t_close(&t);
+}
+
+static void what_does_something_stays(void **state)
+{
+    struct t t;
+    (void)state;
+    t_open(&t, 1);
+    struct eml_ir_value *x = input(&t);
+    struct eml_ir_value *y = OP(&t, DIV, SCALAR(&t, 1), x);    /* 1/x, not x/1 */
+    y = OP(&t, SUB, SCALAR(&t, 0), y);                         /* 0-x */
+    y = OP(&t, MUL, y, t_weights(&t, 1, 1, DIMS(1, 1, 1, 1))); /* adds a dim */
+    t_output(&t, y);
+    simplify(&t);
+    assert_int_equal(eml_ir_node_count(t.ir), 3);
+    assert_int_equal(t.ir->outputs[0].value->shape.rank, 4);
+    t_close(&t);
+}
+
+static void transposes_merge(void **state)
+{
+    struct t t;
+    (void)state;
+    t_open(&t, 1);
+    t_output(&t, transpose(&t, transpose(&t, input(&t), 1, 2, 0), 1, 0, 2));
+    simplify(&t);
+    assert_int_equal(eml_ir_node_count(t.ir), 1);
+    const struct eml_attr *p = eml_ir_attr(t.ir->first, EML_ATTR_PERM);
+    assert_int_equal(p->v[0], 2);
+    assert_int_equal(p->v[1], 1);
+    assert_int_equal(p->v[2], 0);
+    t_close(&t);
+}
+
+static void reshape_copies_dims_instead_of_computing_them(void **state)
+{
+    struct t t;
+    (void)state;
+    t_open(&t, 1);
+    struct eml_ir_value *x = input(&t), *s = OP(&t, SHAPE, x);
+    struct eml_ir_value *n = OP(&t, SLICE, s, t_ints(&t, DIMS(0)), t_ints(&t, DIMS(2)));
+    struct eml_ir_node *cat = NODE(&t, CONCAT, n, t_ints(&t, DIMS(2, 2)));
+    eml_ir_set_int(t.ir, cat, EML_ATTR_AXIS, 0);
+    struct eml_ir_node *r = NODE(&t, RESHAPE, x, cat->out[0]);
+    t_output(&t, r->out[0]);
+    simplify(&t);
+    assert_int_equal(eml_ir_node_count(t.ir), 1);
+    const int64_t *dims = r->in[1]->data, want[4] = {0, 0, 2, 2};
+    assert_non_null(dims);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(dims[i], want[i]);
+    t_close(&t);
+}
+
+static void equal_nodes_are_one(void **state)
+{
+    struct t t;
+    (void)state;
+    t_open(&t, 1);
+    struct eml_ir_value *x = input(&t);
+    struct eml_ir_value *a = OP(&t, MUL, x, SCALAR(&t, 2)), *b = OP(&t, MUL, x, SCALAR(&t, 2));
+    struct eml_ir_value *c = OP(&t, MUL, x, SCALAR(&t, 3));
+    t_output(&t, OP(&t, ADD, OP(&t, ADD, a, b), c));
+    simplify(&t);
+    assert_int_equal(t_count(&t, EML_OP_MUL), 2);
+    assert_int_equal(t_count(&t, EML_OP_ADD), 2);
+    t_close(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_left_of_what_does_nothing),
+        cmocka_unit_test(what_does_something_stays),
+        cmocka_unit_test(transposes_merge),
+        cmocka_unit_test(reshape_copies_dims_instead_of_computing_them),
+        cmocka_unit_test(equal_nodes_are_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
