@@ -1,0 +1,268 @@
+#define _GNU_SOURCE
+#include "testsupport/support.h"
+
+#include "assemble/assemble.h"
+#include "base/wipe.h"
+#include "crypto/crypto.h"
+
+#include <string.h>
+
+/* y = x + w and z = w: a weight that is added, and a weight that is itself an output. */
+enum { N = 1024, ARENA = 64 << 20 };
+static const uint8_t marker[16] = {0xc3, 0x5a, 0x7e, 0x11, 0x9d, 0xe4, 0x02, 0x68,
+                                   0xb7, 0x3f, 0xd5, 0x90, 0x4c, 0x21, 0xfa, 0x86};
+
+struct fixture {
+    struct eml_arena arena;
+    struct eml_pool *pool;
+    struct eml_buf topology, sealed;
+    float w[N], x[N];
+    struct eml_tensor input;
+};
+
+static void make_key(struct fixture *f, struct eml_blob_info *info, bool with_constant_output)
+{
+    struct eml_shape shape = {1, {N}};
+    struct eml_value values[3] = {
+        {.kind = EML_VALUE_INPUT, .dtype = EML_DT_F32, .shape = {1, {EML_DIM_UNKNOWN}}},
+        {.kind = EML_VALUE_SLOT, .dtype = EML_DT_F32, .shape = shape, .bytes = sizeof f->w},
+        {.kind = EML_VALUE_NODE, .dtype = EML_DT_F32},
+    };
+    const uint32_t in[2] = {0, 1}, out[1] = {2};
+    struct eml_node node = {
+        .op = EML_OP_ADD, .n_in = 2, .n_out = 1, .in = in, .out = out, .params = EML_ABSENT};
+    struct eml_name input = {EML_LIT("x"), 0}, outputs[2] = {{EML_LIT("y"), 2}, {EML_LIT("z"), 1}};
+    const struct eml_topology t = {
+        .min_version = 1,
+        .blob = *info,
+        .graph = {.n_values = 3,
+                  .n_nodes = 1,
+                  .n_inputs = 1,
+                  .n_outputs = with_constant_output ? 2 : 1,
+                  .values = values,
+                  .nodes = &node,
+                  .inputs = &input,
+                  .outputs = outputs},
+    };
+    assert_int_equal(eml_topology_encode(&t, &f->topology), EML_OK);
+}
+
+static void setup(struct fixture *f, bool with_constant_output)
+{
+    *f = (struct fixture){0};
+    struct eml_gen g = eml_gen_from((struct eml_bytes){0});
+    for (size_t i = 0; i < N; i++) {
+        f->w[i] = eml_gen_f32(&g, -1, 1);
+        f->x[i] = eml_gen_f32(&g, -1, 1);
+    }
+    memcpy(&f->w[100], marker, sizeof marker);
+    struct eml_blob_info info = {.version = 1};
+    assert_int_equal(eml_random(EML_ROOM(info.model_id)), EML_OK);
+    assert_int_equal(eml_blob_seal(eml_bytes(f->w, sizeof f->w), &info, &f->sealed), EML_OK);
+    make_key(f, &info, with_constant_output);
+    eml_wipe(&info, sizeof info);
+    assert_int_equal(eml_arena_create(&f->arena, ARENA), EML_OK);
+    assert_int_equal(eml_pool_create(2, &f->pool), EML_OK);
+    f->input = (struct eml_tensor){EML_DT_F32, {1, {N}}, f->x, sizeof f->x};
+}
+
+static void teardown(struct fixture *f)
+{
+    (void)eml_arena_destroy(&f->arena);
+    eml_pool_destroy(f->pool);
+    eml_buf_free(&f->topology);
+    eml_buf_free(&f->sealed);
+}
+
+/* Everything ever handed out by the arena: not only the marker, any byte. */
+static void assert_arena_clean(const struct eml_arena *a)
+{
+    assert_true(a->peak > 0);
+    assert_true(eml_ct_is_zero(eml_bytes(a->base, a->peak)));
+}
+
+static bool holds_marker(const struct eml_arena *a)
+{
+    return memmem(a->base, a->peak, marker, sizeof marker) != NULL;
+}
+
+struct seen {
+    const struct fixture *f;
+    unsigned calls;
+    bool weights_in_clear;
+    struct eml_times times;
+};
+
+static enum eml_err look(void *ctx, const struct eml_tensor *out, size_t n,
+                         const struct eml_times *times)
+{
+    struct seen *s = ctx;
+    s->calls++;
+    s->times = *times;
+    s->weights_in_clear = holds_marker(&s->f->arena);
+    const float *y = out[0].data;
+    for (size_t i = 0; i < N; i++) {
+        float want = s->f->x[i] + s->f->w[i]; /* the marker's floats are finite */
+        assert_memory_equal(&y[i], &want, sizeof want);
+    }
+    if (n == 2)
+        assert_memory_equal(out[1].data, s->f->w, sizeof s->f->w);
+    return EML_OK;
+}
+
+static enum eml_err fail_to_send(void *ctx, const struct eml_tensor *out, size_t n,
+                                 const struct eml_times *times)
+{
+    (void)ctx, (void)out, (void)n, (void)times;
+    return EML_E_NET;
+}
+
+static const struct eml_budget no_limit = {UINT64_MAX, UINT64_MAX};
+
+static void request_mode_leaves_nothing(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, false);
+    struct eml_model m;
+    struct eml_times t = {0};
+    struct eml_why why = {0};
+    assert_int_equal(
+        eml_model_decode(&m, &f.arena, eml_buf_bytes(&f.topology), EML_ISA_AUTO, f.pool, &t, &why),
+        EML_OK);
+    eml_model_weights(&m, eml_buf_bytes(&f.sealed));
+    struct seen s = {.f = &f};
+    for (unsigned i = 1; i <= 2; i++) { /* the second run opens the weights again */
+        assert_int_equal(eml_model_infer(&m, &f.input, false, &no_limit, look, &s, &t, &why),
+                         EML_OK);
+        assert_int_equal(s.calls, i);
+        assert_false(s.weights_in_clear);
+        assert_true(s.times.exposure > 0 && s.times.exposure >= s.times.run);
+        assert_true(s.times.wiped_bytes >= EML_CHUNK_BYTES);
+        assert_false(holds_marker(&f.arena));
+    }
+    eml_model_close(&m, &t);
+    assert_arena_clean(&f.arena);
+    teardown(&f);
+}
+
+static void session_mode_keeps_weights_until_close(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, false);
+    struct eml_model m;
+    struct eml_times t = {0};
+    struct eml_why why = {0};
+    assert_int_equal(
+        eml_model_decode(&m, &f.arena, eml_buf_bytes(&f.topology), EML_ISA_AUTO, f.pool, &t, &why),
+        EML_OK);
+    eml_model_weights(&m, eml_buf_bytes(&f.sealed));
+    struct seen s = {.f = &f};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(eml_model_infer(&m, &f.input, true, &no_limit, look, &s, &t, &why),
+                         EML_OK);
+        assert_true(s.weights_in_clear);
+    }
+    uint64_t before = t.exposure;
+    eml_model_close(&m, &t);
+    assert_true(t.exposure > before);
+    assert_arena_clean(&f.arena);
+    teardown(&f);
+}
+
+static void constant_output_outlives_the_weights(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, true);
+    struct eml_model m;
+    struct eml_times t = {0};
+    struct eml_why why = {0};
+    assert_int_equal(
+        eml_model_decode(&m, &f.arena, eml_buf_bytes(&f.topology), EML_ISA_AUTO, f.pool, &t, &why),
+        EML_OK);
+    eml_model_weights(&m, eml_buf_bytes(&f.sealed));
+    struct seen s = {.f = &f};
+    assert_int_equal(eml_model_infer(&m, &f.input, false, &no_limit, look, &s, &t, &why), EML_OK);
+    assert_int_equal(s.calls, 1);
+    eml_model_close(&m, &t);
+    assert_arena_clean(&f.arena);
+    teardown(&f);
+}
+
+/* One fault per row; each must end with its class and a clean arena. */
+static void failures_leave_nothing(void **state)
+{
+    (void)state;
+    enum fault { FLIPPED, SHORT, SHAPE, BUDGET, FLOPS, SINK, FAULTS };
+    static const enum eml_err want[FAULTS] = {EML_E_AUTH,    EML_E_INPUT,   EML_E_INPUT,
+                                              EML_E_REFUSED, EML_E_REFUSED, EML_E_NET};
+    for (int keep = 0; keep < 2; keep++)
+        for (int fault = 0; fault < FAULTS; fault++) {
+            struct fixture f;
+            setup(&f, false);
+            struct eml_budget limits = no_limit;
+            struct eml_bytes sealed = eml_buf_bytes(&f.sealed);
+            if (fault == FLIPPED)
+                f.sealed.ptr[77] ^= 1;
+            if (fault == SHORT)
+                sealed.len--;
+            if (fault == SHAPE) {
+                f.input.shape.dim[0] = N - 1;
+                f.input.bytes -= sizeof(float);
+            }
+            if (fault == BUDGET)
+                limits.activation_bytes = 100;
+            if (fault == FLOPS)
+                limits.flops = 10;
+            struct eml_model m;
+            struct eml_times t = {0};
+            struct eml_why why = {0};
+            assert_int_equal(eml_model_decode(&m, &f.arena, eml_buf_bytes(&f.topology),
+                                              EML_ISA_AUTO, f.pool, &t, &why),
+                             EML_OK);
+            eml_model_weights(&m, sealed);
+            struct seen s = {.f = &f};
+            assert_int_equal(eml_model_infer(&m, &f.input, keep != 0, &limits,
+                                             fault == SINK ? fail_to_send : look, &s, &t, &why),
+                             want[fault]);
+            if (keep == 0)
+                assert_false(holds_marker(&f.arena));
+            assert_int_equal(s.calls, 0);
+            eml_model_close(&m, &t);
+            assert_arena_clean(&f.arena);
+            teardown(&f);
+        }
+}
+
+static void damaged_key_leaves_nothing(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, false);
+    for (size_t n = 0; n < f.topology.len; n += 3) {
+        struct eml_model m;
+        struct eml_times t = {0};
+        struct eml_why why = {0};
+        assert_int_equal(eml_model_decode(&m, &f.arena, eml_bytes(f.topology.ptr, n), EML_ISA_AUTO,
+                                          f.pool, &t, &why),
+                         EML_E_INPUT);
+        assert_null(m.arena);
+        assert_true(eml_ct_is_zero(eml_bytes(f.arena.base, f.arena.peak)));
+    }
+    teardown(&f);
+}
+
+int main(void)
+{
+    eml_crypto_init();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(request_mode_leaves_nothing),
+        cmocka_unit_test(session_mode_keeps_weights_until_close),
+        cmocka_unit_test(constant_output_outlives_the_weights),
+        cmocka_unit_test(failures_leave_nothing),
+        cmocka_unit_test(damaged_key_leaves_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
