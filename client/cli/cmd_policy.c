@@ -45,8 +45,9 @@ static enum eml_err set_pcr(struct eml_measurement *m, unsigned index, const cha
         eml_say("PCR%u must be %d hexadecimal digits", index, PCR_HEX);
         return EML_E_INPUT;
     }
-    if (index <= 2 && eml_ct_is_zero(EML_BYTES(m->pcr[index].b))) {
-        eml_say("PCR%u is all zero: that is an enclave in debug mode, which proves nothing", index);
+    if (eml_ct_is_zero(EML_BYTES(m->pcr[index].b))) {
+        eml_say("PCR%u is all zero: that is unset, or an enclave in debug mode, and proves nothing",
+                index);
         return EML_E_REFUSED;
     }
     m->required |= 1u << index;
