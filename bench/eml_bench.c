@@ -12,6 +12,7 @@
 #include "crypto/crypto.h"
 #include "decompose/decompose.h"
 #include "file/file.h"
+#include "model/limits.h"
 #include "session/match.h"
 #include "tensorio/npy.h"
 
