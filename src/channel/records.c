@@ -168,7 +168,7 @@ static const char *read_record(const struct eml_direction *d, struct header *h)
         return "record: content longer than the record or the message";
     if (last != (content_len == left))
         return "record: last flag does not match the message's length";
-    if (!last && eml_cur_left(&c) != 0)
+    if (!last && (eml_cur_left(&c) != 0 || d->used != EML_RECORD_PLAIN_MAX))
         return "record: not full, and not the last";
     if (bucket_of(d->used - eml_cur_left(&c)) != d->used)
         return "record: not the smallest bucket";

@@ -397,6 +397,8 @@ static const struct plain plains[] = {
     {"record: not full, and not the last", false, 65536, 1, 1, 65521, 70000, 0},
     {"record: not full, and not the last", false, 256, 1, 1, 10, 70000, 0},
     {"record: not full, and not the last", true, 65536, 1, 0, 0, 0, 0},
+    {"record: not full, and not the last", false, 256, 1, 1, 242, 70000, 0},
+    {"record: not full, and not the last", true, 16384, 1, 0, 16378, 0, 0},
     {"record: not the smallest bucket", false, 1024, 1, 3, 10, 10, 0},
     {"record: not the smallest bucket", false, 65536, 1, 3, 16370, 16370, 0},
     {"record: padding is not zero", false, 256, 1, 3, 10, 10, 255},
