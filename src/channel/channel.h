@@ -63,7 +63,9 @@ EML_MUST enum eml_err eml_channel_server_evidence(struct eml_channel *ch, struct
 EML_MUST enum eml_err eml_channel_server_open(struct eml_channel *ch, struct eml_bytes open,
                                               struct eml_why *why);
 
-/* Binds other things (the KMS encryption context) to this session: SHA-256 of the hello message. */
+/* Binds other things (the KMS encryption context) to this session: SHA-256 of "eml/1 session" ||
+ * SHA-256(hello) || SHA-256(evidence). The same on both sides once the evidence has been sent or
+ * taken (zero before), and of no other session: a replayed hello gets other evidence. */
 struct eml_bytes eml_channel_session_id(const struct eml_channel *ch);
 
 /* --- messages over records, both sides ---

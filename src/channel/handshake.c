@@ -162,6 +162,15 @@ out:
 
 /* --- evidence = ["evidence", document] --- */
 
+/* A hello can be replayed by anyone who saw it; the evidence carries a key made for one session. */
+static enum eml_err bind_evidence(struct eml_channel *ch, struct eml_bytes evidence)
+{
+    EML_TRY(digest(evidence, &ch->evidence));
+    const struct eml_bytes parts[] = {EML_LIT("eml/1 session"), EML_BYTES(ch->hello.b),
+                                      EML_BYTES(ch->evidence.b)};
+    return eml_sha256(parts, 3, &ch->session_id);
+}
+
 enum eml_err eml_channel_server_evidence(struct eml_channel *ch, struct eml_bytes document,
                                          struct eml_buf *out)
 {
@@ -173,7 +182,7 @@ enum eml_err eml_channel_server_evidence(struct eml_channel *ch, struct eml_byte
     eml_cbor_put_bytes(&evidence, document);
     enum eml_err e = document.len != 0 ? eml_buf_ok(&evidence) : EML_E_USAGE;
     if (e == EML_OK)
-        e = digest(eml_buf_bytes(&evidence), &ch->evidence);
+        e = bind_evidence(ch, eml_buf_bytes(&evidence));
     if (e == EML_OK) {
         put_frame(out, eml_buf_bytes(&evidence));
         e = eml_buf_ok(out);
@@ -211,7 +220,7 @@ enum eml_err eml_channel_client_evidence(struct eml_channel *ch, struct eml_byte
     struct eml_why inner = {"evidence: no memory", -1};
     enum eml_err e = get_evidence(evidence, &d, &inner);
     if (e == EML_OK)
-        e = digest(evidence, &ch->evidence);
+        e = bind_evidence(ch, evidence);
     if (e != EML_OK)
         return eml_channel_break(ch, e, why, inner.rule);
     step(ch, EML_CHANNEL_ON_EVIDENCE);
@@ -344,7 +353,7 @@ const struct eml_x25519_pk *eml_channel_public_key(const struct eml_channel *ch)
 
 struct eml_bytes eml_channel_session_id(const struct eml_channel *ch)
 {
-    return EML_BYTES(ch->hello.b);
+    return EML_BYTES(ch->session_id.b);
 }
 
 void eml_channel_free(struct eml_channel *ch)

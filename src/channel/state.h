@@ -60,6 +60,7 @@ struct eml_channel {
     uint8_t nonce[EML_CHANNEL_NONCE_BYTES];
     uint8_t user_data[EML_CHANNEL_USER_DATA_BYTES];
     struct eml_sha256 hello, evidence; /* digests of the messages */
+    struct eml_sha256 session_id;      /* of both; zero before the evidence */
     struct eml_direction send, recv;
 };
 

@@ -34,6 +34,30 @@ static void sessions_share_nothing(void **state)
     eml_pair_free(&q);
 }
 
+/* The host replays a client's hello to the enclave: what is bound to the client's session id must
+ * not fit the session that answers. */
+static void a_replayed_hello_gets_another_session_id(void **state)
+{
+    (void)state;
+    struct eml_pair p;
+    struct eml_channel *other = NULL;
+    struct eml_bytes hello;
+    struct eml_buf document = {0}, evidence = {0};
+    struct eml_why why = {0};
+    eml_pair_make(&p);
+    assert_int_equal(eml_pair_only_frame(&p.hello, &hello), EML_OK);
+    assert_int_equal(eml_channel_server_hello(&other, hello, &why), EML_OK);
+    assert_true(eml_ct_is_zero(eml_channel_session_id(other)));
+    assert_int_equal(eml_pair_document(other, &document), EML_OK);
+    assert_int_equal(eml_channel_server_evidence(other, eml_buf_bytes(&document), &evidence),
+                     EML_OK);
+    assert_false(eml_bytes_equal(eml_channel_session_id(other), eml_channel_session_id(p.client)));
+    eml_buf_free(&document);
+    eml_buf_free(&evidence);
+    eml_channel_free(other);
+    eml_pair_free(&p);
+}
+
 static struct eml_buf *message(struct eml_pair *p, int step)
 {
     struct eml_buf *m[] = {&p->hello, &p->evidence, &p->open};
@@ -311,6 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_sides_talk),
         cmocka_unit_test(sessions_share_nothing),
+        cmocka_unit_test(a_replayed_hello_gets_another_session_id),
         cmocka_unit_test(any_changed_bit_is_refused),
         cmocka_unit_test(any_cut_is_refused),
         cmocka_unit_test(trailing_bytes_are_refused),
