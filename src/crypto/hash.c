@@ -46,7 +46,7 @@ enum eml_err eml_hmac_sha256(struct eml_bytes key, const struct eml_bytes *parts
     /* A NULL key means "keep the key" to OpenSSL; the empty key is a key. */
     const uint8_t *key_ptr = key.len != 0 ? key.ptr : (const uint8_t *)"";
     EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
+    EVP_MAC_CTX *ctx = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
     bool ok = ctx != NULL && EVP_MAC_init(ctx, key_ptr, key.len, params) == 1;
     for (size_t i = 0; i < n && ok; i++)
         ok = EVP_MAC_update(ctx, parts[i].ptr, parts[i].len) == 1;

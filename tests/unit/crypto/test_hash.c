@@ -1,7 +1,10 @@
 #include "testsupport/known.h"
 #include "testsupport/support.h"
 
+#include "base/wipe.h"
 #include "crypto/crypto.h"
+
+#include <openssl/evp.h>
 
 #include <string.h>
 
@@ -74,6 +77,20 @@ static void hkdf_known_answers(void **state)
                                         "3c738d2d9d201395faa4b61a96c8");
 }
 
+/* OpenSSL without an HMAC (no memory for it, say) is an error, not a crash. */
+static void a_missing_hmac_is_an_error(void **state)
+{
+    (void)state;
+    struct eml_sha256 h;
+    memset(&h, 1, sizeof h);
+    assert_int_equal(EVP_set_default_properties(NULL, "provider=none"), 1);
+    enum eml_err e = eml_hmac_sha256(EML_LIT("key"), NULL, 0, &h);
+    assert_int_equal(EVP_set_default_properties(NULL, ""), 1);
+    assert_int_equal(e, EML_E_SYSTEM);
+    assert_true(eml_ct_is_zero(EML_BYTES(h.b)));
+    assert_int_equal(eml_hmac_sha256(EML_LIT("key"), NULL, 0, &h), EML_OK);
+}
+
 static void hkdf_is_prefix_stable_up_to_its_maximum(void **state)
 {
     (void)state;
@@ -105,6 +122,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha_known_answers),
         cmocka_unit_test(hmac_known_answers),
+        cmocka_unit_test(a_missing_hmac_is_an_error),
         cmocka_unit_test(hkdf_known_answers),
         cmocka_unit_test(hkdf_is_prefix_stable_up_to_its_maximum),
         cmocka_unit_test(random_differs_and_is_balanced),
