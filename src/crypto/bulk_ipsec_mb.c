@@ -33,8 +33,8 @@ void aes_gcm_dec_256_avx_gen4(const struct gcm_key_data *key, struct gcm_context
 
 static bool has_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("pclmul") &&
-           __builtin_cpu_supports("bmi2");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("aes") &&
+           __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("bmi2");
 }
 
 /* VAES and VPCLMULQDQ are no names that every compiler knows: leaf 7, ECX bits 9 and 10. The
