@@ -1,6 +1,7 @@
 #include "crypto/crypto.h"
 
 #include "base/wipe.h"
+#include "crypto/pem.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -51,23 +52,13 @@ enum eml_err eml_rsa_generate(struct eml_rsa **out)
     return own(key, out);
 }
 
-/* A PEM that asks for a password gets none, and nobody is prompted. */
-static int no_password(char *buf, int size, int rwflag, void *arg)
-{
-    (void)buf;
-    (void)size;
-    (void)rwflag;
-    (void)arg;
-    return -1;
-}
-
 enum eml_err eml_rsa_from_pem(struct eml_bytes pem, struct eml_rsa **out)
 {
     *out = NULL;
     if (pem.len == 0 || pem.len > PEM_MAX)
         return EML_E_INPUT;
     BIO *bio = BIO_new_mem_buf(pem.ptr, (int)pem.len);
-    EVP_PKEY *key = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+    EVP_PKEY *key = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, eml_pem_no_password, NULL) : NULL;
     BIO_free(bio);
     ERR_clear_error();
     if (key == NULL || !is_sane(key)) {

@@ -1,9 +1,9 @@
 #include "crypto/crypto.h"
 
 #include "base/wipe.h"
+#include "crypto/pem.h"
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -26,16 +26,14 @@ static bool add_anchors(SSL_CTX *ctx, struct eml_bytes pem)
     if (bio == NULL)
         return false;
     size_t n = 0;
-    bool ok = true;
-    for (X509 *x; ok && (x = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL; n++) {
+    bool ok = true, bad = false;
+    for (X509 *x; ok && (x = eml_pem_next_cert(bio, &bad)) != NULL; n++) {
         ok = X509_STORE_add_cert(store, x) == 1;
         X509_free(x);
     }
-    /* The end of the file is the one acceptable reason to stop. */
-    ok = ok && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
     BIO_free(bio);
     ERR_clear_error();
-    return ok && n != 0;
+    return ok && !bad && n != 0;
 }
 
 static SSL_CTX *make_ctx(struct eml_bytes ca_pem)

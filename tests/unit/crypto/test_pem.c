@@ -2,6 +2,8 @@
 
 #include "crypto/crypto.h"
 
+#include <openssl/err.h>
+
 #include <string.h>
 
 /* AWS Nitro Enclaves root G1, as published by AWS; its DER has this SHA-256. */
@@ -45,11 +47,37 @@ static void refuses_what_is_not_one_certificate(void **state)
                      EML_E_INPUT);
 }
 
+/* What stands behind the certificate is looked at: a damaged second one, an encrypted one (for
+ * which nobody is asked a password), but also harmless text. */
+static void looks_behind_the_first(void **state)
+{
+    (void)state;
+    static const char damaged[] = "-----BEGIN CERTIFICATE-----\nMIIC!\n-----END CERTIFICATE-----\n";
+    static const char encrypted[] = "-----BEGIN CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\n"
+                                    "DEK-Info: AES-256-CBC,000102030405060708090A0B0C0D0E0F\n\n"
+                                    "AAAAAAAAAAAAAAAAAAAAAA==\n-----END CERTIFICATE-----\n";
+    const struct {
+        const char *behind;
+        enum eml_err want;
+    } cases[] = {
+        {"a comment\n", EML_OK}, {damaged, EML_E_INPUT}, {encrypted, EML_E_INPUT}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct eml_sha256 got;
+        struct eml_buf text = {0};
+        eml_buf_put(&text, eml_bytes_of_str(root_pem));
+        eml_buf_put(&text, eml_bytes_of_str(cases[i].behind));
+        assert_int_equal(eml_x509_pem_digest(eml_buf_bytes(&text), &got), cases[i].want);
+        assert_int_equal(ERR_peek_error(), 0);
+        eml_buf_free(&text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digests_one_certificate),
         cmocka_unit_test(refuses_what_is_not_one_certificate),
+        cmocka_unit_test(looks_behind_the_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
