@@ -53,13 +53,13 @@ typedef void row_fn(struct binary *p, const int64_t *at, int64_t n);
     static type div_##name(type x, type z, bool *zero)                                             \
     {                                                                                              \
         *zero = *zero || z == 0;                                                                   \
-        return z == 0 ? 0 : (type)(x / z);                                                         \
+        return (type)(z == 0 ? 0 : x / z);                                                         \
     }                                                                                              \
     static type mod_##name(type x, type z, bool fmod_sign, bool *zero)                             \
     {                                                                                              \
         (void)fmod_sign;                                                                           \
         *zero = *zero || z == 0;                                                                   \
-        return z == 0 ? 0 : (type)(x % z);                                                         \
+        return (type)(z == 0 ? 0 : x % z);                                                         \
     }
 EML_SIGNED_TYPES(SIGNED_DIVISION)
 EML_UNSIGNED_TYPES(UNSIGNED_DIVISION)

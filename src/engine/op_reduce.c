@@ -211,10 +211,10 @@ static double int_finish(enum eml_op op, double s)
                         width, r->run);                                                            \
         for (int64_t i = 0; i < width; i++) {                                                      \
             if (op == EML_OP_REDUCE_MEAN)                                                          \
-                y[i] = r->count == 0 ? 0 : (type)(acc[i] / (acc_type)r->count);                    \
+                y[i] = (type)(r->count == 0 ? 0 : acc[i] / (acc_type)r->count);                    \
             else if (op == EML_OP_REDUCE_LOG_SUM_EXP || op == EML_OP_REDUCE_L2 ||                  \
                      op == EML_OP_REDUCE_LOG_SUM)                                                  \
-                y[i] = acc[i] > 0 ? (type)int_finish(op, (double)acc[i]) : 0;                      \
+                y[i] = (type)(acc[i] > 0 ? int_finish(op, (double)acc[i]) : 0);                    \
             else                                                                                   \
                 y[i] = (type)acc[i];                                                               \
         }                                                                                          \
