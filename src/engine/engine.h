@@ -44,11 +44,13 @@ struct eml_budget {
 
 struct eml_plan; /* opaque; lies in the arena it was made in */
 
-/* Plans g for the given input types and shapes (in the order of g->inputs; data is not looked at),
- * to be run by at most `threads` threads. `budget` may be NULL: no limit. All of the plan is
- * allocated from `arena`; on failure the caller resets the arena to its mark. g is borrowed for the
- * plan's life. Errors: EML_E_INPUT (shapes do not fit the graph; a graph that is inconsistent),
- * EML_E_REFUSED (budget), EML_E_UNSUPPORTED, EML_E_SYSTEM (arena full); why->index is the node. */
+/* Plans g for the given input types and shapes (in the order of g->inputs), to be run by at most
+ * `threads` threads. `budget` may be NULL: no limit. Data is looked at only if a shape depends on
+ * it (an input that feeds a Reshape): small integer inputs whose data is not NULL are then part of
+ * the plan, and eml_plan_run refuses other elements. All of the plan is allocated from `arena`; on
+ * failure the caller resets the arena to its mark. g is borrowed for the plan's life. Errors:
+ * EML_E_INPUT (shapes do not fit the graph; a graph that is inconsistent), EML_E_REFUSED (budget),
+ * EML_E_UNSUPPORTED, EML_E_SYSTEM (arena full); why->index is the node. */
 EML_MUST enum eml_err eml_plan_make(const struct eml_graph *g, const struct eml_tensor *inputs,
                                     enum eml_isa isa, unsigned threads,
                                     const struct eml_budget *budget, struct eml_arena *arena,
@@ -92,8 +94,8 @@ EML_MUST enum eml_err eml_infer_node(const struct eml_node *n, const struct eml_
                                      struct eml_known *out, struct eml_arena *arena,
                                      struct eml_why *why);
 
-/* Whether the operator's kernels take this type of first operand (Where: of the condition) under some
- * attributes: what can be told without inference. */
+/* Whether the operator's kernels take this type of first operand (Where: of the condition) under
+ * some attributes: what can be told without inference. */
 bool eml_op_takes(enum eml_op op, enum eml_dtype first);
 
 #endif

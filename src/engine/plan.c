@@ -1,5 +1,6 @@
 #include "engine/plan.h"
 
+#include "engine/infer.h"
 #include "engine/kernels/kernels.h"
 
 #include "base/checked.h"
@@ -16,6 +17,8 @@ struct planner {
     const struct eml_known **operands; /* room for one node's */
     struct eml_known *results;
     struct eml_view *views;
+    bool shape_needs_data;
+    bool use_data;  /* small integer inputs are known by their elements, too */
     uint32_t *root; /* per value: the value whose bytes it views, itself if none */
 };
 
@@ -25,6 +28,20 @@ static enum eml_err full(const struct planner *s)
 }
 
 /* ---- what is known ---- */
+
+/* The elements of an input, which may lie anywhere. */
+static enum eml_err seed_data(const struct planner *s, struct eml_known *k, const uint8_t *data,
+                              uint32_t n)
+{
+    k->ints = eml_arena_array(s->arena, n, sizeof *k->ints);
+    if (k->ints == NULL)
+        return full(s);
+    k->has_ints = true;
+    k->n_ints = n;
+    for (uint32_t i = 0; i < n; i++)
+        k->ints[i] = eml_load_int(k->dtype, data, i);
+    return EML_OK;
+}
 
 static enum eml_err seed_input(const struct planner *s, uint32_t i, const struct eml_tensor *t)
 {
@@ -45,6 +62,9 @@ static enum eml_err seed_input(const struct planner *s, uint32_t i, const struct
         bytes > (int64_t)EML_TENSOR_BYTES_MAX)
         return eml_fail(s->why, EML_E_INPUT, "input above the size limit", at);
     s->p->known[id] = (struct eml_known){.dtype = t->dtype, .has_rank = true, .shape = t->shape};
+    if (s->use_data && eml_dtype_is_int(t->dtype) && t->data != NULL && n <= EML_INTS_MAX &&
+        t->bytes == (size_t)bytes)
+        return seed_data(s, &s->p->known[id], t->data, (uint32_t)n);
     return EML_OK;
 }
 
@@ -70,7 +90,7 @@ static enum eml_err seed_values(const struct planner *s)
     return EML_OK;
 }
 
-static enum eml_err infer_node(const struct planner *s, uint32_t at)
+static enum eml_err infer_node(struct planner *s, uint32_t at)
 {
     const struct eml_node *n = &s->g->nodes[at];
     for (uint32_t i = 0; i < n->n_in; i++)
@@ -79,7 +99,8 @@ static enum eml_err infer_node(const struct planner *s, uint32_t at)
     for (uint32_t i = 0; i < n->n_out; i++) {
         const struct eml_known *r = &s->results[i];
         int64_t count;
-        if (!r->has_rank || !eml_shape_count(&r->shape, &count))
+        s->shape_needs_data = !r->has_rank || !eml_shape_count(&r->shape, &count);
+        if (s->shape_needs_data)
             return eml_fail(s->why, EML_E_UNSUPPORTED, "shape depends on data", -1);
         if (n->out[i] == EML_ABSENT)
             continue;
@@ -91,7 +112,7 @@ static enum eml_err infer_node(const struct planner *s, uint32_t at)
     return EML_OK;
 }
 
-static enum eml_err infer_all(const struct planner *s, const struct eml_tensor *inputs)
+static enum eml_err infer_all(struct planner *s, const struct eml_tensor *inputs)
 {
     for (uint32_t i = 0; i < s->g->n_inputs; i++)
         EML_TRY(seed_input(s, i, &inputs[i]));
@@ -416,6 +437,33 @@ static enum eml_err layout_memory(const struct planner *s, const struct eml_budg
     return EML_OK;
 }
 
+int64_t eml_load_int(enum eml_dtype t, const uint8_t *data, uint32_t i)
+{
+    size_t bytes = eml_dtype_bytes(t);
+    uint64_t v = 0;
+    memcpy(&v, data + i * bytes, bytes); /* little-endian */
+    unsigned shift = (unsigned)(64 - 8 * bytes);
+    bool is_signed = t == EML_DT_I8 || t == EML_DT_I16 || t == EML_DT_I32 || t == EML_DT_I64;
+    if (!is_signed)
+        return v > INT64_MAX ? EML_INT_UNKNOWN : (int64_t)v;
+    return (int64_t)(v << shift) >> shift;
+}
+
+static enum eml_err make(struct planner *s, const struct eml_tensor *inputs, enum eml_isa isa,
+                         unsigned threads, const struct eml_budget *budget)
+{
+    bool *runs = eml_arena_array(s->arena, s->g->n_nodes, sizeof *runs);
+    if (runs == NULL || !alloc(s))
+        return full(s);
+    s->p->threads = threads == 0 ? 1 : threads;
+    s->p->kernels = eml_kernels_for(isa);
+    EML_TRY(infer_all(s, inputs));
+    find_needed(s, runs);
+    find_lifetimes(s, runs);
+    EML_TRY(place_all(s, runs));
+    return layout_memory(s, budget);
+}
+
 enum eml_err eml_plan_make_with(const struct eml_graph *g, const struct eml_tensor *inputs,
                                 enum eml_isa isa, unsigned threads, const struct eml_budget *budget,
                                 const struct eml_plan_options *options, struct eml_arena *arena,
@@ -423,16 +471,15 @@ enum eml_err eml_plan_make_with(const struct eml_graph *g, const struct eml_tens
 {
     *out = NULL;
     struct planner s = {.g = g, .options = options, .arena = arena, .why = why};
-    bool *runs = eml_arena_array(arena, g->n_nodes, sizeof *runs);
-    if (runs == NULL || !alloc(&s))
-        return full(&s);
-    s.p->threads = threads == 0 ? 1 : threads;
-    s.p->kernels = eml_kernels_for(isa);
-    EML_TRY(infer_all(&s, inputs));
-    find_needed(&s, runs);
-    find_lifetimes(&s, runs);
-    EML_TRY(place_all(&s, runs));
-    EML_TRY(layout_memory(&s, budget));
+    size_t mark = eml_arena_mark(arena);
+    enum eml_err e = make(&s, inputs, isa, threads, budget);
+    if (e == EML_E_UNSUPPORTED && s.shape_needs_data) {
+        /* Perhaps the data is an input: then the plan is for these elements only. */
+        (void)eml_arena_reset(arena, mark);
+        s.use_data = true;
+        e = make(&s, inputs, isa, threads, budget);
+    }
+    EML_TRY(e);
     *out = s.p;
     return EML_OK;
 }

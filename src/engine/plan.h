@@ -72,6 +72,9 @@ EML_MUST enum eml_err eml_plan_make_with(const struct eml_graph *g, const struct
 EML_MUST bool eml_buffers_place(struct eml_buffer *b, uint32_t n, bool no_reuse,
                                 struct eml_arena *arena, size_t *end);
 
+/* Element i of an integer or bool tensor anywhere in memory; EML_INT_UNKNOWN if it does not fit. */
+int64_t eml_load_int(enum eml_dtype t, const uint8_t *data, uint32_t i);
+
 /* A value as kernels see it, without data. An absent one has dtype EML_DT_NONE. */
 void eml_plan_view(const struct eml_plan *p, uint32_t id, struct eml_view *v);
 

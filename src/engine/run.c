@@ -94,6 +94,8 @@ static enum eml_err check_args(const struct eml_plan *p, struct eml_bytes weight
                     inputs[i].bytes == (size_t)n * eml_dtype_bytes(k->dtype);
         for (uint32_t d = 0; same && d < k->shape.rank; d++)
             same = inputs[i].shape.dim[d] == k->shape.dim[d];
+        for (uint32_t j = 0; same && k->has_ints && j < k->n_ints; j++)
+            same = k->ints[j] == eml_load_int(k->dtype, inputs[i].data, j);
         if (!same)
             return misuse(why, "run: an input is not what was planned for");
     }
