@@ -10,8 +10,8 @@ eml-hostd)
     ;;
 eml-enclaved | eml-enclaved-dev)
     must=' eml_worker_run$| eml_channel_server_hello$'
-    never=' (eml_onnx|onnx__|protobuf_c|eml_decompose|MHD_|curl_|json_load|eml_channel_client|eml_blob_seal|eml_store|eml_relay)'
-    never_lib='libprotobuf|libmicrohttpd|libcurl|libjansson'
+    never=' (eml_onnx|onnx__|protobuf_c|eml_decompose|MHD_|curl_|eml_store_open|eml_relay)'
+    never_lib='libprotobuf|libmicrohttpd|libcurl'
     ;;
 esac
 symbols=$(nm "$file")

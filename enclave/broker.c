@@ -1,0 +1,417 @@
+#define _GNU_SOURCE
+#include "enclave/broker.h"
+
+#include "base/log.h"
+#include "base/wipe.h"
+#include "crypto/crypto.h"
+#include "enclave/cache.h"
+#include "enclave/fetch.h"
+#include "enclave/session_table.h"
+#include "net/net.h"
+#include "nsm/nsm.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { TIRED_MS = 100 };
+
+struct broker {
+    const struct eml_options *options;
+    const struct eml_program *program;
+    struct eml_nsm *nsm;
+    struct eml_rsa *rsa; /* made when first asked for */
+    struct eml_buf spki;
+    struct eml_cache cache;
+    struct eml_session_table sessions;
+    int listener, signals;
+    bool stopping;
+    int64_t tired_until_ms; /* no descriptors left: let the listener rest */
+};
+
+/* --- answers --- */
+
+static void answer(struct eml_session *s, enum eml_err err, struct eml_bytes body, int fd)
+{
+    struct eml_buf packet = {0};
+    eml_buf_put_u8(&packet, (uint8_t)err);
+    if (err == EML_OK)
+        eml_buf_put(&packet, body);
+    if (eml_buf_ok(&packet) != EML_OK ||
+        eml_ipc_send(s->sock, eml_buf_bytes(&packet), err == EML_OK ? fd : -1) != EML_OK)
+        eml_session_kill(s, SIGKILL);
+    eml_buf_free(&packet);
+}
+
+static void answer_plain(struct eml_session *s, enum eml_err err)
+{
+    answer(s, err, (struct eml_bytes){0}, -1);
+}
+
+/* prefix goes before the document. */
+static void answer_document(struct broker *b, struct eml_session *s, struct eml_bytes prefix,
+                            const struct eml_nsm_attest_args *args)
+{
+    struct eml_buf request = {0}, body = {0};
+    uint8_t response[EML_NSM_RESPONSE_MAX];
+    size_t n = 0;
+    struct eml_bytes document = {0};
+    struct eml_why why = {0};
+    enum eml_err err = eml_nsm_put_attestation(args, &request);
+    if (err == EML_OK)
+        err = eml_nsm_exchange(b->nsm, eml_buf_bytes(&request), EML_ROOM(response), &n);
+    if (err == EML_OK)
+        err = eml_nsm_get_attestation(eml_bytes(response, n), &document, &why);
+    eml_buf_put(&body, prefix);
+    eml_buf_put(&body, document);
+    if (err == EML_OK)
+        err = eml_buf_ok(&body);
+    answer(s, err == EML_OK ? EML_OK : EML_E_SYSTEM, eml_buf_bytes(&body), -1);
+    eml_buf_free(&request);
+    eml_buf_free(&body);
+}
+
+/* --- one handler for each type of message --- */
+
+static void on_attest(struct broker *b, struct eml_session *s, const struct eml_ipc_request *r)
+{
+    const struct eml_nsm_attest_args args = {.user_data = EML_BYTES(r->user_data),
+                                             .nonce = EML_BYTES(r->nonce),
+                                             .public_key = EML_BYTES(r->public_key)};
+    answer_document(b, s, (struct eml_bytes){0}, &args);
+}
+
+static enum eml_err need_rsa(struct broker *b)
+{
+    if (b->rsa != NULL)
+        return EML_OK;
+    EML_TRY(eml_rsa_generate(&b->rsa));
+    return eml_rsa_spki(b->rsa, &b->spki);
+}
+
+static void on_kms_document(struct broker *b, struct eml_session *s,
+                            const struct eml_ipc_request *r)
+{
+    (void)r;
+    struct eml_sha256 digest;
+    struct eml_bytes spki;
+    enum eml_err err = need_rsa(b);
+    if (err == EML_OK) {
+        spki = eml_buf_bytes(&b->spki);
+        err = eml_sha256(&spki, 1, &digest);
+    }
+    if (err != EML_OK) {
+        answer_plain(s, EML_E_SYSTEM);
+        return;
+    }
+    const struct eml_nsm_attest_args args = {.public_key = spki};
+    answer_document(b, s, EML_BYTES(digest.b), &args);
+}
+
+static void on_kms_unwrap(struct broker *b, struct eml_session *s, const struct eml_ipc_request *r)
+{
+    uint8_t key[EML_IPC_BLOCK];
+    size_t n = 0;
+    enum eml_err err = b->rsa == NULL
+                           ? EML_E_AUTH
+                           : eml_rsa_oaep_decrypt(b->rsa, EML_BYTES(r->block), EML_ROOM(key), &n);
+    answer(s, err, eml_bytes(key, n), -1);
+    eml_wipe(key, sizeof key);
+}
+
+static void on_weights(struct broker *b, struct eml_session *s, const struct eml_ipc_request *r)
+{
+    struct eml_cache_entry *e = eml_cache_find(&b->cache, r->id, r->size);
+    if (e != NULL && e->fetcher == 0) {
+        answer(s, EML_OK, (struct eml_bytes){0}, e->fd);
+        return;
+    }
+    enum eml_err err = EML_OK;
+    if (e == NULL)
+        err = eml_cache_add(&b->cache, r->id, r->size, &e);
+    if (err == EML_OK && e->fetcher < 0) {
+        char argument[EML_FETCH_ARGUMENT];
+        eml_fetch_argument(r->id, r->size, argument);
+        err = eml_spawn(b->program, EML_ROLE_FETCHER, e->fd, -1, argument, &e->fetcher);
+        if (err != EML_OK)
+            eml_cache_drop(&b->cache, e);
+    }
+    if (err == EML_OK)
+        s->waits_for = e->fetcher;
+    else
+        answer_plain(s, err);
+}
+
+static void on_weights_bad(struct broker *b, struct eml_session *s, const struct eml_ipc_request *r)
+{
+    eml_cache_bad(&b->cache, r->id);
+    answer_plain(s, EML_OK);
+}
+
+static void on_host_connect(struct broker *b, struct eml_session *s,
+                            const struct eml_ipc_request *r)
+{
+    (void)r;
+    enum eml_err err = EML_E_REFUSED;
+    if (s->host_connects < EML_HOST_CONNECTS_MAX) {
+        s->host_connects++;
+        err = eml_spawn(b->program, EML_ROLE_CONNECTOR, s->sock, -1, NULL, &s->waits_for);
+    }
+    if (err != EML_OK)
+        answer_plain(s, err);
+}
+
+static void on_begin(struct broker *b, struct eml_session *s, const struct eml_ipc_request *r)
+{
+    (void)r;
+    eml_session_begin(s, eml_net_now_ms() + (int64_t)b->options->request_s * 1000);
+    answer_plain(s, EML_OK);
+}
+
+static void on_report(struct broker *b, struct eml_session *s, const struct eml_ipc_request *r)
+{
+    (void)b;
+    eml_session_rest(s);
+    eml_log_event("request", r->err, {"session", (int64_t)s->number},
+                  {"weights_us", (int64_t)r->number[0]}, {"assemble_us", (int64_t)r->number[1]},
+                  {"run_us", (int64_t)r->number[2]}, {"wipe_us", (int64_t)r->number[3]},
+                  {"exposure_us", (int64_t)r->number[4]}, {"wiped_bytes", (int64_t)r->number[5]});
+    answer_plain(s, EML_OK);
+}
+
+static void (*const handlers[EML_IPC_N])(struct broker *, struct eml_session *,
+                                         const struct eml_ipc_request *) = {
+    [EML_IPC_ATTEST] = on_attest,
+    [EML_IPC_KMS_DOCUMENT] = on_kms_document,
+    [EML_IPC_KMS_UNWRAP] = on_kms_unwrap,
+    [EML_IPC_WEIGHTS] = on_weights,
+    [EML_IPC_WEIGHTS_BAD] = on_weights_bad,
+    [EML_IPC_HOST_CONNECT] = on_host_connect,
+    [EML_IPC_BEGIN] = on_begin,
+    [EML_IPC_REPORT] = on_report,
+};
+
+static void hear(struct broker *b, struct eml_session *s)
+{
+    uint8_t packet[EML_IPC_REQUEST_MAX + 1];
+    struct eml_ipc_request r;
+    size_t n;
+    enum eml_err err = eml_ipc_recv(s->sock, eml_net_now_ms(), EML_ROOM(packet), &n, NULL);
+    if (err == EML_E_NET) {
+        /* It closed its end: it is about to die, or should be. */
+        eml_net_close(&s->sock);
+        return;
+    }
+    if (err == EML_OK)
+        err = eml_ipc_decode(eml_bytes(packet, n), &r);
+    if (err == EML_OK) {
+        handlers[r.type](b, s, &r);
+    } else {
+        eml_log_event("worker.violation", err, {"session", (int64_t)s->number});
+        eml_session_kill(s, SIGKILL);
+    }
+    eml_wipe(packet, sizeof packet);
+    eml_wipe(&r, sizeof r);
+}
+
+/* --- children that ended --- */
+
+/* An exit status is a class; a death by signal is this machine's. */
+static enum eml_err class_of(int status)
+{
+    if (WIFEXITED(status) && WEXITSTATUS(status) <= EML_E_SYSTEM)
+        return (enum eml_err)WEXITSTATUS(status);
+    return EML_E_SYSTEM;
+}
+
+static void fetcher_ended(struct broker *b, struct eml_cache_entry *e, pid_t pid, enum eml_err err)
+{
+    if (err == EML_OK)
+        err = eml_cache_ready(&b->cache, e);
+    else
+        eml_cache_drop(&b->cache, e);
+    for (size_t i = 0; i < b->sessions.n; i++) {
+        struct eml_session *s = &b->sessions.entry[i];
+        if (s->pid == 0 || s->waits_for != pid)
+            continue;
+        s->waits_for = 0;
+        answer(s, err, (struct eml_bytes){0}, err == EML_OK ? e->fd : -1);
+    }
+    if (err == EML_OK && e->doomed)
+        eml_cache_drop(&b->cache, e);
+}
+
+static void child_ended(struct broker *b, pid_t pid, int status)
+{
+    enum eml_err err = class_of(status);
+    struct eml_cache_entry *e = eml_cache_fetched_by(&b->cache, pid);
+    if (e != NULL) {
+        eml_log_event("fetch", err, {"bytes", (int64_t)e->size});
+        fetcher_ended(b, e, pid, err);
+        return;
+    }
+    for (size_t i = 0; i < b->sessions.n; i++) {
+        struct eml_session *s = &b->sessions.entry[i];
+        if (s->pid == pid) {
+            eml_log_event("session.end", err, {"session", (int64_t)s->number},
+                          {"ms", eml_net_now_ms() - s->start_ms},
+                          {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0});
+            eml_session_free(s);
+        } else if (s->pid != 0 && s->waits_for == pid) {
+            /* A connector: it has answered itself if it had something to give. */
+            s->waits_for = 0;
+            if (err != EML_OK)
+                answer_plain(s, err);
+        }
+    }
+}
+
+static void on_signal(struct broker *b)
+{
+    struct signalfd_siginfo info;
+    while (read(b->signals, &info, sizeof info) == sizeof info)
+        if (info.ssi_signo != SIGCHLD)
+            b->stopping = true;
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+        child_ended(b, pid, status);
+}
+
+/* --- connections --- */
+
+static void welcome(struct broker *b)
+{
+    int client = -1, pair[2] = {-1, -1};
+    pid_t pid = -1;
+    enum eml_err err = eml_net_accept(b->listener, eml_net_now_ms(), &client);
+    if (err == EML_E_NET)
+        return;
+    if (err == EML_OK && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        err = EML_E_SYSTEM;
+    if (err == EML_OK)
+        err = eml_spawn(b->program, EML_ROLE_WORKER, client, pair[1], NULL, &pid);
+    eml_net_close(&client);
+    eml_net_close(&pair[1]);
+    if (err == EML_OK) {
+        int64_t now = eml_net_now_ms();
+        eml_session_new(&b->sessions, pid, pair[0], now,
+                        now + (int64_t)b->options->session_s * 1000);
+        return;
+    }
+    eml_net_close(&pair[0]);
+    b->tired_until_ms = eml_net_now_ms() + TIRED_MS;
+    eml_log_event("session.none", err, {"sessions", (int64_t)eml_session_count(&b->sessions)});
+}
+
+static bool listens(const struct broker *b, int64_t now)
+{
+    return !b->stopping && now >= b->tired_until_ms &&
+           eml_session_count(&b->sessions) < b->sessions.n;
+}
+
+/* Waits for something to happen and deals with it. */
+static enum eml_err turn(struct broker *b, struct pollfd *p)
+{
+    int64_t now = eml_net_now_ms();
+    int64_t until = eml_session_tick(&b->sessions, now);
+    if (b->tired_until_ms > now && b->tired_until_ms < until)
+        until = b->tired_until_ms;
+    p[0] = (struct pollfd){.fd = b->signals, .events = POLLIN};
+    p[1] = (struct pollfd){.fd = listens(b, now) ? b->listener : -1, .events = POLLIN};
+    for (size_t i = 0; i < b->sessions.n; i++) {
+        const struct eml_session *s = &b->sessions.entry[i];
+        /* One question at a time: while an answer is due, the worker is not heard. */
+        bool heard = s->pid != 0 && s->waits_for == 0;
+        p[2 + i] = (struct pollfd){.fd = heard ? s->sock : -1, .events = POLLIN};
+    }
+    int timeout = until - now > 60000 ? 60000 : (int)(until - now);
+    if (poll(p, (nfds_t)(2 + b->sessions.n), timeout) < 0)
+        return errno == EINTR ? EML_OK : EML_E_SYSTEM;
+    /* Messages first: a worker's last words come before its death. */
+    for (size_t i = 0; i < b->sessions.n; i++)
+        if (p[2 + i].revents != 0)
+            hear(b, &b->sessions.entry[i]);
+    if (p[0].revents != 0)
+        on_signal(b);
+    if (p[1].revents != 0)
+        welcome(b);
+    return EML_OK;
+}
+
+static enum eml_err serve(struct broker *b)
+{
+    enum eml_err err = EML_OK;
+    struct pollfd *p = calloc(2 + b->sessions.n, sizeof *p);
+    if (p == NULL)
+        return EML_E_SYSTEM;
+    while (err == EML_OK && !b->stopping)
+        err = turn(b, p);
+    b->stopping = true;
+    for (size_t i = 0; i < b->sessions.n; i++)
+        if (b->sessions.entry[i].pid != 0)
+            eml_session_end(&b->sessions.entry[i], eml_net_now_ms());
+    while (err == EML_OK && eml_session_count(&b->sessions) > 0)
+        err = turn(b, p);
+    free(p);
+    return err;
+}
+
+static int block_signals(void)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGCHLD);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+        return -1;
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static enum eml_err begin(struct broker *b, struct eml_why *why)
+{
+    const struct rlimit none = {0, 0};
+    EML_TRY(eml_nsm_open(&b->nsm, why));
+    EML_TRY(eml_session_table_make(&b->sessions, (size_t)b->options->max_sessions));
+    b->signals = block_signals();
+    if (b->signals < 0 || setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return eml_fail(why, EML_E_SYSTEM, "broker: cannot give up privileges", -1);
+    EML_TRY(eml_net_listen(b->options->listen, &b->listener, why));
+    eml_log_event("ready", EML_OK, {"port", eml_net_port(b->listener)},
+                  {"sessions", (int64_t)b->sessions.n}, {"threads", (int64_t)b->options->threads});
+    return EML_OK;
+}
+
+enum eml_err eml_broker_run(const struct eml_options *o, const struct eml_program *program,
+                            struct eml_why *why)
+{
+    struct broker *b = calloc(1, sizeof *b);
+    if (b == NULL)
+        return eml_fail(why, EML_E_SYSTEM, "broker: out of memory", -1);
+    b->options = o;
+    b->program = program;
+    b->listener = b->signals = -1;
+    b->cache.bytes_max = o->cache_bytes;
+    enum eml_err err = begin(b, why);
+    if (err == EML_OK)
+        err = serve(b);
+    eml_log_event("stopped", err, {"sessions", (int64_t)b->sessions.started});
+    eml_net_close(&b->listener);
+    eml_net_close(&b->signals);
+    eml_session_table_free(&b->sessions);
+    eml_cache_clear(&b->cache);
+    eml_buf_free(&b->spki);
+    eml_rsa_free(b->rsa);
+    eml_nsm_close(b->nsm);
+    free(b);
+    return err;
+}

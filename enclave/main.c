@@ -1,0 +1,52 @@
+/* eml-enclaved: the measured program. Broker by default; its children are the same program in
+ * another role. eml-enclaved-dev differs in the object that answers for the NSM. */
+#include "base/log.h"
+#include "crypto/crypto.h"
+#include "enclave/broker.h"
+#include "enclave/fetch.h"
+#include "enclave/worker.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static int broker(const struct eml_options *o, char **argv)
+{
+    struct eml_program program;
+    struct eml_why why = {.rule = "this machine cannot"};
+    eml_log_program("eml-enclaved");
+    enum eml_err err = eml_program_open(&program, argv);
+    if (err == EML_OK)
+        err = eml_broker_run(o, &program, &why);
+    if (err != EML_OK)
+        (void)fprintf(stderr, "eml-enclaved: %s: %s\n", eml_err_name(err), why.rule);
+    return eml_err_exit(err);
+}
+
+int main(int argc, char **argv)
+{
+    struct eml_options o;
+    const char *argument;
+    int skip;
+    eml_crypto_init();
+    enum eml_role role = eml_role_of(argc, argv, &argument, &skip);
+    if (argc == 2 && strcmp(argv[1], "--help") == 0)
+        return fputs(eml_options_usage, stdout) < 0;
+    if (eml_options_parse(argc, argv, skip, &o) != EML_OK) {
+        (void)fputs(eml_options_usage, stderr);
+        return eml_err_exit(EML_E_USAGE);
+    }
+    /* A child's exit status is a class, for the broker; no handler of the libraries runs after it.
+     */
+    switch (role) {
+    case EML_ROLE_WORKER:
+        _exit(eml_worker_run(&o));
+    case EML_ROLE_FETCHER:
+        _exit(eml_fetcher_run(&o, argument));
+    case EML_ROLE_CONNECTOR:
+        _exit(eml_connector_run(&o));
+    case EML_ROLE_BROKER:
+        break;
+    }
+    return broker(&o, argv);
+}

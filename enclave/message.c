@@ -1,0 +1,167 @@
+#include "enclave/limits.h"
+#include "enclave/worker.h"
+
+#include "net/net.h"
+
+#include <string.h>
+
+/* Ciphertext is sent whenever so much of it has gathered. */
+enum { GATHER = 1 << 18 };
+
+static int64_t in_ms(int64_t ms)
+{
+    return eml_net_now_ms() + ms;
+}
+
+static enum eml_err attest(struct eml_worker *w, struct eml_room room, struct eml_bytes *document)
+{
+    struct eml_ipc_request r = {.type = EML_IPC_ATTEST};
+    struct eml_ipc_answer a = {.body = room};
+    struct eml_bytes nonce = eml_channel_nonce(w->channel);
+    struct eml_bytes user_data = eml_channel_user_data(w->channel);
+    if (nonce.len != sizeof r.nonce || user_data.len != sizeof r.user_data)
+        return EML_E_INPUT;
+    memcpy(r.nonce, nonce.ptr, sizeof r.nonce);
+    memcpy(r.user_data, user_data.ptr, sizeof r.user_data);
+    memcpy(r.public_key, eml_channel_public_key(w->channel)->b, sizeof r.public_key);
+    EML_TRY(eml_ipc_call(w->broker, &r, w->session_end_ms, &a));
+    *document = eml_bytes(room.ptr, a.len);
+    return EML_OK;
+}
+
+enum eml_err eml_worker_handshake(struct eml_worker *w)
+{
+    int64_t deadline = in_ms(EML_HANDSHAKE_MS);
+    uint8_t room[EML_IPC_BODY_MAX];
+    struct eml_bytes document = {0};
+    struct eml_buf evidence = {0};
+    EML_TRY(eml_net_recv_frame(w->client, EML_HELLO_BYTES_MAX, deadline, &w->frame));
+    EML_TRY(eml_channel_server_hello(&w->channel, eml_buf_bytes(&w->frame), NULL));
+    EML_TRY(attest(w, EML_ROOM(room), &document));
+    enum eml_err err = eml_channel_server_evidence(w->channel, document, &evidence);
+    if (err == EML_OK)
+        err = eml_net_send(w->client, eml_buf_bytes(&evidence), deadline);
+    eml_buf_free(&evidence);
+    EML_TRY(err);
+    EML_TRY(eml_net_recv_frame(w->client, EML_HELLO_BYTES_MAX, deadline, &w->frame));
+    return eml_channel_server_open(w->channel, eml_buf_bytes(&w->frame), NULL);
+}
+
+static enum eml_err begin(struct eml_worker *w)
+{
+    struct eml_ipc_request r = {.type = EML_IPC_BEGIN};
+    struct eml_ipc_answer a = {0};
+    w->request_end_ms = in_ms((int64_t)w->options->request_s * 1000);
+    if (w->request_end_ms > w->session_end_ms)
+        w->request_end_ms = w->session_end_ms;
+    return eml_ipc_call(w->broker, &r, w->request_end_ms, &a);
+}
+
+/* The first record of a message: makes room for all of it. */
+static enum eml_err make_room(struct eml_worker *w, enum eml_msg_type type, uint64_t total,
+                              struct eml_room *content)
+{
+    if (type == EML_MSG_END)
+        return total == 0 ? EML_OK : EML_E_INPUT;
+    if (type != EML_MSG_REQUEST)
+        return EML_E_INPUT;
+    EML_TRY(begin(w));
+    if (total > EML_MESSAGE_BYTES_MAX)
+        return EML_E_REFUSED;
+    content->ptr = eml_arena_alloc(&w->arena, (size_t)total, 64);
+    if (content->ptr == NULL)
+        return EML_E_REFUSED;
+    content->len = (size_t)total;
+    return EML_OK;
+}
+
+enum eml_err eml_worker_receive(struct eml_worker *w, enum eml_msg_type *type,
+                                struct eml_room *content, bool *broken)
+{
+    size_t used = 0;
+    bool done = false;
+    *content = (struct eml_room){0};
+    for (bool first = true; !done; first = false) {
+        struct eml_bytes part = {0};
+        uint64_t total = 0;
+        int64_t deadline = first ? w->session_end_ms : w->request_end_ms;
+        *broken = true;
+        EML_TRY(eml_net_recv_frame(w->client, EML_RECORD_PLAIN_MAX + 16, deadline, &w->frame));
+        EML_TRY(eml_channel_open(w->channel, eml_buf_bytes(&w->frame), type, &total, &part, &done,
+                                 NULL));
+        *broken = false;
+        if (first)
+            EML_TRY(make_room(w, *type, total, content));
+        if (part.len > content->len - used)
+            return EML_E_INPUT;
+        if (part.len != 0)
+            memcpy(content->ptr + used, part.ptr, part.len);
+        used += part.len;
+    }
+    return used == content->len ? EML_OK : EML_E_INPUT;
+}
+
+/* --- sending --- */
+
+struct sealer {
+    struct eml_worker *w;
+    struct eml_buf out; /* ciphertext */
+    int64_t deadline_ms;
+};
+
+static enum eml_err flush(struct sealer *s)
+{
+    enum eml_err err = eml_buf_ok(&s->out);
+    if (err == EML_OK)
+        err = eml_net_send(s->w->client, eml_buf_bytes(&s->out), s->deadline_ms);
+    s->out.len = 0;
+    return err;
+}
+
+static enum eml_err seal_part(void *ctx, struct eml_bytes part)
+{
+    struct sealer *s = ctx;
+    while (part.len > 0) {
+        size_t n = part.len < GATHER ? part.len : GATHER;
+        EML_TRY(eml_channel_seal_part(s->w->channel, eml_bytes(part.ptr, n), &s->out));
+        part = eml_bytes(part.ptr + n, part.len - n);
+        if (s->out.len >= GATHER)
+            EML_TRY(flush(s));
+    }
+    return EML_OK;
+}
+
+enum eml_err eml_worker_send_result(struct eml_worker *w, const struct eml_result *r)
+{
+    struct sealer s = {.w = w, .deadline_ms = in_ms(EML_SEND_MS)};
+    enum eml_err err =
+        eml_channel_seal_begin(w->channel, EML_MSG_RESULT, eml_result_bytes(r), &s.out);
+    if (err == EML_OK)
+        err = eml_result_encode(r, (struct eml_part_sink){seal_part, &s});
+    if (err == EML_OK)
+        err = flush(&s);
+    eml_buf_free(&s.out);
+    return err;
+}
+
+static enum eml_err send_whole(struct eml_worker *w, enum eml_msg_type type,
+                               struct eml_bytes content)
+{
+    struct eml_buf out = {0};
+    enum eml_err err = eml_channel_seal(w->channel, type, content, &out);
+    if (err == EML_OK)
+        err = eml_net_send(w->client, eml_buf_bytes(&out), in_ms(EML_SEND_MS));
+    eml_buf_free(&out);
+    return err;
+}
+
+enum eml_err eml_worker_send_error(struct eml_worker *w, enum eml_err class)
+{
+    const uint8_t c[] = {(uint8_t) class};
+    return send_whole(w, EML_MSG_ERROR, EML_BYTES(c));
+}
+
+enum eml_err eml_worker_send_end(struct eml_worker *w)
+{
+    return send_whole(w, EML_MSG_END, (struct eml_bytes){0});
+}

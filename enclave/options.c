@@ -1,0 +1,81 @@
+#define _GNU_SOURCE
+#include "enclave/options.h"
+
+#include "enclave/limits.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+const char eml_options_usage[] =
+    "usage: eml-enclaved --listen ADDR --host ADDR [options]\n"
+    "  --listen ADDR          the host connects here\n"
+    "  --host ADDR            the host's service port\n"
+    "  --kms-ca FILE          trust anchors for KMS (PEM)\n"
+    "  --kms-endpoint HOST[:PORT]\n"
+    "  --threads N            of one session (as many as there are CPUs)\n"
+    "  --max-sessions N       at once; others wait (16)\n"
+    "  --session-seconds N    a session, whatever it does (600)\n"
+    "  --request-seconds N    one request, from its first byte to its result's last (120)\n"
+    "  --memory-bytes N       of one session (8589934592)\n"
+    "  --cache-bytes N        sealed weights kept (4294967296)\n"
+    "  --flops N              of one inference (1000000000000000)\n"
+    "ADDR: tcp:HOST:PORT  unix:PATH  vsock:CID:PORT  vsock-unix:PATH:PORT\n";
+
+static bool number(const char *s, uint64_t min, uint64_t max, uint64_t *out)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long long v = strtoull(s, &end, 10);
+    if (s[0] < '0' || s[0] > '9' || *end != '\0' || errno != 0 || v < min || v > max)
+        return false;
+    *out = v;
+    return true;
+}
+
+static uint64_t cpus(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    if (n < 1)
+        return 1;
+    return (uint64_t)n < EML_THREADS_MAX ? (uint64_t)n : EML_THREADS_MAX;
+}
+
+enum eml_err eml_options_parse(int argc, char **argv, int skip, struct eml_options *o)
+{
+    *o = (struct eml_options){.threads = cpus(),
+                              .max_sessions = EML_SESSIONS,
+                              .session_s = EML_SESSION_S,
+                              .request_s = EML_REQUEST_S,
+                              .memory_bytes = EML_MEMORY_BYTES,
+                              .cache_bytes = EML_CACHE_BYTES,
+                              .flops = EML_FLOPS};
+    /* The order of the three tables is that of the option's number. */
+    static const struct option names[] = {
+        {"listen", 1, NULL, 0},          {"host", 1, NULL, 1},
+        {"kms-ca", 1, NULL, 2},          {"kms-endpoint", 1, NULL, 3},
+        {"threads", 1, NULL, 4},         {"max-sessions", 1, NULL, 5},
+        {"session-seconds", 1, NULL, 6}, {"request-seconds", 1, NULL, 7},
+        {"memory-bytes", 1, NULL, 8},    {"cache-bytes", 1, NULL, 9},
+        {"flops", 1, NULL, 10},          {NULL, 0, NULL, 0},
+    };
+    enum { TEXTS = 4, LAST = 10 };
+    const char **const text[TEXTS] = {&o->listen, &o->host, &o->kms_ca, &o->kms_endpoint};
+    const struct {
+        uint64_t *to, max;
+    } num[] = {{&o->threads, EML_THREADS_MAX},  {&o->max_sessions, 1024},
+               {&o->session_s, 1u << 24},       {&o->request_s, 1u << 24},
+               {&o->memory_bytes, 1ull << 40},  {&o->cache_bytes, 1ull << 40},
+               {&o->flops, (uint64_t)INT64_MAX}};
+    optind = 1;
+    for (int k; (k = getopt_long(argc - skip, argv + skip, "", names, NULL)) != -1;) {
+        if (k >= 0 && k < TEXTS)
+            *text[k] = optarg;
+        else if (k < TEXTS || k > LAST || !number(optarg, 1, num[k - TEXTS].max, num[k - TEXTS].to))
+            return EML_E_USAGE;
+    }
+    bool kms_whole = (o->kms_ca == NULL) == (o->kms_endpoint == NULL);
+    bool ok = optind == argc - skip && o->listen != NULL && o->host != NULL && kms_whole;
+    return ok ? EML_OK : EML_E_USAGE;
+}

@@ -1,0 +1,43 @@
+/* The sessions that the broker knows: one worker process each, with its socket and its times. */
+#ifndef EML_ENCLAVE_SESSION_TABLE_H
+#define EML_ENCLAVE_SESSION_TABLE_H
+
+#include "base/bytes.h"
+
+#include <sys/types.h>
+
+struct eml_session {
+    pid_t pid;       /* 0: free */
+    int sock;        /* -1: the worker closed it */
+    pid_t waits_for; /* the fetcher or connector whose end answers its question; 0: none */
+    unsigned host_connects;
+    uint64_t number; /* counts from 1; for the log */
+    int64_t start_ms;
+    int64_t end_ms;     /* of the session, whatever it does */
+    int64_t request_ms; /* of the request that runs; INT64_MAX: none */
+    bool told_to_end;   /* SIGTERM was sent; next is SIGKILL */
+};
+
+struct eml_session_table {
+    struct eml_session *entry;
+    size_t n;
+    uint64_t started;
+};
+
+EML_MUST enum eml_err eml_session_table_make(struct eml_session_table *t, size_t n);
+/* Closes sockets; processes are the caller's. */
+void eml_session_table_free(struct eml_session_table *t);
+size_t eml_session_count(const struct eml_session_table *t);
+/* There must be a free entry. Takes the socket. */
+void eml_session_new(struct eml_session_table *t, pid_t pid, int sock, int64_t now_ms,
+                     int64_t end_ms);
+void eml_session_begin(struct eml_session *s, int64_t request_end_ms);
+void eml_session_rest(struct eml_session *s);
+void eml_session_kill(const struct eml_session *s, int signal);
+/* SIGTERM, after which the worker wipes and exits; SIGKILL follows EML_STOP_MS later. */
+void eml_session_end(struct eml_session *s, int64_t now_ms);
+/* Ends what is over its time. Returns when to look again. */
+int64_t eml_session_tick(struct eml_session_table *t, int64_t now_ms);
+void eml_session_free(struct eml_session *s);
+
+#endif

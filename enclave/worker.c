@@ -1,0 +1,166 @@
+#define _GNU_SOURCE
+#include "enclave/worker.h"
+
+#include "base/wipe.h"
+#include "enclave/limits.h"
+#include "enclave/sandbox.h"
+#include "enclave/spawn.h"
+#include "net/net.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+/* A signal handler has no argument: the one arena of this process, for wiping. */
+static struct eml_arena *arena_to_wipe;
+
+static void on_term(int signal)
+{
+    (void)signal;
+    /* Other threads may still compute in it; the process ends before that could matter. */
+    eml_wipe(arena_to_wipe->base, arena_to_wipe->peak);
+    _exit(EML_E_NET);
+}
+
+static enum eml_err handle_term(struct eml_arena *arena)
+{
+    struct sigaction a = {.sa_handler = on_term};
+    arena_to_wipe = arena;
+    (void)sigemptyset(&a.sa_mask);
+    return sigaction(SIGTERM, &a, NULL) == 0 ? EML_OK : EML_E_SYSTEM;
+}
+
+static enum eml_err read_kms_ca(const char *path, struct eml_buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = -1;
+    out->max = EML_KMS_CA_BYTES_MAX;
+    if (fd < 0)
+        return EML_E_SYSTEM;
+    do {
+        size_t at = out->len;
+        uint8_t *p = eml_buf_grow(out, 16384);
+        n = p != NULL ? read(fd, p, 16384) : -1;
+        if (p != NULL)
+            out->len = at + (n > 0 ? (size_t)n : 0);
+    } while (n > 0);
+    (void)close(fd);
+    return n == 0 && out->len != 0 ? EML_OK : EML_E_SYSTEM;
+}
+
+/* Libraries that load something when first used must do it while they may. */
+static enum eml_err warm_up(void)
+{
+    struct eml_x25519_sk sk;
+    struct eml_x25519_pk pk;
+    struct eml_aead_key key;
+    const struct eml_nonce nonce = {{0}};
+    uint8_t sealed[16];
+    EML_TRY(eml_random(EML_ROOM(sk.b)));
+    EML_TRY(eml_random(EML_ROOM(key.b)));
+    EML_TRY(eml_x25519_public(&sk, &pk));
+    EML_TRY(eml_aead_seal(&key, &nonce, (struct eml_bytes){0}, (struct eml_bytes){0},
+                          EML_ROOM(sealed)));
+    eml_wipe(&sk, sizeof sk);
+    eml_wipe(&key, sizeof key);
+    return EML_OK;
+}
+
+static enum eml_err acquire(struct eml_worker *w)
+{
+    const struct eml_options *o = w->options;
+    const struct eml_sandbox_limits limits = {
+        .memory_bytes = o->memory_bytes + o->cache_bytes + (4ull << 30),
+        .cpu_seconds = (o->session_s + 60) * o->threads,
+        .file_bytes = 0,
+        .descriptors = 32,
+    };
+    EML_TRY(eml_sandbox_start());
+    if (o->kms_ca != NULL)
+        EML_TRY(read_kms_ca(o->kms_ca, &w->kms_ca));
+    EML_TRY(warm_up());
+    EML_TRY(eml_arena_create(&w->arena, o->memory_bytes));
+    EML_TRY(handle_term(&w->arena));
+    EML_TRY(eml_pool_create((unsigned)o->threads, &w->pool));
+    return eml_sandbox_enter(EML_SANDBOX_WORKER, &limits);
+}
+
+static void report(struct eml_worker *w, enum eml_err err)
+{
+    const struct eml_times *t = &w->times;
+    const struct eml_ipc_request r = {
+        .type = EML_IPC_REPORT,
+        .err = err,
+        .number = {w->weights_us, (t->decode + t->plan + t->open) / 1000, t->run / 1000,
+                   t->wipe / 1000, t->exposure / 1000, t->wiped_bytes}};
+    struct eml_ipc_answer a = {0};
+    (void)!eml_ipc_call(w->broker, &r, w->session_end_ms, &a);
+}
+
+/* One request. *over: the session ends here, for good or ill. */
+static enum eml_err one_request(struct eml_worker *w, bool *over)
+{
+    enum eml_msg_type type = EML_MSG_END;
+    struct eml_room content;
+    bool broken = false, fatal = true;
+    size_t mark = eml_arena_mark(&w->arena);
+    enum eml_err err = eml_worker_receive(w, &type, &content, &broken);
+    *over = true;
+    if (broken)
+        return err;
+    if (err == EML_OK && type == EML_MSG_END)
+        return EML_OK;
+    bool first = w->model.arena == NULL;
+    if (err == EML_OK)
+        err = eml_worker_infer(w, content, &fatal);
+    /* The first message of a session holds the names of its model; it goes with the model. */
+    if (!(first && w->model.arena != NULL))
+        w->times.wiped_bytes += eml_arena_reset(&w->arena, mark);
+    if (type == EML_MSG_REQUEST)
+        report(w, err);
+    if (err != EML_OK && w->sent == EML_OK)
+        (void)!eml_worker_send_error(w, err);
+    *over = fatal || w->mode == EML_MODE_REQUEST;
+    return err;
+}
+
+/* The client reads at its own pace, and may still be sending what we do not want any more; closing
+ * now could take from it what it has not read. */
+static void linger(int fd)
+{
+    uint8_t ignored[4096];
+    size_t n = 1;
+    int64_t end = eml_net_now_ms() + EML_LINGER_MS;
+    while (n > 0 && eml_net_now_ms() < end)
+        if (eml_net_recv_some(fd, EML_ROOM(ignored), end, &n) != EML_OK)
+            break;
+}
+
+static enum eml_err serve(struct eml_worker *w)
+{
+    w->session_end_ms = eml_net_now_ms() + (int64_t)w->options->session_s * 1000;
+    EML_TRY(eml_worker_handshake(w));
+    enum eml_err err = EML_OK;
+    for (bool over = false; !over;)
+        err = one_request(w, &over);
+    (void)!eml_worker_send_end(w);
+    return err;
+}
+
+enum eml_err eml_worker_run(const struct eml_options *o)
+{
+    struct eml_worker w = {.options = o, .client = EML_CHILD_FD_0, .broker = EML_CHILD_FD_1};
+    enum eml_err err = acquire(&w);
+    if (err == EML_OK)
+        err = serve(&w);
+    /* Everything secret goes before anything else is waited for. */
+    eml_worker_close_model(&w);
+    (void)eml_arena_destroy(&w.arena);
+    eml_channel_free(w.channel);
+    eml_buf_free(&w.frame);
+    eml_buf_free(&w.kms_ca);
+    if (err != EML_E_SYSTEM)
+        linger(w.client);
+    eml_net_close(&w.client);
+    return err;
+}

@@ -1,0 +1,62 @@
+/* The worker: one session, in a process of its own that ends with it.
+ *
+ * It takes what it needs (memory, threads, trust anchors), enters the sandbox, and only then reads
+ * the client's first byte. All secrets of the session lie in its arena and its channel; both are
+ * wiped on every way out, on SIGTERM too. Its exit status is the error class of the session.
+ */
+#ifndef EML_ENCLAVE_WORKER_H
+#define EML_ENCLAVE_WORKER_H
+
+#include "assemble/assemble.h"
+#include "channel/channel.h"
+#include "enclave/ipc.h"
+#include "enclave/options.h"
+#include "session/request.h"
+
+struct eml_worker {
+    const struct eml_options *options;
+    int client, broker; /* descriptors */
+    int64_t session_end_ms, request_end_ms;
+    struct eml_arena arena;
+    struct eml_pool *pool;
+    struct eml_channel *channel;
+    struct eml_buf kms_ca;   /* PEM; empty: no KMS */
+    struct eml_buf frame;    /* the last record as it came: ciphertext */
+    struct eml_model model;  /* arena NULL: none is open */
+    struct eml_bytes sealed; /* mapped sealed weights of the model; ptr NULL: none */
+    enum eml_mode mode;      /* of the open model */
+    uint64_t weights_us;
+    struct eml_times times; /* of the request that runs */
+    enum eml_err sent;      /* of the last result: EML_OK, or why it could not be sent */
+};
+
+/* The whole process: descriptors EML_CHILD_FD_0 (client) and _1 (broker). */
+EML_MUST enum eml_err eml_worker_run(const struct eml_options *o);
+
+/* --- message.c: frames and messages --- */
+/* Hello, evidence, open. */
+EML_MUST enum eml_err eml_worker_handshake(struct eml_worker *w);
+/* One message, its content in the arena. Waits for its first record until the session's end, and
+ * tells the broker when it has come. Types other than REQUEST and END are EML_E_INPUT. A broken
+ * channel is EML_E_AUTH or EML_E_NET and *broken: then there is nobody to tell. */
+EML_MUST enum eml_err eml_worker_receive(struct eml_worker *w, enum eml_msg_type *type,
+                                         struct eml_room *content, bool *broken);
+/* Seals and sends; the content is encoded from where it lies. */
+EML_MUST enum eml_err eml_worker_send_result(struct eml_worker *w, const struct eml_result *r);
+/* One class byte. EML_MSG_END: no content. */
+EML_MUST enum eml_err eml_worker_send_error(struct eml_worker *w, enum eml_err class);
+EML_MUST enum eml_err eml_worker_send_end(struct eml_worker *w);
+
+/* --- infer.c: one request --- */
+/* Does what the request in `content` asks for and sends the result. In request mode, and on
+ * failure, nothing of it is left in the arena afterwards. *fatal: the session cannot go on. */
+EML_MUST enum eml_err eml_worker_infer(struct eml_worker *w, struct eml_room content, bool *fatal);
+/* Forgets the open model, if any. */
+void eml_worker_close_model(struct eml_worker *w);
+
+/* --- kms_client.c --- */
+/* The data key of a request under KMS, for this session only. Wiped on failure. */
+EML_MUST enum eml_err eml_worker_data_key(struct eml_worker *w, const struct eml_request_kms *kms,
+                                          struct eml_aead_key *key, struct eml_why *why);
+
+#endif
