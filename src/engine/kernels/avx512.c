@@ -2,29 +2,33 @@
 
 #include "engine/kernels/simd_gemm.h"
 
-#define ROWS(v)                                                                                    \
-    INSTANCE(1, v)                                                                                 \
-    INSTANCE(2, v)                                                                                 \
-    INSTANCE(3, v)                                                                                 \
-    INSTANCE(4, v)                                                                                 \
-    INSTANCE(5, v)                                                                                 \
-    INSTANCE(6, v)                                                                                 \
-    INSTANCE(7, v)                                                                                 \
-    INSTANCE(8, v)
-ROWS(1)
-ROWS(2)
-ROWS(3)
+#define ROWS(kind, v)                                                                              \
+    kind(1, v) kind(2, v) kind(3, v) kind(4, v) kind(5, v) kind(6, v) kind(7, v) kind(8, v)
+ROWS(INSTANCE, 1)
+ROWS(INSTANCE, 2)
+ROWS(INSTANCE, 3)
+ROWS(HALF_INSTANCE, 1)
+ROWS(HALF_INSTANCE, 2)
+ROWS(HALF_INSTANCE, 3)
 
 static void gemm_tile(const struct eml_tile *t)
 {
-#define ROW(m)                                                                                     \
+#define ROW(name, m)                                                                               \
     {                                                                                              \
-        tile_##m##_1, tile_##m##_2, tile_##m##_3                                                   \
+        name##_##m##_1, name##_##m##_2, name##_##m##_3                                             \
     }
-    static void (*const instance[TILE_M][TILE_V])(const struct eml_tile *) = {
-        ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6), ROW(7), ROW(8)};
+#define TABLE(name)                                                                                \
+    {                                                                                              \
+        ROW(name, 1), ROW(name, 2), ROW(name, 3), ROW(name, 4), ROW(name, 5), ROW(name, 6),        \
+            ROW(name, 7), ROW(name, 8)                                                             \
+    }
+    static void (*const instance[2][TILE_M][TILE_V])(const struct eml_tile *) = {TABLE(tile),
+                                                                                 TABLE(half)};
+#undef TABLE
 #undef ROW
-    instance[t->m - 1][(t->n - 1) / VL](t);
+    size_t v = (t->n - 1) / VL;
+    bool half = t->n - v * VL <= VL / 2;
+    instance[half][t->m - 1][v](t);
 }
 
 const struct eml_kernels eml_kernels_avx512 = {.isa = EML_ISA_AVX512,

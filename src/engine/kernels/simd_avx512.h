@@ -95,4 +95,27 @@ static inline float v_sum(vf a)
     return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
 }
 
+/* Half a vector, for tiles whose last 8 columns would be padding: its operations cost half on CPUs
+ * that split 512-bit ones. */
+#define SIMD_HALF
+typedef __m256 vh;
+
+static inline vh h_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+static inline vh h_fma(vh a, vh b, vh c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+static inline vh h_of(vf a)
+{
+    return _mm512_castps512_ps256(a);
+}
+/* The upper half is 0. */
+static inline vf v_of_half(vh a)
+{
+    return _mm512_insertf32x8(_mm512_setzero_ps(), a, 0);
+}
+
 #endif

@@ -40,6 +40,35 @@ INLINE void accumulate(const struct eml_tile *t, vf (*acc)[TILE_V], const size_t
     }
 }
 
+#ifdef SIMD_HALF
+/* The same with the last vector of b cut to its first half. */
+INLINE void accumulate_half(const struct eml_tile *t, vf (*acc)[TILE_V], const size_t m,
+                            const size_t v)
+{
+    const float *b = t->b;
+    vh tail[TILE_M];
+    EACH(r, 0, m) tail[r] = h_of(acc[r][v - 1]);
+    for (size_t q = 0; q < t->n_blocks; q++) {
+        const float *const *rows = t->rows + q * m;
+        const float *a[TILE_M];
+        EACH(r, 0, m) a[r] = rows[r];
+        for (size_t k = 0; k < t->block; k++) {
+            vf bv[TILE_V];
+            EACH(j, 0, v - 1) bv[j] = B_VECTOR(j);
+            vh bh = h_load(b + (v - 1) * t->b_panel);
+            EACH(r, 0, m)
+            {
+                vf x = v_set(a[r][k]);
+                EACH(j, 0, v - 1) acc[r][j] = v_fma(x, bv[j], acc[r][j]);
+                tail[r] = h_fma(h_of(x), bh, tail[r]);
+            }
+            b += t->b_row;
+        }
+    }
+    EACH(r, 0, m) acc[r][v - 1] = v_of_half(tail[r]);
+}
+#endif
+
 /* bias and residual, and the activations that cost two instructions. */
 INLINE void finish(const struct eml_tile *t, vf (*acc)[TILE_V], const size_t m, const size_t v,
                    vmask last)
@@ -78,7 +107,19 @@ static bool is_costly(enum eml_act a)
     return a != EML_ACT_NONE && a != EML_ACT_RELU && a != EML_ACT_CLIP;
 }
 
-INLINE void tile(const struct eml_tile *t, const size_t m, const size_t v)
+/* The tile is still in the first-level cache: a second pass costs little beside exp or erf. */
+static void activate(const struct eml_tile *t)
+{
+    const struct eml_act_spec *s = &t->epilogue->act;
+    if (t->ldc == t->n && s->act != EML_ACT_PRELU) { /* rows without a gap */
+        act(t->c, t->c, t->m * t->n, s);
+        return;
+    }
+    for (size_t r = 0; r < t->m; r++)
+        act(t->c + r * t->ldc, t->c + r * t->ldc, t->n, s);
+}
+
+INLINE void tile(const struct eml_tile *t, const size_t m, const size_t v, const bool half)
 {
     vf acc[TILE_M][TILE_V];
     vmask last = v_first(t->n - (v - 1) * VL);
@@ -95,7 +136,14 @@ INLINE void tile(const struct eml_tile *t, const size_t m, const size_t v)
             EACH(j, 0, v) acc[r][j] = v_set(0.0F);
         }
     }
-    accumulate(t, acc, m, v);
+#ifdef SIMD_HALF
+    if (half)
+        accumulate_half(t, acc, m, v);
+    else
+#else
+    (void)half;
+#endif
+        accumulate(t, acc, m, v);
     if (t->epilogue)
         finish(t, acc, m, v, last);
     EACH(r, 0, m)
@@ -104,17 +152,19 @@ INLINE void tile(const struct eml_tile *t, const size_t m, const size_t v)
         EACH(j, 0, v - 1) v_store(c + j * VL, acc[r][j]);
         v_store_first(c + (v - 1) * VL, last, acc[r][v - 1]);
     }
-    /* The tile is still in the first-level cache: a second pass costs little beside exp or erf. */
-    if (t->epilogue && is_costly(t->epilogue->act.act)) {
-        for (size_t r = 0; r < m; r++)
-            act(t->c + r * t->ldc, t->c + r * t->ldc, t->n, &t->epilogue->act);
-    }
+    if (t->epilogue && is_costly(t->epilogue->act.act))
+        activate(t);
 }
 
 #define INSTANCE(m, v)                                                                             \
     static void tile_##m##_##v(const struct eml_tile *t)                                           \
     {                                                                                              \
-        tile(t, m, v);                                                                             \
+        tile(t, m, v, false);                                                                      \
+    }
+#define HALF_INSTANCE(m, v)                                                                        \
+    static void half_##m##_##v(const struct eml_tile *t)                                           \
+    {                                                                                              \
+        tile(t, m, v, true);                                                                       \
     }
 
 /* Bias, residual, activation of one row of depthwise convolution: n <= VL columns at offset j. */
