@@ -1,7 +1,11 @@
 /* ConvTranspose, channels-last: one matrix product gives, for each input pixel, what it adds to
  * each pixel of its window ("columns": [pixel][group][tap][channel]); a second step adds these up
- * for each output pixel, so that threads never write to the same place. Where windows do not
- * overlap the second step is a copy and bias and activation are part of the product. */
+ * for each output pixel, so that threads never write to the same place.
+ *
+ * Where windows tile the output (stride == kernel), nothing is added up. An output row is then made
+ * of one line of the windows of one input row: the product of that row with the weights of the line
+ * is the output row itself. If a line is not a whole number of panels, the second step is a copy.
+ */
 #include "engine/exec.h"
 #include "engine/fused.h"
 #include "engine/gemm.h"
@@ -19,7 +23,8 @@ struct transpose {
     struct eml_spatial s;  /* in: x's pixels; out: y's */
     int64_t group, ci, co; /* channels per group */
     size_t columns;        /* per group: taps * co */
-    bool tiled; /* stride == kernel, nothing cut off: windows neither overlap nor leave gaps */
+    bool tiled;            /* stride == kernel, nothing cut off: windows tile the output */
+    bool direct;           /* and a line of a window is a whole number of panels */
     bool pack;
 };
 
@@ -39,10 +44,12 @@ static enum eml_err transpose_of(const struct eml_op_ctx *c, struct transpose *v
     for (int d = 0; d < 3; d++)
         v->tiled = v->tiled && v->s.stride[d] == v->s.kernel[d] && v->s.dilation[d] == 1 &&
                    v->s.pad[d] == 0 && v->s.out[d] == v->s.in[d] * v->s.stride[d];
+    v->direct = v->tiled && v->s.kernel[2] * v->co % EML_PANEL == 0;
     return EML_OK;
 }
 
 struct pieces {
+    struct eml_gemm_offsets *rows;
     float *columns, *bias, *slope, *packed;
 };
 
@@ -53,12 +60,15 @@ static size_t in_pixels(const struct transpose *v)
 
 static struct pieces take(struct eml_scratch *scratch, const struct transpose *v)
 {
-    struct pieces p;
-    p.columns =
-        eml_scratch_take(scratch, in_pixels(v) * (size_t)v->group, v->columns * sizeof(float));
+    struct pieces p = {0};
+    if (v->direct)
+        p.rows = eml_scratch_take(scratch, (size_t)(v->s.out[2] ? v->s.pixels / v->s.out[2] : 0),
+                                  sizeof *p.rows);
+    else
+        p.columns =
+            eml_scratch_take(scratch, in_pixels(v) * (size_t)v->group, v->columns * sizeof(float));
     p.bias = eml_scratch_take(scratch, v->columns, sizeof(float));
     p.slope = eml_scratch_take(scratch, v->columns, sizeof(float));
-    p.packed = NULL;
     if (v->pack)
         p.packed =
             eml_scratch_take(scratch, (size_t)v->group,
@@ -85,8 +95,15 @@ struct job {
     struct eml_epilogue epilogue;
 };
 
-/* One row (image, z, y) of output pixels: each input pixel contributes one run of kernel[2] pixels.
- */
+/* Output row `i` of a tiled output: the row of input pixels and the line of their windows. */
+static void row_source(const struct eml_spatial *s, int64_t i, size_t *row, size_t *line)
+{
+    int64_t y = i % s->out[1], z = i / s->out[1] % s->out[0], image = i / s->out[1] / s->out[0];
+    *line = (size_t)(z % s->stride[0] * s->kernel[1] + y % s->stride[1]);
+    *row = (size_t)((image * s->in[0] + z / s->stride[0]) * s->in[1] + y / s->stride[1]);
+}
+
+/* Each input pixel contributes one run of kernel[2] pixels to an output row. */
 static void copy_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
 {
     const struct job *j = arg;
@@ -94,15 +111,16 @@ static void copy_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
     (void)thread;
     size_t run = (size_t)(s->kernel[2] * j->v->co), width = (size_t)s->in[2];
     for (int64_t i = begin; i < end; i++) {
-        int64_t y = i % s->out[1], z = i / s->out[1] % s->out[0], image = i / s->out[1] / s->out[0];
-        int64_t line = z % s->stride[0] * s->kernel[1] + y % s->stride[1];
-        int64_t row = (image * s->in[0] + z / s->stride[0]) * s->in[1] + y / s->stride[1];
-        const float *from = j->columns + (size_t)row * width * j->v->columns + (size_t)line * run;
+        size_t row, line;
+        row_source(s, i, &row, &line);
+        const float *from = j->columns + row * width * j->v->columns + line * run;
         float *to = j->y + (size_t)i * width * run;
-        for (size_t x = 0; x < width; x++, from += j->v->columns, to += run) {
+        for (size_t x = 0; x < width; x++, from += j->v->columns) {
             for (size_t k = 0; k < run; k++)
-                to[k] = from[k];
+                to[x * run + k] = from[k];
         }
+        if (j->epilogue.act.act != EML_ACT_NONE)
+            j->kn->act(to, to, width * run, &j->epilogue.act);
     }
 }
 
@@ -183,22 +201,17 @@ static const float *repeat(const struct transpose *v, const float *row, float *o
     return row ? out : NULL;
 }
 
-static void multiply(const struct eml_op_ctx *c, const struct transpose *v, const struct pieces *p,
-                     const struct eml_epilogue *e)
+static void multiply(const struct eml_op_ctx *c, const struct job *j, const float *w,
+                     float *columns, const struct eml_epilogue *e)
 {
+    const struct transpose *v = j->v;
     size_t k = (size_t)v->ci, n = v->columns;
-    const float *w = c->in[1].data;
-    if (v->pack) {
-        eml_pack_conv_transpose(p->packed, w, (size_t)v->s.c, (size_t)v->co, (size_t)v->s.taps,
-                                (size_t)v->group);
-        w = p->packed;
-    }
     for (size_t group = 0; group < (size_t)v->group; group++) {
         struct eml_gemm g = {.m = in_pixels(v),
                              .n = n,
                              .k = k,
                              .batch = 1,
-                             .c = p->columns + group * n,
+                             .c = columns + group * n,
                              .ldc = (size_t)v->group * n,
                              .a = (const float *)c->in[0].data + group * k,
                              .lda = (size_t)v->s.c,
@@ -208,6 +221,55 @@ static void multiply(const struct eml_op_ctx *c, const struct transpose *v, cons
                              .epilogue = *e};
         eml_gemm_run(c->kernels, c->pool, &g);
     }
+}
+
+/* One product for each output row. */
+static void multiply_rows(const struct eml_op_ctx *c, const struct job *j, const float *w,
+                          struct eml_gemm_offsets *rows, const struct eml_epilogue *e)
+{
+    const struct transpose *v = j->v;
+    size_t k = (size_t)v->ci, n = (size_t)(v->s.kernel[2] * v->co), m = (size_t)v->s.in[2];
+    size_t batch = (size_t)(v->s.pixels / v->s.out[2]);
+    for (size_t i = 0; i < batch; i++) {
+        size_t row, line;
+        row_source(&v->s, (int64_t)i, &row, &line);
+        rows[i] = (struct eml_gemm_offsets){row * m * k, line * n * k, i * m * n, 0};
+    }
+    struct eml_gemm g = {.m = m,
+                         .n = n,
+                         .k = k,
+                         .batch = batch,
+                         .c = j->y,
+                         .ldc = n,
+                         .a = c->in[0].data,
+                         .lda = k,
+                         .b = w,
+                         .b_row = EML_PANEL,
+                         .b_panel = EML_PANEL * k,
+                         .epilogue = *e,
+                         .offsets = rows};
+    eml_gemm_run(c->kernels, c->pool, &g);
+}
+
+/* Bias, and where it cannot be applied to whole rows the activation, are part of the product. */
+static void run_tiled(const struct eml_op_ctx *c, struct job *j, const struct pieces *p,
+                      const float *w)
+{
+    const struct transpose *v = j->v;
+    struct eml_epilogue e = j->epilogue;
+    e.bias = repeat(v, e.bias, p->bias);
+    e.act.slope = repeat(v, e.act.slope, p->slope);
+    if (v->direct) {
+        multiply_rows(c, j, w, p->rows, &e);
+        return;
+    }
+    if (e.act.act == EML_ACT_PRELU)
+        j->epilogue.act.act = EML_ACT_NONE;
+    else
+        e.act.act = EML_ACT_NONE;
+    multiply(c, j, w, p->columns, &e);
+    eml_pool_for(c->pool, v->s.pixels / v->s.out[2], TASK_FLOATS / (v->s.out[2] * v->co) + 1,
+                 copy_rows, j);
 }
 
 enum eml_err eml_op_conv_transpose(const struct eml_op_ctx *c)
@@ -222,16 +284,17 @@ enum eml_err eml_op_conv_transpose(const struct eml_op_ctx *c)
     EML_TRY(eml_fused_epilogue(c, 0, v.group * v.co, &j.epilogue));
     if (c->out[0].count == 0)
         return EML_OK;
+    const float *w = c->in[1].data;
+    if (v.pack) {
+        eml_pack_conv_transpose(p.packed, w, (size_t)v.s.c, (size_t)v.co, (size_t)v.s.taps,
+                                (size_t)v.group);
+        w = p.packed;
+    }
     if (v.tiled) {
-        struct eml_epilogue e = j.epilogue;
-        e.bias = repeat(&v, e.bias, p.bias);
-        e.act.slope = repeat(&v, e.act.slope, p.slope);
-        multiply(c, &v, &p, &e);
-        int64_t per_row = v.s.out[2] * v.co;
-        eml_pool_for(c->pool, v.s.pixels / v.s.out[2], TASK_FLOATS / per_row + 1, copy_rows, &j);
+        run_tiled(c, &j, &p, w);
         return EML_OK;
     }
-    multiply(c, &v, &p, &(struct eml_epilogue){0});
+    multiply(c, &j, w, p.columns, &(struct eml_epilogue){0});
     eml_pool_for(c->pool, v.s.pixels, TASK_FLOATS / (v.s.taps * v.co * v.group + 16) + 1,
                  gather_pixels, &j);
     return EML_OK;

@@ -549,6 +549,7 @@ static void conv_transpose_matches(void **state)
     for (int i = 0; i < 30; i++) { /* windows that tile the output */
         struct window_case w = {2, {2, 3}, {2, 3}, {1, 1}, {0}};
         check_conv_transpose(&g, &w, 1, eml_gen_range(&g, 1, 12), eml_gen_range(&g, 1, 20));
+        check_conv_transpose(&g, &w, 1, eml_gen_range(&g, 1, 12), 16); /* whole panels per line */
     }
     struct window_case many = {2, {9, 9}, {1, 1}, {1, 1}, {0}}; /* more taps than added at once */
     check_conv_transpose(&g, &many, 1, 3, 2);
