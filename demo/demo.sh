@@ -16,7 +16,7 @@ started=()
 finish() {
     code=$?
     trap - EXIT
-    [ $code -eq 0 ] || tail -n 5 "$work"/*.log 2>/dev/null >&2 || true
+    [ $code -eq 0 ] || tail -n 5 "$work"/*.log >&2 || true
     for pid in "${started[@]:-}"; do
         [ -n "$pid" ] && kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true
     done
