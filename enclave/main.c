@@ -5,9 +5,12 @@
 #include "enclave/broker.h"
 #include "enclave/fetch.h"
 #include "enclave/worker.h"
+#include "wire/json.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static int broker(const struct eml_options *o, char **argv)
@@ -23,12 +26,22 @@ static int broker(const struct eml_options *o, char **argv)
     return eml_err_exit(err);
 }
 
+/* What libraries would otherwise open a file for, at a time when a sandbox forbids it: the time zone
+ * (certificate dates), and the random device (jansson's hash seed). */
+static void prepare_libraries(void)
+{
+    eml_crypto_init();
+    eml_json_init();
+    (void)setenv("TZ", "UTC0", 1);
+    tzset();
+}
+
 int main(int argc, char **argv)
 {
     struct eml_options o;
     const char *argument;
     int skip;
-    eml_crypto_init();
+    prepare_libraries();
     enum eml_role role = eml_role_of(argc, argv, &argument, &skip);
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return fputs(eml_options_usage, stdout) < 0;

@@ -44,6 +44,11 @@ static const char *rule_of(const json_error_t *e)
     }
 }
 
+void eml_json_init(void)
+{
+    json_object_seed(0);
+}
+
 enum eml_err eml_json_parse(struct eml_bytes text, size_t max_bytes, json_t **out,
                             struct eml_why *why)
 {

@@ -12,6 +12,10 @@
 
 #define EML_JSON_DEPTH_MAX 16u
 
+/* Seeds the hash of objects' member names, which reads the system's random device: to be called
+ * before a sandbox forbids to open it. Programs without one need not call it. */
+void eml_json_init(void);
+
 /* Parses an object into *out, for json_decref. On failure *out is NULL: EML_E_INPUT with the rule,
  * and why->index the byte where it broke (-1 if not known). */
 EML_MUST enum eml_err eml_json_parse(struct eml_bytes text, size_t max_bytes, json_t **out,
