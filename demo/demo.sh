@@ -107,8 +107,11 @@ step "5. What the client verified before it sent anything"
 
 step "6. What the host saw (recorded in front of it; looked through for the model, topology key, input and result)"
 sleep 0.3
+object=$(find "$work/store" -type f)
+id=$(basename "$object")
+[ ${#id} = 64 ] || id=$(basename "$(dirname "$object")")$id
 "$here/seen.py" "from client to host=$work/tap/to_host.bin" "from host to client=$work/tap/from_host.bin" \
-    $(find "$work/store" -type f -printf 'weights_in_its_store=%p\n') \
+    "weights in its store=$object" "--public=$id" \
     --secret "$models/ppocr-rec.onnx" "$work/model/topology.key" "$work/in/x.npy" "$result"
 
 step "7. Times"

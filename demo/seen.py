@@ -1,16 +1,25 @@
 #!/usr/bin/python3
-"""usage: seen.py LABEL=FILE ... [--secret FILE ...]: what can be learnt from bytes by looking at them.
+"""usage: seen.py LABEL=FILE ... [--public HEX] [--secret FILE ...]: what can be learnt from bytes by looking at them.
 
-For each file: size, entropy per byte (8 is random), readable strings too long to be chance (with certificate names of the
-public attestation document told apart), and whether any 16-byte piece of a secret file occurs in it. Exit 1 if one does.
+For each file: size, entropy per byte (8 is random), readable strings too long to be chance (those of the attestation document,
+which is public, told apart), and whether any 16-byte piece of a secret file occurs in it. --public: bytes of a secret file that
+the host may know, the object's id. Exit 1 if a secret, or a readable string outside the document, is found.
 """
 import math
 import re
+import struct
 import sys
 from collections import Counter
 
-PUBLIC = re.compile(rb"nitro|attest|module_id|digest|SHA384|timestamp|pcrs|certificate|cabundle|public_key|user_data|"
-                    rb"nonce|i-[0-9a-f]{8}|[Dd]evelopment|ephemeral|Amazon|[0-9]{12}Z")
+def evidence_frames(data):
+    """Where the attestation document travels: frames (be32 length, bytes) that contain its field names."""
+    found, at = [], 0
+    while at + 4 <= len(data):
+        end = at + 4 + struct.unpack(">I", data[at:at + 4])[0]
+        if b"cabundle" in data[at:end]:
+            found.append((at, end))
+        at = end
+    return found
 
 
 def entropy(data):
@@ -32,28 +41,33 @@ def pieces(path):
 
 def main():
     files, secrets, into_secrets = [], [], False
+    public = b""
     for a in sys.argv[1:]:
         if a == "--secret":
             into_secrets = True
         elif into_secrets:
             secrets.append(a)
+        elif a.startswith("--public="):
+            public = bytes.fromhex(a.split("=", 1)[1])
         else:
             files.append(a.split("=", 1))
     if not files:
         sys.exit(__doc__)
-    wanted = set().union(*(pieces(s) for s in secrets)) if secrets else set()
+    wanted = {p for s in secrets for p in pieces(s) if p not in public}
     found = 0
-    print(f"   {'':34}{'bytes':>12}{'entropy/byte':>14}{'readable':>10}{'public':>8}{'secrets':>9}")
+    print(f"   {'':34}{'bytes':>12}{'entropy/byte':>14}{'readable':>10}{'document':>10}{'secrets':>9}")
     for label, path in files:
         with open(path, "rb") as f:
             data = f.read()
         run = longest_by_chance(len(data))
-        strings = re.findall(rb"[\x20-\x7e]{%d,}" % run, data)
-        public = [s for s in strings if PUBLIC.search(s)]
+        strings = [m.start() for m in re.finditer(rb"[\x20-\x7e]{%d,}" % run, data)]
+        frames = evidence_frames(data)
+        in_document = sum(any(a <= s < b for a, b in frames) for s in strings)
         hits = sum(data[i:i + 16] in wanted for i in range(len(data) - 15)) if wanted else 0
-        found += hits
-        print(f"   {label:34}{len(data):>12}{entropy(data):>14.4f}{len(strings) - len(public):>10}{len(public):>8}{hits:>9}")
-    print(f"   secrets looked for: {len(wanted)} pieces of 16 bytes out of {len(secrets)} files")
+        readable = len(strings) - in_document
+        found += hits + readable
+        print(f"   {label.replace('_', ' '):34}{len(data):>12}{entropy(data):>14.4f}{readable:>10}{in_document:>10}{hits:>9}")
+    print(f"   looked for {len(wanted)} pieces of 16 bytes out of {len(secrets)} files (model, topology key, input, result)")
     sys.exit(1 if found else 0)
 
 
