@@ -168,6 +168,36 @@ static void edited_messages_name_their_rule(void **state)
     assert_string_equal(why.rule, "cms: longer than 6144 bytes");
 }
 
+/* A message of exactly the greatest length, made of chunks of 128, 16 and 8 bytes; and one byte
+ * more. */
+static void the_longest_message_parses(void **state)
+{
+    (void)state;
+    struct eml_buf b = {0};
+    struct eml_cms c;
+    struct eml_why why;
+    eml_buf_put(&b, eml_bytes(sample.ptr, 433));
+    eml_buf_put(&b, EML_LIT("\x04\x81\x80"));
+    (void)eml_buf_grow(&b, 128);
+    for (size_t i = 0; i < 305; i++) {
+        eml_buf_put(&b, EML_LIT("\x04\x10"));
+        (void)eml_buf_grow(&b, 16);
+    }
+    for (size_t i = 0; i < 8; i++) {
+        eml_buf_put(&b, EML_LIT("\x04\x08"));
+        (void)eml_buf_grow(&b, 8);
+    }
+    (void)eml_buf_grow(&b, 10);
+    assert_int_equal(b.len, EML_CMS_BYTES_MAX);
+    assert_int_equal(eml_cms_parse(eml_buf_bytes(&b), &c, &why), EML_OK);
+    assert_int_equal(c.content.len, 128 + 305 * 16 + 64);
+    eml_cms_free(&c);
+    eml_buf_put_u8(&b, 0);
+    assert_int_equal(eml_cms_parse(eml_buf_bytes(&b), &c, &why), EML_E_INPUT);
+    assert_string_equal(why.rule, "cms: longer than 6144 bytes");
+    eml_buf_free(&b);
+}
+
 static void chunks_are_joined(void **state)
 {
     (void)state;
@@ -259,6 +289,7 @@ int main(void)
         cmocka_unit_test(changed_bits_are_refused_or_in_values),
         cmocka_unit_test(edited_messages_name_their_rule),
         cmocka_unit_test(chunks_are_joined),
+        cmocka_unit_test(the_longest_message_parses),
         cmocka_unit_test(failures_look_alike),
         cmocka_unit_test(sealed_messages_open),
     };

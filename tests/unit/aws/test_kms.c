@@ -1,6 +1,7 @@
 #include "testsupport/support.h"
 
 #include "aws/kms.h"
+#include "wire/base64.h"
 #include "wire/json.h"
 
 #include <string.h>
@@ -122,6 +123,12 @@ static void calls_out_of_bounds_are_refused(void **state)
     assert_int_equal(eml_kms_put_decrypt(&at, &who, 0, &c, EML_LIT("x"), &out), EML_E_USAGE);
     pairs[1].name = EML_LIT("\xff");
     assert_int_equal(eml_kms_put_decrypt(&at, &who, 0, &c, EML_LIT("x"), &out), EML_E_USAGE);
+    static const char *const names[EML_KMS_CONTEXT_MAX] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    for (size_t i = 0; i < EML_KMS_CONTEXT_MAX; i++)
+        pairs[i] = (struct eml_kms_pair){eml_bytes_of_str(names[i]), EML_LIT("v")};
+    c.n_context = EML_KMS_CONTEXT_MAX;
+    assert_int_equal(eml_kms_put_decrypt(&at, &who, 0, &c, EML_LIT("x"), &out), EML_OK);
+    out.len = 0;
     struct eml_aws_credentials bad = who;
     bad.session_token = EML_LIT("a\r\nX-Evil: b");
     assert_int_equal(eml_kms_put_decrypt(&at, &bad, 0, &attested, EML_LIT("x"), &out), EML_E_USAGE);
@@ -199,6 +206,27 @@ static void answers_are_read_as_asked(void **state)
     }
 }
 
+/* A blob of the greatest length is taken, one byte more is not. */
+static void blobs_have_their_limit(void **state)
+{
+    (void)state;
+    static uint8_t blob[EML_KMS_CIPHERTEXT_MAX + 1];
+    for (size_t over = 0; over < 2; over++) {
+        struct eml_buf body = {0};
+        struct eml_kms_answer out;
+        struct eml_why why;
+        eml_buf_put(&body, EML_LIT("{" ID ",\"CiphertextForRecipient\":\""));
+        eml_base64_encode(eml_bytes(blob, EML_KMS_CIPHERTEXT_MAX + over), &body);
+        eml_buf_put(&body, EML_LIT("\"}"));
+        eml_buf_put_u8(&body, 0);
+        assert_int_equal(answer(false, &attested, 200, (const char *)body.ptr, &out, &why),
+                         over == 0 ? EML_OK : EML_E_INPUT);
+        assert_int_equal(out.for_recipient.len, over == 0 ? EML_KMS_CIPHERTEXT_MAX : 0);
+        eml_kms_answer_free(&out);
+        eml_buf_free(&body);
+    }
+}
+
 static const struct {
     unsigned status;
     const char *body, *rule;
@@ -246,6 +274,7 @@ int main(void)
         cmocka_unit_test(data_key_request_has_its_body),
         cmocka_unit_test(calls_out_of_bounds_are_refused),
         cmocka_unit_test(answers_are_read_as_asked),
+        cmocka_unit_test(blobs_have_their_limit),
         cmocka_unit_test(errors_have_class_and_name),
     };
     eml_crypto_init();

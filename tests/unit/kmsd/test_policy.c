@@ -2,6 +2,7 @@
 
 #include "kmsd/policy.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define ROOT "{\"AWS\":\"arn:aws:iam::000000000000:root\"}"
@@ -204,11 +205,25 @@ static void decisions_are_aws_s(void **state)
     }
 }
 
+static void every_pcr_has_its_key(void **state)
+{
+    (void)state;
+    for (int i = -1; i < 100; i++) {
+        char text[400];
+        (void)snprintf(text, sizeof text,
+                       WITH("\"StringEquals\":{\"kms:RecipientAttestation:PCR%d\":\"x\"}"), i);
+        json_t *p = parse(text);
+        assert_int_equal(eml_kmsd_policy_check(p, NULL), i >= 0 && i < 32 ? EML_OK : EML_E_INPUT);
+        json_decref(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_understood_is_refused),
         cmocka_unit_test(decisions_are_aws_s),
+        cmocka_unit_test(every_pcr_has_its_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
