@@ -1,0 +1,115 @@
+#define _GNU_SOURCE
+#include "testsupport/support.h"
+
+#include "enclave/cache.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const uint8_t id_a[EML_IPC_ID] = {1}, id_b[EML_IPC_ID] = {2}, id_c[EML_IPC_ID] = {3};
+
+static struct eml_cache_entry *add(struct eml_cache *c, const uint8_t *id, uint64_t size)
+{
+    struct eml_cache_entry *e;
+    assert_int_equal(eml_cache_add(c, id, size, &e), EML_OK);
+    e->fetcher = 0;
+    return e;
+}
+
+static void the_oldest_goes_first(void **state)
+{
+    (void)state;
+    struct eml_cache c = {.bytes_max = 100};
+    (void)add(&c, id_a, 40);
+    (void)add(&c, id_b, 40);
+    assert_non_null(eml_cache_find(&c, id_a, 40));
+    (void)add(&c, id_c, 40);
+    assert_null(eml_cache_find(&c, id_b, 40));
+    assert_non_null(eml_cache_find(&c, id_a, 40));
+    assert_int_equal(c.bytes, 80);
+    eml_cache_clear(&c);
+    assert_int_equal(c.bytes, 0);
+}
+
+static void size_is_part_of_the_name(void **state)
+{
+    (void)state;
+    struct eml_cache c = {.bytes_max = 100};
+    (void)add(&c, id_a, 40);
+    assert_null(eml_cache_find(&c, id_a, 41));
+    (void)add(&c, id_a, 41);
+    assert_non_null(eml_cache_find(&c, id_a, 40));
+    eml_cache_bad(&c, id_a);
+    assert_null(eml_cache_find(&c, id_a, 40));
+    assert_null(eml_cache_find(&c, id_a, 41));
+    assert_int_equal(c.bytes, 0);
+}
+
+static void limits_hold(void **state)
+{
+    (void)state;
+    struct eml_cache c = {.bytes_max = 100};
+    struct eml_cache_entry *e;
+    assert_int_equal(eml_cache_add(&c, id_a, 0, &e), EML_E_INPUT);
+    assert_int_equal(eml_cache_add(&c, id_a, 101, &e), EML_E_REFUSED);
+    assert_int_equal(eml_cache_add(&c, id_a, UINT64_MAX, &e), EML_E_REFUSED);
+    assert_null(e);
+    /* What is being fetched is not given up. */
+    assert_int_equal(eml_cache_add(&c, id_a, 60, &e), EML_OK);
+    assert_ptr_equal(eml_cache_fetched_by(&c, -1), e);
+    assert_int_equal(eml_cache_add(&c, id_b, 60, &e), EML_E_SYSTEM);
+    eml_cache_clear(&c);
+    for (unsigned i = 0; i <= EML_CACHE_ENTRIES; i++) {
+        uint8_t id[EML_IPC_ID] = {0xff, (uint8_t)i};
+        (void)add(&c, id, 1);
+    }
+    assert_int_equal(c.bytes, EML_CACHE_ENTRIES);
+    eml_cache_clear(&c);
+}
+
+static void a_ready_entry_cannot_be_changed(void **state)
+{
+    (void)state;
+    struct eml_cache c = {.bytes_max = 8192};
+    struct eml_cache_entry *e;
+    struct stat st;
+    assert_int_equal(eml_cache_add(&c, id_a, 5000, &e), EML_OK);
+    assert_int_equal(pwrite(e->fd, "x", 1, 0), 1);
+    assert_int_equal(eml_cache_ready(&c, e), EML_OK);
+    assert_int_equal(pwrite(e->fd, "y", 1, 0), -1);
+    assert_int_equal(ftruncate(e->fd, 1), -1);
+    assert_int_equal(ftruncate(e->fd, 6000), -1);
+    assert_ptr_equal(mmap(NULL, 5000, PROT_READ | PROT_WRITE, MAP_SHARED, e->fd, 0), MAP_FAILED);
+    assert_int_equal(fstat(e->fd, &st), 0);
+    assert_int_equal(st.st_size, 5000);
+    eml_cache_clear(&c);
+}
+
+static void a_bad_one_that_is_coming_is_forgotten_when_it_is_there(void **state)
+{
+    (void)state;
+    struct eml_cache c = {.bytes_max = 100};
+    struct eml_cache_entry *e;
+    assert_int_equal(eml_cache_add(&c, id_a, 10, &e), EML_OK);
+    e->fetcher = 77;
+    eml_cache_bad(&c, id_a);
+    assert_true(e->doomed);
+    assert_null(eml_cache_find(&c, id_a, 10));
+    assert_ptr_equal(eml_cache_fetched_by(&c, 77), e);
+    eml_cache_clear(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_oldest_goes_first),
+        cmocka_unit_test(size_is_part_of_the_name),
+        cmocka_unit_test(limits_hold),
+        cmocka_unit_test(a_ready_entry_cannot_be_changed),
+        cmocka_unit_test(a_bad_one_that_is_coming_is_forgotten_when_it_is_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

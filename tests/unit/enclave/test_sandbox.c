@@ -1,0 +1,234 @@
+#define _GNU_SOURCE
+#include "testsupport/support.h"
+
+#include "enclave/sandbox.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Address space is not limited: the sanitizers reserve more than any limit. */
+static const struct eml_sandbox_limits limits = {
+    .memory_bytes = UINT64_MAX, .cpu_seconds = 60, .file_bytes = 0, .descriptors = 32};
+
+/* Runs f in a child, inside the sandbox; returns how it ended. f's arguments were made before. */
+static int inside(enum eml_sandbox which, long (*f)(void *), void *arg)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (eml_sandbox_start() != EML_OK || eml_sandbox_enter(which, &limits) != EML_OK)
+            _exit(100);
+        syscall(SYS_exit_group, f(arg) == -1 ? 1 : 0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+static long call_open(void *arg)
+{
+    return syscall(SYS_openat, AT_FDCWD, (const char *)arg, O_RDONLY, 0);
+}
+static long call_old_open(void *arg)
+{
+    return syscall(SYS_open, (const char *)arg, O_RDONLY, 0);
+}
+static long call_creat(void *arg)
+{
+    return syscall(SYS_creat, (const char *)arg, 0600);
+}
+static long call_write(void *arg)
+{
+    return syscall(SYS_write, 1, arg, 1);
+}
+static long call_socket(void *arg)
+{
+    (void)arg;
+    return syscall(SYS_socket, AF_INET, SOCK_STREAM, 0);
+}
+static long call_execve(void *arg)
+{
+    return syscall(SYS_execve, arg, NULL, NULL);
+}
+static long call_fork(void *arg)
+{
+    (void)arg;
+    return syscall(SYS_fork);
+}
+static long call_clone3(void *arg)
+{
+    (void)arg;
+    return syscall(SYS_clone3, NULL, 0);
+}
+static long call_kill(void *arg)
+{
+    (void)arg;
+    return syscall(SYS_kill, getppid(), 0);
+}
+static long call_ptrace(void *arg)
+{
+    (void)arg;
+    return syscall(SYS_ptrace, PTRACE_TRACEME, 0, 0, 0);
+}
+static long call_vm_read(void *arg)
+{
+    (void)arg;
+    return syscall(SYS_process_vm_readv, 1, NULL, 0, NULL, 0, 0);
+}
+static long call_memfd(void *arg)
+{
+    return syscall(SYS_memfd_create, arg, 0);
+}
+static long call_mmap_exec(void *arg)
+{
+    (void)arg;
+    return syscall(SYS_mmap, NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+static long call_mprotect_exec(void *arg)
+{
+    return syscall(SYS_mprotect, arg, 4096, PROT_READ | PROT_EXEC);
+}
+static long call_dumpable(void *arg)
+{
+    (void)arg;
+    return syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+static long call_io_uring(void *arg)
+{
+    (void)arg;
+    return syscall(SYS_io_uring_setup, 1, NULL);
+}
+static long call_pwrite(void *arg)
+{
+    return syscall(SYS_pwrite64, *(int *)arg, "", 0, 0);
+}
+
+static void forbidden_calls_kill(void **state)
+{
+    (void)state;
+    static char path[] = "/dev/null";
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const struct {
+        const char *name;
+        long (*f)(void *);
+        void *arg;
+    } calls[] = {
+        {"openat", call_open, path},         {"open", call_old_open, path},
+        {"creat", call_creat, path},         {"write", call_write, path},
+        {"socket", call_socket, NULL},       {"execve", call_execve, path},
+        {"fork", call_fork, NULL},           {"clone3", call_clone3, NULL},
+        {"kill", call_kill, NULL},           {"ptrace", call_ptrace, NULL},
+        {"vm_readv", call_vm_read, NULL},    {"memfd_create", call_memfd, path},
+        {"mmap exec", call_mmap_exec, NULL}, {"mprotect exec", call_mprotect_exec, page},
+        {"prctl", call_dumpable, NULL},      {"io_uring", call_io_uring, NULL},
+    };
+    for (int which = EML_SANDBOX_WORKER; which <= EML_SANDBOX_FETCHER; which++) {
+        for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+            int status = inside((enum eml_sandbox)which, calls[i].f, calls[i].arg);
+            if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS)
+                fail_msg("%s: status %#x", calls[i].name, (unsigned)status);
+        }
+    }
+    int file = memfd_create("test", MFD_CLOEXEC);
+    assert_int_equal(WTERMSIG(inside(EML_SANDBOX_WORKER, call_pwrite, &file)), SIGSYS);
+    assert_int_equal(inside(EML_SANDBOX_FETCHER, call_pwrite, &file), 0);
+    (void)close(file);
+    (void)munmap(page, 4096);
+}
+
+static long do_work(void *arg)
+{
+    int *pair = arg;
+    struct timespec t;
+    uint8_t byte = 7;
+    void *p = malloc(3 << 20);
+    bool ok = p != NULL && clock_gettime(CLOCK_MONOTONIC, &t) == 0 &&
+              send(pair[0], &byte, 1, MSG_NOSIGNAL) == 1 && recv(pair[1], &byte, 1, 0) == 1 &&
+              syscall(SYS_getrandom, &byte, 1, 0) == 1;
+    free(p);
+    return ok ? 0 : -1;
+}
+
+static void work_is_possible(void **state)
+{
+    (void)state;
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(inside(EML_SANDBOX_WORKER, do_work, pair), 0);
+    (void)close(pair[0]);
+    (void)close(pair[1]);
+}
+
+static void *other_thread(void *arg)
+{
+    while (!__atomic_load_n((bool *)arg, __ATOMIC_ACQUIRE))
+        ;
+    (void)syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY, 0);
+    return NULL;
+}
+
+/* Threads that were there before are in the sandbox too. */
+static void all_threads_are_inside(void **state)
+{
+    (void)state;
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        static bool go;
+        pthread_t t;
+        if (eml_sandbox_start() != EML_OK || pthread_create(&t, NULL, other_thread, &go) != 0 ||
+            eml_sandbox_enter(EML_SANDBOX_WORKER, &limits) != EML_OK)
+            _exit(100);
+        __atomic_store_n(&go, true, __ATOMIC_RELEASE);
+        (void)pthread_join(t, NULL);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+}
+
+static void a_child_of_a_dead_parent_dies(void **state)
+{
+    (void)state;
+    int pipe_fd[2];
+    uint8_t byte;
+    assert_int_equal(pipe(pipe_fd), 0);
+    pid_t parent = fork();
+    if (parent == 0) {
+        if (fork() == 0) {
+            /* Tells that it lives, and holds the pipe open as long as it does. */
+            if (eml_sandbox_start() == EML_OK && write(pipe_fd[1], "x", 1) == 1)
+                for (;;)
+                    (void)pause();
+            _exit(0);
+        }
+        for (;;)
+            (void)pause();
+    }
+    (void)close(pipe_fd[1]);
+    assert_int_equal(read(pipe_fd[0], &byte, 1), 1);
+    assert_int_equal(kill(parent, SIGKILL), 0);
+    assert_int_equal(waitpid(parent, NULL, 0), parent);
+    assert_int_equal(read(pipe_fd[0], &byte, 1), 0);
+    (void)close(pipe_fd[0]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(forbidden_calls_kill),
+        cmocka_unit_test(work_is_possible),
+        cmocka_unit_test(all_threads_are_inside),
+        cmocka_unit_test(a_child_of_a_dead_parent_dies),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
