@@ -30,8 +30,8 @@ static const char usage[] =
     "  --idle-seconds N         a relay without a byte (300)\n"
     "  --total-seconds N        a relay, whatever it does (3600)\n"
     "  --bytes-per-second N     each direction of a relay, 0 = no limit (0)\n"
-    "  --max-object-bytes N     one object (18253611008)\n"
-    "  --max-store-bytes N      all objects (274877906944)\n"
+    "  --object-bytes N         one object (18253611008)\n"
+    "  --store-bytes N          all objects (274877906944)\n"
     "  --grace-seconds N        for running connections at the end (5)\n"
     "ADDR: tcp:HOST:PORT  unix:PATH  vsock:CID:PORT  vsock-unix:PATH:PORT\n";
 
@@ -66,8 +66,8 @@ static bool parse(int argc, char **argv, struct options *o)
         {"idle-seconds", 1, NULL, 8},
         {"total-seconds", 1, NULL, 9},
         {"bytes-per-second", 1, NULL, 10},
-        {"max-object-bytes", 1, NULL, 11},
-        {"max-store-bytes", 1, NULL, 12},
+        {"object-bytes", 1, NULL, 11},
+        {"store-bytes", 1, NULL, 12},
         {"grace-seconds", 1, NULL, 13},
         {NULL, 0, NULL, 0},
     };
