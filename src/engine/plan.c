@@ -224,19 +224,34 @@ static uint32_t new_buffer(const struct planner *s, uint32_t first, uint32_t las
     return s->p->n_buffers++;
 }
 
-/* An operand that dies in this step and may give its memory to the output. */
+/* Whether another operand of the node than i lies in the same buffer. */
+static bool read_twice(const struct planner *s, const struct eml_node *n, uint32_t i)
+{
+    uint32_t buffer = s->p->place[n->in[i]].buffer;
+    for (uint32_t j = 0; j < n->n_in; j++) {
+        if (j == i || n->in[j] == EML_ABSENT)
+            continue;
+        const struct eml_place *at = &s->p->place[n->in[j]];
+        if (at->kind == EML_PLACE_BUFFER && at->buffer == buffer)
+            return true;
+    }
+    return false;
+}
+
+/* The buffer of an operand that dies in this step and may give its memory to the output. */
 static uint32_t reusable(const struct planner *s, const struct eml_node *n, uint32_t step)
 {
-    if (s->options->no_reuse || n->n_out != 1)
+    if (s->options->no_reuse || n->n_out != 1 || n->out[0] == EML_ABSENT)
         return EML_NO_BUFFER;
+    enum eml_dtype to = s->p->known[n->out[0]].dtype;
     for (uint32_t i = 0; i < n->n_in; i++) {
-        if (n->in[i] == EML_ABSENT || !eml_op_in_place(n->op, i))
-            continue;
         uint32_t id = n->in[i];
+        if (id == EML_ABSENT || !eml_op_in_place(n->op, i))
+            continue;
         const struct eml_place *at = &s->p->place[id];
         if (at->kind == EML_PLACE_BUFFER && s->p->buffers[at->buffer].last == step &&
             value_bytes(s, id) == value_bytes(s, n->out[0]) &&
-            eml_dtype_bytes(s->p->known[id].dtype) == eml_dtype_bytes(s->p->known[n->out[0]].dtype))
+            eml_dtype_bytes(s->p->known[id].dtype) == eml_dtype_bytes(to) && !read_twice(s, n, i))
             return at->buffer;
     }
     return EML_NO_BUFFER;

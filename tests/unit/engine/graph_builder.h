@@ -5,6 +5,7 @@
 
 #include "testsupport/support.h"
 
+#include "engine/infer.h"
 #include "engine/plan.h"
 
 #include <stdlib.h>

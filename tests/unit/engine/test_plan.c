@@ -211,8 +211,8 @@ static uint32_t random_node(struct gb *b, struct eml_gen *g, uint32_t *live, uin
         return same ? NODE(b, ADD, OF(x, z)) : NODE(b, NEG, OF(x));
     case 3:
         return same ? NODE(b, MUL, OF(z, x)) : NODE(b, ABS, OF(x));
-    case 4:
-        return same ? NODE(b, MAX, OF(x, z, x)) : NODE(b, TANH, OF(x));
+    case 4: /* an operand that is read again after the first sum */
+        return same ? NODE(b, SUM, OF(x, z, x)) : NODE(b, TANH, OF(x));
     case 5:
         return NODE(b, RESHAPE, OF(x, INTS(b, -1)));
     case 6:
