@@ -60,20 +60,22 @@ enum eml_err eml_https_call(const struct eml_https_peer *peer, struct eml_bytes 
 {
     struct eml_tls *tls = NULL;
     struct eml_buf plain = {.max = EML_HTTP1_HEAD_BYTES_MAX + 2 * body_max};
+    struct eml_why inner = {"https: the connection failed",
+                            -1}; /* unless a more exact rule is known */
     *out = (struct eml_http1_response){0};
     enum eml_err e = eml_tls_client(peer->ca_pem, peer->host, &tls);
     if (e == EML_OK)
-        e = handshake(tls, peer, why);
+        e = handshake(tls, peer, &inner);
     if (e == EML_OK)
         e = eml_tls_write(tls, request);
     if (e == EML_OK)
         e = flush(tls, peer);
     if (e == EML_OK)
-        e = read_response(tls, peer, body_max, &plain, out, why);
-    if (e != EML_OK)
+        e = read_response(tls, peer, body_max, &plain, out, &inner);
+    if (e != EML_OK) {
         eml_http1_free(out);
-    if (e != EML_OK && why != NULL && why->rule == NULL)
-        (void)eml_fail(why, e, "https: the connection failed", -1);
+        (void)eml_fail(why, e, inner.rule, inner.index);
+    }
     eml_buf_free(&plain);
     eml_tls_free(tls);
     return e;
