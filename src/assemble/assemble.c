@@ -187,6 +187,9 @@ enum eml_err eml_model_infer(struct eml_model *m, const struct eml_tensor *input
 {
     struct run r = {0};
     enum eml_err e = EML_OK;
+    /* They lie below plan and outputs and could not go first. */
+    if (!keep_weights && m->weights.ptr != NULL)
+        return eml_fail(why, EML_E_USAGE, "assemble: the weights were to be kept until close", -1);
     if (keep_weights && m->weights.ptr == NULL)
         e = open_weights(m, times, why);
     if (e != EML_OK) {

@@ -23,7 +23,8 @@ struct eml_model { /* plain; lives outside the arena, holds pointers into it and
         clear_since_ns; /* monotonic time of the first plaintext weight byte; 0 = none in clear */
 };
 
-struct eml_times { /* nanoseconds */
+/* Nanoseconds. Each call adds what it did to the caller's sums; exposure is the latest window's. */
+struct eml_times {
     uint64_t decode, plan, open, run, wipe;
     uint64_t exposure; /* first plaintext weight byte to the end of the wipe */
     uint64_t wiped_bytes;
@@ -43,7 +44,8 @@ void eml_model_weights(struct eml_model *m, struct eml_bytes sealed);
  * not. `sink` is called once with the outputs while they exist. If keep_weights is false the
  * plaintext weights are wiped before sink is called; activations other than outputs always are
  * wiped before this returns, on success and on failure alike. limits: the caller's own ceilings,
- * combined with the topology's. */
+ * combined with the topology's. EML_E_USAGE: keep_weights is false though an earlier call kept
+ * them; the model can still be used, and closed. */
 EML_MUST enum eml_err eml_model_infer(struct eml_model *m, const struct eml_tensor *inputs,
                                       bool keep_weights, const struct eml_budget *limits,
                                       enum eml_err (*sink)(void *ctx,

@@ -133,6 +133,7 @@ static void request_mode_leaves_nothing(void **state)
     eml_model_weights(&m, eml_buf_bytes(&f.sealed));
     struct seen s = {.f = &f};
     for (unsigned i = 1; i <= 2; i++) { /* the second run opens the weights again */
+        t = (struct eml_times){0};
         assert_int_equal(eml_model_infer(&m, &f.input, false, &no_limit, look, &s, &t, &why),
                          EML_OK);
         assert_int_equal(s.calls, i);
@@ -167,6 +168,31 @@ static void session_mode_keeps_weights_until_close(void **state)
     uint64_t before = t.exposure;
     eml_model_close(&m, &t);
     assert_true(t.exposure > before);
+    assert_arena_clean(&f.arena);
+    teardown(&f);
+}
+
+/* Kept weights lie below the plan; a call that is to wipe them before its outputs go cannot. */
+static void kept_weights_stay_kept(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, false);
+    struct eml_model m;
+    struct eml_times t = {0};
+    struct eml_why why = {0};
+    assert_int_equal(
+        eml_model_decode(&m, &f.arena, eml_buf_bytes(&f.topology), EML_ISA_AUTO, f.pool, &t, &why),
+        EML_OK);
+    eml_model_weights(&m, eml_buf_bytes(&f.sealed));
+    struct seen s = {.f = &f};
+    assert_int_equal(eml_model_infer(&m, &f.input, true, &no_limit, look, &s, &t, &why), EML_OK);
+    assert_int_equal(eml_model_infer(&m, &f.input, false, &no_limit, look, &s, &t, &why),
+                     EML_E_USAGE);
+    assert_int_equal(s.calls, 1);
+    assert_int_equal(eml_model_infer(&m, &f.input, true, &no_limit, look, &s, &t, &why), EML_OK);
+    assert_int_equal(s.calls, 2);
+    eml_model_close(&m, &t);
     assert_arena_clean(&f.arena);
     teardown(&f);
 }
@@ -260,6 +286,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(request_mode_leaves_nothing),
         cmocka_unit_test(session_mode_keeps_weights_until_close),
+        cmocka_unit_test(kept_weights_stay_kept),
         cmocka_unit_test(constant_output_outlives_the_weights),
         cmocka_unit_test(failures_leave_nothing),
         cmocka_unit_test(damaged_key_leaves_nothing),
