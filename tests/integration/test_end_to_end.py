@@ -411,7 +411,7 @@ class WithKms(Base):
         account = {"AWS": "arn:aws:iam::000000000000:root"}
         policy = {"Version": "2012-10-17", "Statement": [
             {"Effect": "Allow", "Principal": account, "Resource": "*",
-             "Action": ["kms:DescribeKey", "kms:GenerateDataKey", "kms:Encrypt"]},
+             "Action": ["kms:DescribeKey", "kms:PutKeyPolicy", "kms:GenerateDataKey", "kms:Encrypt"]},
             {"Effect": "Allow", "Principal": account, "Resource": "*", "Action": "kms:Decrypt",
              "Condition": {"StringEqualsIgnoreCase": {"kms:RecipientAttestation:PCR0": pcr0}}}]}
         done = subprocess.run(
