@@ -14,7 +14,13 @@
 
 enum { PANEL = 16, PANEL_V = PANEL / VL }; /* vectors of one panel */
 
+/* A loop of constant bounds over registers: it must be unrolled, or arrays of vectors live in
+ * memory. */
+#if defined(__clang__)
+#define EACH(i, from, to) _Pragma("clang loop unroll(full)") for (size_t i = (from); i < (to); i++)
+#else
 #define EACH(i, from, to) _Pragma("GCC unroll 16") for (size_t i = (from); i < (to); i++)
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 /* Vector j of row k of b. */
