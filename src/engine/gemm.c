@@ -5,6 +5,7 @@ enum {
     MR_MAX = 8,
     K_RANGE = 2048,           /* rows of b per pass: 48 columns of them are 384 KiB */
     B_RESIDENT = 96 * 1024,   /* floats of b that stay in the second-level cache beside a */
+    A_RESIDENT = 64 * 1024,   /* floats of a that stay there beside a group of b's columns */
     TASK_MULTIPLIES = 2000000 /* about 35 microseconds of AVX-512 */
 };
 
@@ -38,7 +39,7 @@ struct eml_epilogue eml_epilogue_at(const struct eml_epilogue *e, size_t row, si
 /* Small b: a task takes all columns, so that its rows of a are read from memory once. Large b: a
  * task takes one group of columns, so that b is. */
 struct eml_gemm_cut eml_gemm_cut(const struct eml_kernels *kn, size_t m, size_t n, size_t k,
-                                 size_t rows_max)
+                                 size_t a_floats)
 {
     struct eml_gemm_cut cut = {.panels = div_up(n, PANEL)};
     cut.groups = div_up(cut.panels * PANEL, kn->nr);
@@ -46,11 +47,18 @@ struct eml_gemm_cut eml_gemm_cut(const struct eml_kernels *kn, size_t m, size_t 
     cut.column_tasks = div_up(cut.groups, max_size(cut.groups_per_task, 1));
     size_t columns = min_size(n, cut.groups_per_task * kn->nr);
     size_t per_row = max_size(columns * max_size(k, 16), 1);
-    size_t rows = max_size(min_size(TASK_MULTIPLIES / per_row, rows_max), kn->mr);
+    size_t rows = max_size(TASK_MULTIPLIES / per_row, kn->mr);
     cut.row_tiles = div_up(m, rows);
     cut.rows = div_up(div_up(m, max_size(cut.row_tiles, 1)), kn->mr) * kn->mr;
     cut.row_tiles = m ? div_up(m, cut.rows) : 0;
+    cut.rows_first = a_floats <= A_RESIDENT || a_floats * cut.column_tasks <= n * k * cut.row_tiles;
     return cut;
+}
+
+void eml_gemm_task(const struct eml_gemm_cut *cut, size_t i, size_t *row_tile, size_t *column_task)
+{
+    *row_tile = cut->rows_first ? i % cut->row_tiles : i / cut->column_tasks;
+    *column_task = cut->rows_first ? i / cut->row_tiles : i % cut->column_tasks;
 }
 
 struct job {
@@ -117,8 +125,9 @@ static void tasks(void *arg, int64_t begin, int64_t end, unsigned thread)
     size_t per_product = j->cut.row_tiles * j->cut.column_tasks;
     for (size_t i = (size_t)begin; i < (size_t)end; i++) {
         size_t product = i / per_product, rest = i % per_product;
-        task(j, j->g->offsets ? &j->g->offsets[product] : &none, rest / j->cut.column_tasks,
-             rest % j->cut.column_tasks);
+        size_t row_tile, column_task;
+        eml_gemm_task(&j->cut, rest, &row_tile, &column_task);
+        task(j, j->g->offsets ? &j->g->offsets[product] : &none, row_tile, column_task);
     }
 }
 
@@ -126,7 +135,7 @@ void eml_gemm_run(const struct eml_kernels *kn, struct eml_pool *pool, const str
 {
     if (g->m == 0 || g->n == 0 || g->batch == 0)
         return;
-    struct job j = {kn, g, eml_gemm_cut(kn, g->m, g->n, g->k, g->m)};
+    struct job j = {kn, g, eml_gemm_cut(kn, g->m, g->n, g->k, g->m * g->k)};
     size_t n = g->batch * j.cut.row_tiles * j.cut.column_tasks;
     /* many tiny products: several per claim */
     size_t work = max_size(g->m * g->n * max_size(g->k, 16) / (n / g->batch), 1);

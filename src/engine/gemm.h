@@ -34,13 +34,18 @@ void eml_gemm_run(const struct eml_kernels *kn, struct eml_pool *pool, const str
 
 /* How a product is cut: `row_tiles` of `rows` rows, times `column_tasks` of `groups_per_task`
  * groups; group i of `groups` has the panels [i*panels/groups, (i+1)*panels/groups). Depends on the
- * shape and the kernels only. */
+ * shape and the kernels only. a_floats: size of a in memory (a convolution's is smaller than m*k).
+ */
 struct eml_gemm_cut {
     size_t panels, groups, groups_per_task, column_tasks;
     size_t rows, row_tiles;
+    bool rows_first; /* neighbouring tasks share b's columns rather than a's rows */
 };
 struct eml_gemm_cut eml_gemm_cut(const struct eml_kernels *kn, size_t m, size_t n, size_t k,
-                                 size_t rows_max);
+                                 size_t a_floats);
+
+/* Task i of row_tiles * column_tasks: its row tile and column task. */
+void eml_gemm_task(const struct eml_gemm_cut *cut, size_t i, size_t *row_tile, size_t *column_task);
 
 /* The epilogue of columns [column, ...) of rows [row, ...). */
 struct eml_epilogue eml_epilogue_at(const struct eml_epilogue *e, size_t row, size_t column);

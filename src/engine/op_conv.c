@@ -242,9 +242,11 @@ static void tasks(void *arg, int64_t begin, int64_t end, unsigned thread)
     size_t per_group = cut->row_tiles * cut->column_tasks, pixels = (size_t)j->v->s.pixels;
     for (size_t i = (size_t)begin; i < (size_t)end; i++) {
         int64_t group = (int64_t)(i / per_group);
-        size_t row0 = i % per_group / cut->column_tasks * cut->rows;
+        size_t row_tile, column_task;
+        eml_gemm_task(cut, i % per_group, &row_tile, &column_task);
+        size_t row0 = row_tile * cut->rows;
         size_t row_end = row0 + cut->rows < pixels ? row0 + cut->rows : pixels;
-        size_t g0 = i % cut->column_tasks * cut->groups_per_task;
+        size_t g0 = column_task * cut->groups_per_task;
         size_t g1 =
             g0 + cut->groups_per_task < cut->groups ? g0 + cut->groups_per_task : cut->groups;
         for (int64_t line = 0; line < j->v->lines; line += j->v->lines_per_pass) {
@@ -331,8 +333,10 @@ static void run_windows(const struct eml_op_ctx *c, struct job *j)
                      depthwise_rows, j);
         return;
     }
-    j->cut = eml_gemm_cut(c->kernels, (size_t)v->s.pixels, (size_t)v->co,
-                          (size_t)(v->s.taps * v->ci), (size_t)v->s.pixels);
+    const int64_t *in = v->s.in;
+    j->cut =
+        eml_gemm_cut(c->kernels, (size_t)v->s.pixels, (size_t)v->co, (size_t)(v->s.taps * v->ci),
+                     (size_t)(v->s.batch * in[0] * in[1] * in[2] * v->ci));
     size_t n = (size_t)v->group * j->cut.row_tiles * j->cut.column_tasks;
     eml_pool_for(c->pool, (int64_t)n, 1, tasks, j);
 }
