@@ -125,10 +125,27 @@ static void activate(const struct eml_tile *t)
         act(t->c + r * t->ldc, t->c + r * t->ldc, t->n, s);
 }
 
+/* Asks for what the end of the tile reads and writes: it comes while the product is computed. */
+INLINE void fetch(const struct eml_tile *t, const size_t m, const size_t v)
+{
+    const struct eml_epilogue *e = t->epilogue;
+    EACH(r, 0, m)
+    {
+        EACH(j, 0, v) __builtin_prefetch(t->c + r * t->ldc + j * VL, 1);
+    }
+    if (e && e->residual) {
+        EACH(r, 0, m)
+        {
+            EACH(j, 0, v) __builtin_prefetch(e->residual + r * e->residual_stride + j * VL, 0);
+        }
+    }
+}
+
 INLINE void tile(const struct eml_tile *t, const size_t m, const size_t v, const bool half)
 {
     vf acc[TILE_M][TILE_V];
     vmask last = v_first(t->n - (v - 1) * VL);
+    fetch(t, m, v);
     if (t->accumulate) {
         EACH(r, 0, m)
         {
