@@ -42,7 +42,14 @@ static void refill(struct relay *r, struct direction *d, int64_t now)
     d->allowance = d->allowance + earned > rate ? rate : d->allowance + earned;
 }
 
-/* Reads once if the buffer is empty. False when the connection has failed. */
+/* A peer that left is no failure of the relay: that direction is over, the other one may have bytes
+ * to deliver yet. */
+static bool gone(int error)
+{
+    return error == ECONNRESET || error == EPIPE || error == ENOTCONN || error == ETIMEDOUT;
+}
+
+/* Reads once if the buffer is empty. False when the relay has failed. */
 static bool take(struct direction *d)
 {
     if (d->ended || d->len != 0 || d->allowance == 0)
@@ -50,9 +57,9 @@ static bool take(struct direction *d)
     size_t room =
         d->allowance < EML_HOST_RELAY_BUFFER ? (size_t)d->allowance : EML_HOST_RELAY_BUFFER;
     ssize_t n = recv(d->from, d->buf, room, MSG_DONTWAIT);
-    if (n < 0)
+    if (n < 0 && !gone(errno))
         return errno == EAGAIN || errno == EINTR;
-    if (n == 0) {
+    if (n <= 0) {
         d->ended = true;
         /* A peer that is gone already does not need to be told. */
         (void)shutdown(d->to, SHUT_WR);
@@ -69,6 +76,11 @@ static bool give(struct relay *r, struct direction *d, int64_t now)
     if (d->len == 0)
         return true;
     ssize_t n = send(d->to, d->buf + d->at, d->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && gone(errno)) {
+        d->ended = true;
+        d->len = 0;
+        return true;
+    }
     if (n < 0)
         return errno == EAGAIN || errno == EINTR;
     d->at += (size_t)n;

@@ -2,7 +2,8 @@
  *
  * One buffer of EML_HOST_RELAY_BUFFER per direction: a side that does not read stops the other side
  * (back-pressure), nothing else is kept. End of stream on one side is passed on as half-close after
- * the last byte. The buffers are wiped; nothing is parsed, logged or written anywhere.
+ * the last byte; a side that is gone ends the direction towards it only. The buffers are wiped;
+ * nothing is parsed, logged or written anywhere.
  */
 #ifndef EML_HOST_RELAY_H
 #define EML_HOST_RELAY_H
@@ -19,7 +20,8 @@ struct eml_relay_bytes {
     uint64_t up, down; /* a to b, b to a */
 };
 
-/* Blocks until the end. *moved is right in every case. a and b stay open (the caller closes). */
+/* Blocks until the end: EML_OK however the two sides ended it. *moved is right in every case. a and
+ * b stay open (the caller closes). */
 EML_MUST enum eml_err eml_relay(int a, int b, const struct eml_relay_limits *limits,
                                 struct eml_relay_bytes *moved);
 

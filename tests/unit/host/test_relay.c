@@ -151,8 +151,31 @@ static void a_side_that_is_gone_ends_it(void **state)
         assert_int_equal(got, 0);
         eml_net_close(left);
         finish(&f);
+        assert_int_equal(f.err, EML_OK);
         assert_true(f.ms < 5000);
     }
+}
+
+/* An enclave that refuses in the middle of a long request does not read the rest; what it says must
+ * reach the client all the same. */
+static void an_answer_survives_a_reader_that_is_gone(void **state)
+{
+    (void)state;
+    static const uint8_t piece[65536];
+    struct fixture f;
+    uint8_t in[5];
+    size_t got;
+    begin(&f, 20000, 20000, 0);
+    assert_int_equal(shutdown(f.enclave, SHUT_RD), 0);
+    for (int i = 0; i < 4; i++)
+        (void)!eml_net_send(f.client, EML_BYTES(piece), eml_net_now_ms() + 50);
+    assert_int_equal(eml_net_send(f.enclave, EML_LIT("error"), soon()), EML_OK);
+    assert_int_equal(eml_net_recv(f.client, EML_ROOM(in), soon(), &got), EML_OK);
+    assert_memory_equal(in, "error", 5);
+    eml_net_close(&f.enclave);
+    finish(&f);
+    assert_int_equal(f.err, EML_OK);
+    assert_int_equal(f.moved.down, 5);
 }
 
 static void the_rate_is_kept(void **state)
@@ -181,6 +204,7 @@ int main(void)
         cmocka_unit_test(silence_ends_it),
         cmocka_unit_test(talk_without_end_ends_too),
         cmocka_unit_test(a_side_that_is_gone_ends_it),
+        cmocka_unit_test(an_answer_survives_a_reader_that_is_gone),
         cmocka_unit_test(the_rate_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
