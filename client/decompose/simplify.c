@@ -1,7 +1,8 @@
 /* Removes what does nothing: casts to the type that is there, products and quotients by one, sums
  * with zero, concatenations of one operand, identity transposes, empty pads. Merges a transpose of
  * a transpose into one, and nodes that compute the same. Gives Reshape a constant shape where its
- * output's dims are known or equal to the input's, which ends most arithmetic on shapes.
+ * output's dims are known or equal to the input's, which ends most arithmetic on shapes. Builds a
+ * concatenation on an earlier one that begins alike.
  */
 #include "decompose/passes.h"
 
@@ -188,6 +189,40 @@ static void merge_equal(struct eml_ir *ir)
     }
 }
 
+/* ---- concatenations that begin alike ---- */
+
+static bool begins_with(const struct eml_ir_node *n, const struct eml_ir_node *m)
+{
+    if (m->op != EML_OP_CONCAT || m->removed || m->order >= n->order || m->n_in < 2 ||
+        m->n_in >= n->n_in || eml_ir_int(m, EML_ATTR_AXIS, 0) != eml_ir_int(n, EML_ATTR_AXIS, 0))
+        return false;
+    for (uint32_t i = 0; i < m->n_in; i++)
+        if (m->in[i] != n->in[i])
+            return false;
+    return true;
+}
+
+/* Concat(a, b, c) after Concat(a, b) is Concat of that and c: dense networks copy large runs then,
+ * not dozens of small ones. Relies on the order that merge_equal left. */
+static void reuse_concat(struct eml_ir *ir, struct eml_ir_node *n)
+{
+    const struct eml_ir_node *longest = NULL;
+    if (n->op != EML_OP_CONCAT || n->in[0]->data != NULL)
+        return;
+    for (uint32_t i = 0; i < n->in[0]->n_readers; i++) {
+        const struct eml_ir_node *m = n->in[0]->readers[i];
+        if (begins_with(n, m) && (longest == NULL || m->n_in > longest->n_in))
+            longest = m;
+    }
+    if (longest == NULL)
+        return;
+    uint32_t drop = longest->n_in - 1, kept = n->n_in - drop;
+    eml_ir_set_in(ir, n, 0, longest->out[0]);
+    for (uint32_t i = 1; i < n->n_in; i++)
+        eml_ir_set_in(ir, n, i, i < kept ? n->in[i + drop] : NULL);
+    eml_ir_trim(n);
+}
+
 void eml_simplify(struct eml_ir *ir)
 {
     for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next) {
@@ -198,5 +233,7 @@ void eml_simplify(struct eml_ir *ir)
     }
     (void)eml_ir_sweep(ir);
     merge_equal(ir);
+    for (struct eml_ir_node *n = ir->last; n != NULL; n = n->prev)
+        reuse_concat(ir, n);
     (void)eml_ir_sweep(ir);
 }

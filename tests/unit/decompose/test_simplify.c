@@ -106,6 +106,41 @@ static void equal_nodes_are_one(void **state)
     t_close(&t);
 }
 
+static struct eml_ir_node *concat(struct t *t, struct eml_ir_value *const *v, uint32_t n)
+{
+    struct eml_ir_node *cat = t_node(t, EML_OP_CONCAT, v, n);
+    eml_ir_set_int(t->ir, cat, EML_ATTR_AXIS, -1);
+    return cat;
+}
+
+static void concatenations_build_on_each_other(void **state)
+{
+    struct t t;
+    struct eml_ir_value *v[4];
+    (void)state;
+    t_open(&t, 1);
+    v[0] = input(&t);
+    for (int i = 1; i < 4; i++)
+        v[i] = OP(&t, MUL, v[0], SCALAR(&t, (float)i + 1));
+    struct eml_ir_node *two = concat(&t, v, 2), *three = concat(&t, v, 3), *four = concat(&t, v, 4);
+    struct eml_ir_node *other = concat(&t, v + 1, 3); /* begins with something else */
+    t_output(&t, OP(&t, RELU, two->out[0]));
+    eml_ir_add_output(t.ir, EML_LIT("three"), OP(&t, RELU, three->out[0]));
+    eml_ir_add_output(t.ir, EML_LIT("four"), four->out[0]);
+    eml_ir_add_output(t.ir, EML_LIT("other"), other->out[0]);
+    simplify(&t);
+    assert_int_equal(two->n_in, 2);
+    assert_int_equal(three->n_in, 2);
+    assert_ptr_equal(three->in[0], two->out[0]);
+    assert_ptr_equal(three->in[1], v[2]);
+    assert_int_equal(four->n_in, 2);
+    assert_ptr_equal(four->in[0], three->out[0]);
+    assert_int_equal(other->n_in, 3);
+    OK(eml_fold_infer_from(t.ir, t.ir->first, why));
+    assert_int_equal(four->out[0]->shape.dim[2], 16);
+    t_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -114,6 +149,7 @@ int main(void)
         cmocka_unit_test(transposes_merge),
         cmocka_unit_test(reshape_copies_dims_instead_of_computing_them),
         cmocka_unit_test(equal_nodes_are_one),
+        cmocka_unit_test(concatenations_build_on_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
