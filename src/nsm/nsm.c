@@ -313,13 +313,24 @@ enum eml_err eml_nsm_put_attestation(const struct eml_nsm_attest_args *a, struct
     return eml_nsm_request_encode(&r, out);
 }
 
+/* An answer of no bytes would pass for random bytes, or for a document, without being any. */
+static enum eml_err not_empty(enum eml_err e, struct eml_bytes got, struct eml_bytes *out,
+                              struct eml_why *why)
+{
+    *out = (struct eml_bytes){NULL, 0};
+    if (e == EML_OK && got.len == 0)
+        e = eml_fail(why, EML_E_INPUT, "NSM: empty answer", -1);
+    if (e == EML_OK)
+        *out = got;
+    return e;
+}
+
 enum eml_err eml_nsm_get_attestation(struct eml_bytes response, struct eml_bytes *document,
                                      struct eml_why *why)
 {
     struct eml_nsm_response r;
     enum eml_err e = eml_nsm_response_decode(response, EML_NSM_ATTESTATION, &r, why);
-    *document = r.document;
-    return e;
+    return not_empty(e, r.document, document, why);
 }
 
 enum eml_err eml_nsm_put_random(struct eml_buf *out)
@@ -333,6 +344,5 @@ enum eml_err eml_nsm_get_random(struct eml_bytes response, struct eml_bytes *ran
 {
     struct eml_nsm_response r;
     enum eml_err e = eml_nsm_response_decode(response, EML_NSM_GET_RANDOM, &r, why);
-    *random = r.random;
-    return e;
+    return not_empty(e, r.random, random, why);
 }

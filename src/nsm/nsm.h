@@ -83,7 +83,7 @@ EML_MUST enum eml_err eml_nsm_response_encode(const struct eml_nsm_response *r,
 EML_MUST enum eml_err eml_nsm_response_decode(struct eml_bytes response, enum eml_nsm_call call,
                                               struct eml_nsm_response *out, struct eml_why *why);
 
-/* --- what the enclave needs of it --- */
+/* --- what the enclave needs of it; the getters refuse an answer of no bytes (EML_E_INPUT) --- */
 struct eml_nsm_attest_args { /* .ptr NULL = absent (null) */
     struct eml_bytes user_data, nonce, public_key;
 };

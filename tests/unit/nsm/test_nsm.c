@@ -220,6 +220,24 @@ static void bad_requests_are_refused(void **state)
     }
 }
 
+/* {"GetRandom": {"random": h''}} and {"Attestation": {"document": h''}} are well formed, but what
+ * they promise is not there. */
+static void empty_answers_are_refused(void **state)
+{
+    (void)state;
+    struct eml_buf random = eml_test_hex("a16947657452616e646f6da16672616e646f6d40");
+    struct eml_buf document = eml_test_hex("a16b4174746573746174696f6ea168646f63756d656e7440");
+    struct eml_bytes got = EML_LIT("x");
+    struct eml_why why = {0};
+    assert_int_equal(eml_nsm_get_random(eml_buf_bytes(&random), &got, &why), EML_E_INPUT);
+    assert_string_equal(why.rule, "NSM: empty answer");
+    assert_null(got.ptr);
+    assert_int_equal(eml_nsm_get_attestation(eml_buf_bytes(&document), &got, &why), EML_E_INPUT);
+    assert_string_equal(why.rule, "NSM: empty answer");
+    eml_buf_free(&random);
+    eml_buf_free(&document);
+}
+
 static void cut_and_flipped_answers_never_overrun(void **state)
 {
     (void)state;
@@ -262,6 +280,7 @@ int main(void)
         cmocka_unit_test(values_are_those_of_the_vectors),
         cmocka_unit_test(convenience_writes_and_reads_the_same),
         cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(empty_answers_are_refused),
         cmocka_unit_test(cut_and_flipped_answers_never_overrun),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
