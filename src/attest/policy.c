@@ -1,8 +1,7 @@
 #include "attest/attest.h"
 
 #include "base/wipe.h"
-
-#include <jansson.h>
+#include "wire/json.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -133,8 +132,6 @@ static enum eml_err check_members(json_t *root, struct eml_why *why)
 
 static enum eml_err read_policy(json_t *root, struct eml_policy *p, struct eml_why *why)
 {
-    if (!json_is_object(root))
-        return bad(why, "policy: not a JSON object", -1);
     EML_TRY(check_members(root, why));
     const json_t *version = json_object_get(root, "version");
     if (!json_is_integer(version) || json_integer_value(version) != 1)
@@ -153,10 +150,8 @@ enum eml_err eml_policy_parse(struct eml_bytes json, struct eml_policy *out, str
     memset(out, 0, sizeof *out);
     if (json.len == 0 || json.len > POLICY_BYTES_MAX)
         return bad(why, "policy: empty or larger than 64 KiB", -1);
-    json_error_t error;
-    json_t *root = json_loadb((const char *)json.ptr, json.len, JSON_REJECT_DUPLICATES, &error);
-    if (root == NULL)
-        return bad(why, "policy: not valid JSON, or a member given twice", error.position);
+    json_t *root = NULL;
+    EML_TRY(eml_json_parse(json, POLICY_BYTES_MAX, &root, why));
     enum eml_err e = read_policy(root, out, why);
     json_decref(root);
     if (e != EML_OK)
