@@ -58,7 +58,8 @@ enum eml_err eml_rsa_from_pem(struct eml_bytes pem, struct eml_rsa **out)
     if (pem.len == 0 || pem.len > PEM_MAX)
         return EML_E_INPUT;
     BIO *bio = BIO_new_mem_buf(pem.ptr, (int)pem.len);
-    EVP_PKEY *key = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, eml_pem_no_password, NULL) : NULL;
+    EVP_PKEY *key =
+        bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, eml_pem_no_password, NULL) : NULL;
     BIO_free(bio);
     ERR_clear_error();
     if (key == NULL || !is_sane(key)) {

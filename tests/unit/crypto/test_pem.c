@@ -59,8 +59,7 @@ static void looks_behind_the_first(void **state)
     const struct {
         const char *behind;
         enum eml_err want;
-    } cases[] = {
-        {"a comment\n", EML_OK}, {damaged, EML_E_INPUT}, {encrypted, EML_E_INPUT}};
+    } cases[] = {{"a comment\n", EML_OK}, {damaged, EML_E_INPUT}, {encrypted, EML_E_INPUT}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct eml_sha256 got;
         struct eml_buf text = {0};
