@@ -53,12 +53,47 @@ static uint32_t axis_of(const struct eml_op_ctx *c, const struct eml_view *v, in
     return (uint32_t)(axis < 0 ? axis + (int64_t)v->shape.rank : axis);
 }
 
+/* The rows above the axis, all inputs for each: the output is written from front to back. */
+struct concat {
+    const struct eml_op_ctx *c;
+    uint32_t axis;
+    size_t inner; /* bytes below the axis */
+    size_t row;   /* of the output */
+};
+
+static void concat_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    const struct concat *j = arg;
+    const struct eml_op_ctx *c = j->c;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        uint8_t *y = (uint8_t *)c->out[0].data + (size_t)i * j->row;
+        for (uint32_t k = 0; k < c->n_in; k++) {
+            size_t bytes = (size_t)c->in[k].shape.dim[j->axis] * j->inner;
+            if (bytes > 0)
+                memcpy(y, (const uint8_t *)c->in[k].data + (size_t)i * bytes, bytes);
+            y += bytes;
+        }
+    }
+}
+
+enum { CONCAT_ROWS_MIN = 8, CONCAT_TASK_BYTES = 128 * 1024 };
+
 enum eml_err eml_op_concat(const struct eml_op_ctx *c)
 {
     const struct eml_view *y = &c->out[0];
     uint32_t axis = axis_of(c, y, 0);
     int64_t stride[EML_RANK_MAX], at = 0;
+    if (y->count == 0)
+        return EML_OK;
     eml_strides(&y->shape, stride);
+    struct concat j = {c, axis, (size_t)stride[axis] * eml_dtype_bytes(y->dtype), 0};
+    j.row = (size_t)y->shape.dim[axis] * j.inner;
+    int64_t rows = y->count / (y->shape.dim[axis] * stride[axis]);
+    if (rows >= CONCAT_ROWS_MIN) {
+        eml_pool_for(c->pool, rows, (int64_t)(CONCAT_TASK_BYTES / j.row + 1), concat_rows, &j);
+        return EML_OK;
+    }
     for (uint32_t i = 0; i < c->n_in; i++) {
         const struct eml_view *x = &c->in[i];
         struct eml_walk w = part_walk(x, y, true);
