@@ -95,48 +95,80 @@ struct job {
     const struct eml_walk *w;
     eml_walk_fn *f;
     void *arg;
-    int64_t inner, piece, pieces; /* of one row */
+    int64_t inner, pieces; /* of one row */
 };
 
-/* Offsets of a row, by its number. */
-static void seek(const struct eml_walk *w, int64_t row, int64_t *at)
+/* Where a row is: its index along each dim but the innermost, and its offset in each operand. */
+struct spot {
+    int64_t index[EML_WALK_RANK], at[EML_WALK_OPERANDS];
+};
+
+static void seek(const struct eml_walk *w, int64_t row, struct spot *s)
 {
     for (uint32_t k = 0; k < w->n; k++)
-        at[k] = 0;
+        s->at[k] = 0;
     for (uint32_t d = w->rank - 1; d-- > 0;) {
-        int64_t i = row % w->dim[d];
+        s->index[d] = row % w->dim[d];
         row /= w->dim[d];
         for (uint32_t k = 0; k < w->n; k++)
-            at[k] += i * w->stride[k][d];
+            s->at[k] += s->index[d] * w->stride[k][d];
     }
 }
 
+static void next_row(const struct eml_walk *w, struct spot *s)
+{
+    for (uint32_t d = w->rank - 1; d-- > 0;) {
+        bool carry = ++s->index[d] == w->dim[d];
+        for (uint32_t k = 0; k < w->n; k++)
+            s->at[k] += w->stride[k][d] - (carry ? w->dim[d] * w->stride[k][d] : 0);
+        if (!carry)
+            return;
+        s->index[d] = 0;
+    }
+}
+
+static void run_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    (void)thread;
+    const struct job *j = arg;
+    struct spot s;
+    seek(j->w, begin, &s);
+    for (int64_t i = begin; i < end; i++) {
+        j->f(j->arg, s.at, j->inner);
+        next_row(j->w, &s);
+    }
+}
+
+/* Long rows are cut into pieces. */
 static void run_pieces(void *arg, int64_t begin, int64_t end, unsigned thread)
 {
     (void)thread;
     const struct job *j = arg;
     const struct eml_walk *w = j->w;
     for (int64_t i = begin; i < end; i++) {
-        int64_t row = i / j->pieces, from = i % j->pieces * j->piece;
-        int64_t n = j->inner - from < j->piece ? j->inner - from : j->piece;
-        int64_t at[EML_WALK_OPERANDS];
-        seek(w, row, at);
+        int64_t from = i % j->pieces * PIECE;
+        int64_t n = j->inner - from < PIECE ? j->inner - from : PIECE;
+        struct spot s;
+        seek(w, i / j->pieces, &s);
         for (uint32_t k = 0; k < w->n; k++)
-            at[k] += from * w->stride[k][w->rank - 1];
-        j->f(j->arg, at, n);
+            s.at[k] += from * w->stride[k][w->rank - 1];
+        j->f(j->arg, s.at, n);
     }
 }
 
 void eml_walk_run(const struct eml_walk *w, struct eml_pool *pool, eml_walk_fn *f, void *arg)
 {
-    struct job j = {.w = w, .f = f, .arg = arg, .inner = w->dim[w->rank - 1], .piece = PIECE};
+    struct job j = {.w = w, .f = f, .arg = arg, .inner = w->dim[w->rank - 1]};
     if (j.inner == 0)
         return;
-    j.pieces = (j.inner - 1) / PIECE + 1;
-    int64_t rows = 1, grain = j.inner >= PIECE ? 1 : PIECE / j.inner;
+    int64_t rows = 1;
     for (uint32_t d = 0; d + 1 < w->rank; d++)
         rows *= w->dim[d];
-    eml_pool_for(pool, rows * j.pieces, grain, run_pieces, &j);
+    j.pieces = (j.inner - 1) / PIECE + 1;
+    if (j.pieces == 1)
+        eml_pool_for(pool, rows, PIECE / j.inner, run_rows, &j);
+    else
+        eml_pool_for(pool, rows * j.pieces, 1, run_pieces, &j);
 }
 
 /* ---- copying ---- */
@@ -224,11 +256,12 @@ static void turn_bands(void *arg, int64_t begin, int64_t end, unsigned thread)
     const struct turn *t = arg;
     int64_t size = (int64_t)t->bytes;
     for (int64_t i = begin; i < end; i++) {
-        int64_t at[EML_WALK_OPERANDS], r0 = i % t->bands * BLOCK;
+        int64_t r0 = i % t->bands * BLOCK;
+        struct spot s;
         int64_t rows = t->rows - r0 < BLOCK ? t->rows - r0 : BLOCK;
-        seek(t->outer, i / t->bands, at);
-        uint8_t *y = t->y + (at[0] + r0 * t->sy) * size;
-        const uint8_t *x = t->x + (at[1] + r0) * size;
+        seek(t->outer, i / t->bands, &s);
+        uint8_t *y = t->y + (s.at[0] + r0 * t->sy) * size;
+        const uint8_t *x = t->x + (s.at[1] + r0) * size;
         switch (t->bytes) {
         case 1:
             turn_8(y, x, rows, t->cols, t->sy, t->sx);
