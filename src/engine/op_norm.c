@@ -126,8 +126,7 @@ static void affine_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
     for (int64_t i = begin; i < end; i++) {
         const float *x = (const float *)r->c->in[0].data + i * r->n;
         float *y = (float *)r->c->out[0].data + i * r->n;
-        for (int64_t k = 0; k < r->n; k++)
-            y[k] = x[k] * a[k] + b[k];
+        r->c->kernels->affine(y, x, a, b, (size_t)r->n);
     }
 }
 

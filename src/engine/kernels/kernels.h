@@ -116,6 +116,8 @@ struct eml_kernels {
     /* y = (x - mean) / sqrt(var + eps) * scale + bias; scale and bias [n], bias may be NULL. */
     void (*layer_norm)(float *y, const float *x, size_t n, const float *scale, const float *bias,
                        float eps);
+    /* y[i] = x[i] * a[i] + b[i] */
+    void (*affine)(float *y, const float *x, const float *a, const float *b, size_t n);
     float (*sum)(const float *x, size_t n);
     float (*sum_squares)(const float *x, size_t n);
     float (*max)(const float *x, size_t n); /* -inf for n = 0; NaN if any is NaN */

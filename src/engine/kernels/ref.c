@@ -227,6 +227,12 @@ static void layer_norm(float *y, const float *x, size_t n, const float *scale, c
         y[i] = (float)(((double)x[i] - mean) * factor) * scale[i] + (bias ? bias[i] : 0);
 }
 
+static void affine(float *y, const float *x, const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * a[i] + b[i];
+}
+
 #define BINARY_ROW(prefix)                                                                         \
     {                                                                                              \
         [EML_BINARY_ADD] = prefix##_add, [EML_BINARY_SUB] = prefix##_sub,                          \
@@ -257,6 +263,7 @@ const struct eml_kernels eml_kernels_ref = {
     .softmax = softmax,
     .log_softmax = log_softmax,
     .layer_norm = layer_norm,
+    .affine = affine,
     .sum = sum,
     .sum_squares = sum_squares,
     .max = reduce_max,

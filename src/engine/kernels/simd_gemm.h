@@ -311,8 +311,8 @@ static void pool_sum(float *y, const float *const *x, size_t taps, size_t c, flo
               [EML_UNARY_NEG] = unary_neg,   [EML_UNARY_ABS] = unary_abs},                         \
     .binary = BINARY_ROW(binary), .binary_scalar = BINARY_ROW(scalar),                             \
     .binary_scalar_r = BINARY_ROW(scalar_r), .act = act, .softmax = softmax,                       \
-    .log_softmax = log_softmax, .layer_norm = layer_norm, .sum = sum, .sum_squares = sum_squares,  \
-    .max = reduce_max, .min = reduce_min
+    .log_softmax = log_softmax, .layer_norm = layer_norm, .affine = affine, .sum = sum,            \
+    .sum_squares = sum_squares, .max = reduce_max, .min = reduce_min
 #define BINARY_ROW(prefix)                                                                         \
     {                                                                                              \
         [EML_BINARY_ADD] = prefix##_add, [EML_BINARY_SUB] = prefix##_sub,                          \

@@ -218,4 +218,10 @@ static void layer_norm(float *y, const float *x, size_t n, const float *scale, c
     }
 }
 
+static void affine(float *y, const float *x, const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i += VL)
+        put(y + i, n - i, v_fma(get(x + i, n - i), get(a + i, n - i), get(b + i, n - i)));
+}
+
 #endif

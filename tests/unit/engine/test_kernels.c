@@ -489,6 +489,17 @@ static void check_sums(const struct eml_kernels *kn, const float *x, size_t n)
     assert_close((double)kn->min(x, n), lo, 0, 0);
 }
 
+static void check_affine(struct eml_gen *g, const struct eml_kernels *kn, const float *x, float *y,
+                         size_t n)
+{
+    float *a = random_floats(g, n, -2, 2), *b = random_floats(g, n, -2, 2);
+    kn->affine(y, x, a, b, n);
+    for (size_t j = 0; j < n; j++)
+        assert_close((double)y[j], (double)x[j] * (double)a[j] + (double)b[j], 1e-6, 1e-6);
+    free(a);
+    free(b);
+}
+
 /* offset: a large mean must not spoil the variance. */
 static void check_layer_norm(struct eml_gen *g, const struct eml_kernels *kn, float *x, float *y,
                              size_t n, float offset)
@@ -524,6 +535,7 @@ static void rows_match_the_model(void **state)
             float *x = random_floats(&g, n, -4, 4), *y = random_floats(&g, n, 0, 1);
             check_sums(sets[i], x, n);
             check_softmax(sets[i], x, y, n);
+            check_affine(&g, sets[i], x, y, n);
             check_layer_norm(&g, sets[i], x, y, n, n % 2 ? 0 : 100);
             x[n / 2] = NAN;
             assert_true(isnan(sets[i]->max(x, n)) && isnan(sets[i]->min(x, n)));
