@@ -53,11 +53,11 @@ int main(int argc, char **argv)
      */
     switch (role) {
     case EML_ROLE_WORKER:
-        _exit(eml_worker_run(&o));
+        _exit((int)eml_worker_run(&o));
     case EML_ROLE_FETCHER:
-        _exit(eml_fetcher_run(&o, argument));
+        _exit((int)eml_fetcher_run(&o, argument));
     case EML_ROLE_CONNECTOR:
-        _exit(eml_connector_run(&o));
+        _exit((int)eml_connector_run(&o));
     case EML_ROLE_BROKER:
         break;
     }
