@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """usage: draw.py TEXT OUT.npy [OUT.png]: draws a line of text as PP-OCR recognition wants it.
 
-48 pixels high, at least 320 wide, black on white, channels in BGR order, (x/255 - 0.5)/0.5, float32 [1, 3, 48, W].
+48 pixels high, as wide as the text, black on white, channels in BGR order, (x/255 - 0.5)/0.5, float32 [1, 3, 48, W].
 """
 import sys
 
@@ -18,10 +18,10 @@ def main():
     if not 1 <= len(text) <= 80 or any(ord(c) < 32 for c in text):
         sys.exit("draw.py: the text must have 1 to 80 printable characters")
     font = ImageFont.truetype(FONT, 34)
-    width = max(320, int(font.getlength(text)) + 16)
-    width += -width % 32
+    width = max(64, int(font.getlength(text)) + 8)
+    width += -width % 8
     picture = Image.new("RGB", (width, 48), "white")
-    ImageDraw.Draw(picture).text((8, 3), text, fill="black", font=font)
+    ImageDraw.Draw(picture).text((4, 4), text, fill="black", font=font)
     pixels = np.asarray(picture, dtype=np.float32)[:, :, ::-1]
     tensor = ((pixels / 255 - 0.5) / 0.5).transpose(2, 0, 1)[None]
     np.save(sys.argv[2], np.ascontiguousarray(tensor, dtype=np.float32))
