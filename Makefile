@@ -1,8 +1,10 @@
 # Thin front of CMake: setup, build, demo, test, bench. `make help` lists the targets.
 MODELS := build/models
+# Tests that compare with real models and with ONNX Runtime find both here.
 export EML_MODELS := $(abspath $(MODELS))
+export EML_NODE_MODULES := $(EML_MODELS)/node_modules
 
-.PHONY: help all setup build models demo test test-dev test-clang test-asan test-fuzz bench clean
+.PHONY: help all setup build programs models demo test test-dev test-clang test-asan test-fuzz bench clean
 
 help:
 	@echo 'make demo [TEXT="..."]  the main job, end to end, on a real model'
@@ -22,7 +24,11 @@ build: setup
 models: setup
 	@tools/fetch-models.sh $(MODELS) $(SET)
 
-demo: build
+programs: setup
+	@cmake --preset dev >/dev/null
+	@cmake --build --preset dev --target programs
+
+demo: programs
 	@tools/fetch-models.sh $(MODELS) ocr
 	@demo/demo.sh build/dev $(MODELS) "$(TEXT)"
 

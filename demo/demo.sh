@@ -100,7 +100,9 @@ eml infer --host "$host" --policy "$work/policy.json" --topology "$work/model/to
     --output "$work/out" --kms-key "$arn" --kms-endpoint "https://localhost:$kms_port" --kms-ca "$work/tls/kms-ca.pem" \
     --json >"$work/report.json"
 result=$(ls "$work"/out/*.npy)
-printf '\n   The enclave read: \033[1m%s\033[0m\n' "$("$here/read.py" "$result" "$models/ppocr-keys.txt")"
+bold='' plain=''
+[ -t 1 ] && bold=$'\033[1m' plain=$'\033[0m'
+printf '\n   The enclave read: %s%s%s\n' "$bold" "$("$here/read.py" "$result" "$models/ppocr-keys.txt")" "$plain"
 
 step "5. What the client verified before it sent anything"
 "$python" "$here/report.py" checks "$work/report.json"
