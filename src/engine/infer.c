@@ -123,6 +123,14 @@ void eml_rule_out(const struct eml_rule_ctx *c, uint32_t i, enum eml_dtype t,
     }
 }
 
+void eml_rule_out_unknown(const struct eml_rule_ctx *c, const struct eml_known *x, bool keep_rank)
+{
+    struct eml_shape s = {.rank = x->has_rank && keep_rank ? x->shape.rank : 0};
+    for (uint32_t i = 0; i < s.rank; i++)
+        s.dim[i] = EML_DIM_UNKNOWN;
+    eml_rule_out(c, 0, x->dtype, s.rank > 0 ? &s : NULL);
+}
+
 int64_t *eml_rule_ints(const struct eml_rule_ctx *c, uint32_t i)
 {
     struct eml_known *o = &c->out[i];

@@ -44,6 +44,9 @@ EML_MUST enum eml_err eml_rule_broadcast(const struct eml_rule_ctx *c, struct em
 /* Sets output i; the shape may be NULL: not even the rank is known. */
 void eml_rule_out(const struct eml_rule_ctx *c, uint32_t i, enum eml_dtype t,
                   const struct eml_shape *s);
+/* Output 0 has x's type and rank (if keep_rank), and nothing else is known: a steering operand is
+ * missing. A scalar has no dim that could say so, and therefore loses its rank. */
+void eml_rule_out_unknown(const struct eml_rule_ctx *c, const struct eml_known *x, bool keep_rank);
 /* Says that the elements of output i are (partly) known: n integers, all EML_INT_UNKNOWN, to be
  * filled. Nothing is said (NULL) if the shape is not known, the type is no integer or the value has
  * more than EML_INTS_MAX elements. *full_up: out of arena. */

@@ -196,9 +196,7 @@ enum eml_err eml_rule_slice(const struct eml_rule_ctx *c)
     EML_TRY(slice_list(c, 4, true, &a.n, &a.steps, &known));
     struct eml_shape s = x->shape;
     if (!x->has_rank || !known) {
-        for (uint32_t i = 0; i < s.rank; i++)
-            s.dim[i] = EML_DIM_UNKNOWN;
-        eml_rule_out(c, 0, x->dtype, x->has_rank ? &s : NULL);
+        eml_rule_out_unknown(c, x, true);
         return EML_OK;
     }
     struct eml_slice cut;
@@ -322,9 +320,7 @@ enum eml_err eml_rule_pad(const struct eml_rule_ctx *c)
     }
     struct eml_shape s = x->shape;
     if (!x->has_rank || !c->in[1]->has_ints || !axes_full) {
-        for (uint32_t i = 0; i < s.rank; i++)
-            s.dim[i] = EML_DIM_UNKNOWN;
-        eml_rule_out(c, 0, x->dtype, x->has_rank ? &s : NULL);
+        eml_rule_out_unknown(c, x, true);
         return EML_OK;
     }
     int64_t begin[EML_RANK_MAX], end[EML_RANK_MAX];

@@ -67,10 +67,7 @@ enum eml_err eml_rule_reduce(const struct eml_rule_ctx *c)
     EML_TRY(reduce_axes(c, x->shape.rank, &mask, &known));
     struct eml_shape s = {0};
     if (!known) {
-        s = x->shape;
-        for (uint32_t i = 0; i < s.rank; i++)
-            s.dim[i] = EML_DIM_UNKNOWN;
-        eml_rule_out(c, 0, x->dtype, keep ? &s : NULL);
+        eml_rule_out_unknown(c, x, keep);
         return EML_OK;
     }
     for (uint32_t i = 0; i < x->shape.rank; i++) {

@@ -160,20 +160,19 @@ enum eml_err eml_rule_resize(const struct eml_rule_ctx *c)
     eml_rule_out(c, 0, x->dtype, NULL);
     if (!x->has_rank)
         return EML_OK;
-    if (by->has_ints && (at == 3 || full)) {
-        struct eml_resize_args a = {0};
-        struct eml_resize r;
-        if (at == 2)
-            a = (struct eml_resize_args){.scales = by->ints, .n_scales = by->n_ints};
-        else
-            a = (struct eml_resize_args){.sizes = by->ints, .n_sizes = by->n_ints};
-        EML_TRY(eml_resize_make(c->node, &x->shape, &a, &r, c->why));
-        for (uint32_t i = 0; i < s.rank; i++)
-            s.dim[i] = r.out[i];
-    } else {
-        for (uint32_t i = 0; i < s.rank; i++)
-            s.dim[i] = EML_DIM_UNKNOWN;
+    if (!by->has_ints || (at == 2 && !full)) {
+        eml_rule_out_unknown(c, x, true);
+        return EML_OK;
     }
+    struct eml_resize_args a = {0};
+    struct eml_resize r;
+    if (at == 2)
+        a = (struct eml_resize_args){.scales = by->ints, .n_scales = by->n_ints};
+    else
+        a = (struct eml_resize_args){.sizes = by->ints, .n_sizes = by->n_ints};
+    EML_TRY(eml_resize_make(c->node, &x->shape, &a, &r, c->why));
+    for (uint32_t i = 0; i < s.rank; i++)
+        s.dim[i] = r.out[i];
     int64_t n;
     const struct eml_known *roi = eml_rule_in(c, 1);
     bool crop = eml_node_int(c->node, EML_ATTR_COORDINATE_TRANSFORMATION_MODE, 0) == COORD_TF_CROP;

@@ -294,14 +294,14 @@ enum eml_err eml_rule_tile(const struct eml_rule_ctx *c)
     struct eml_shape r;
     bool known;
     EML_TRY(shape_from(c, 1, &r, &known));
-    if (!x->has_rank) {
-        eml_rule_out(c, 0, x->dtype, NULL);
+    if (!x->has_rank || !known) {
+        eml_rule_out_unknown(c, x, true);
         return EML_OK;
     }
-    EML_TRY(eml_rule_demand(c, !known || r.rank == x->shape.rank, "Tile: wrong number of repeats"));
+    EML_TRY(eml_rule_demand(c, r.rank == x->shape.rank, "Tile: wrong number of repeats"));
     struct eml_shape s = x->shape;
     for (uint32_t i = 0; i < s.rank; i++) {
-        if (!known || !eml_dim_known(r.dim[i]) || !eml_dim_known(s.dim[i]))
+        if (!eml_dim_known(r.dim[i]) || !eml_dim_known(s.dim[i]))
             s.dim[i] = EML_DIM_UNKNOWN;
         else
             EML_TRY(eml_rule_demand(c, eml_mul_i64(s.dim[i], r.dim[i], &s.dim[i]),

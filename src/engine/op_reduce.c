@@ -188,11 +188,6 @@ static void reduce_floats(const struct reduce *r, int64_t base, int64_t out, int
     }
 }
 
-static double int_finish(enum eml_op op, double s)
-{
-    return op == EML_OP_REDUCE_L2 ? sqrt(s) : log(s);
-}
-
 #define INT_REDUCE(name, type, acc_type, lowest, highest)                                          \
     static void reduce_##name(const struct reduce *r, int64_t base, int64_t out, int64_t width)    \
     {                                                                                              \
@@ -212,10 +207,10 @@ static double int_finish(enum eml_op op, double s)
         for (int64_t i = 0; i < width; i++) {                                                      \
             if (op == EML_OP_REDUCE_MEAN)                                                          \
                 y[i] = (type)(r->count == 0 ? 0 : acc[i] / (acc_type)r->count);                    \
-            else if (op == EML_OP_REDUCE_LOG_SUM_EXP || op == EML_OP_REDUCE_L2 ||                  \
-                     op == EML_OP_REDUCE_LOG_SUM)                                                  \
-                y[i] = (type)(acc[i] > 0 ? int_finish(op, (double)acc[i]) : 0);                    \
-            else                                                                                   \
+            else if (op == EML_OP_REDUCE_L2) {                                                     \
+                double v = acc[i] > 0 ? sqrt((double)acc[i]) : 0;                                  \
+                y[i] = v < (double)(highest) ? (type)v : (type)(highest);                          \
+            } else                                                                                 \
                 y[i] = (type)acc[i];                                                               \
         }                                                                                          \
     }

@@ -49,8 +49,6 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_REDUCE_PROD:
     case EML_OP_REDUCE_L1:
     case EML_OP_REDUCE_L2:
-    case EML_OP_REDUCE_LOG_SUM:
-    case EML_OP_REDUCE_LOG_SUM_EXP:
     case EML_OP_REDUCE_SUM_SQUARE:
         return SUMMABLE;
     case EML_OP_REDUCE_MAX:
@@ -96,7 +94,7 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_LAYER_NORMALIZATION:
     case EML_OP_INSTANCE_NORMALIZATION:
         return T(F32);
-    default: /* Sum, Mean, PRelu, Softmax and the functions of one variable */
+    default: /* Sum, Mean, PRelu, Softmax, logarithms, functions of one variable */
         return FLOATS;
     }
 }

@@ -685,7 +685,8 @@ static const struct row ROWS[] = {
                                                                             IN("f32[2,3]",
                                                                                "i64{2}"),
                                                                             {"!axis out of range"})
-        R(REDUCE_SUM, "", IN("f32[2,3]", "i64[1]"), {"f32[?,?]"}) R(
+        R(REDUCE_SUM, "", IN("f32[2,3]", "i64[1]"), {"f32[?,?]"})
+    R(REDUCE_SUM, "", IN("f32[]", "i64[1]"), {"f32[*]"}) R(
             REDUCE_PROD, "KEEPDIMS=0", IN("i64{2,3,4}"),
             {"i64<24>"}) R(REDUCE_PROD, "KEEPDIMS=0", IN("i64{2,?,4}"),
                            {"i64<?>"}) R(REDUCE_MAX, "", IN("i64{2,9,4}"), {"i64{9}"})

@@ -1,0 +1,236 @@
+/* Any graph that the planner accepts runs within its memory: nodes with random operands, shapes,
+ * attributes and data, as a hostile topology key may hold them. Every buffer gets a canary behind
+ * it (poisoned under the address sanitizer), which no operator may touch. */
+#include "graph_builder.h"
+
+#include "model/limits.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define POISON 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define POISON 1
+#endif
+#endif
+#ifdef POISON
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#endif
+
+enum { GAP = 128, CANARY = 0xc7 };
+
+#define ATTR(id, name) [EML_ATTR_##id] = name,
+static const char *const NAMES[EML_ATTR_N] = {
+#include "model/attrs.def"
+};
+#undef ATTR
+
+/* An attribute of the operator's row, or any. */
+static enum eml_attr_id some_attr(struct eml_gen *g, enum eml_op op)
+{
+    const char *row = eml_op_info(op)->attrs;
+    int fallback = (int)eml_gen_range(g, 0, EML_ATTR_N - 1);
+    for (int tries = 0; tries < 40; tries++) {
+        int id = (int)eml_gen_range(g, 1, EML_ATTR_N - 1);
+        const char *at = strstr(row, NAMES[id]);
+        if (at != NULL && (at == row || at[-1] == ' ') && at[strlen(NAMES[id])] == '=')
+            return (enum eml_attr_id)id;
+    }
+    return (enum eml_attr_id)fallback;
+}
+
+static int64_t some_int(struct eml_gen *g)
+{
+    static const int64_t odd[] = {-INT64_MAX, INT64_MAX, INT32_MAX, 1 << 20, -1, 1000};
+    return eml_gen_range(g, 0, 14) == 0 ? odd[eml_gen_range(g, 0, 5)] : eml_gen_range(g, -3, 6);
+}
+
+static struct eml_shape some_shape(struct eml_gen *g, const struct eml_shape *like)
+{
+    if (like != NULL && eml_gen_range(g, 0, 2) != 0)
+        return *like;
+    struct eml_shape s = {.rank = (uint32_t)eml_gen_range(g, 0, 5)};
+    for (uint32_t i = 0; i < s.rank; i++)
+        s.dim[i] = eml_gen_range(g, 0, 30) == 0 ? 0 : eml_gen_range(g, 1, 6);
+    return s;
+}
+
+struct hostile {
+    struct gb *b;
+    const void *data[GB_IO];
+    struct eml_tensor in[GB_IO];
+};
+
+static void *some_data(struct eml_gen *g, enum eml_dtype t, int64_t n)
+{
+    uint8_t *p = malloc((size_t)n * eml_dtype_bytes(t) + 1);
+    assert_non_null(p);
+    for (int64_t i = 0; i < n; i++) {
+        float f = eml_gen_range(g, 0, 30) == 0 ? (float)1e30 : eml_gen_f32(g, -3, 3);
+        int64_t v = t == EML_DT_BOOL ? eml_gen_bool(g) : some_int(g);
+        if (t == EML_DT_F32)
+            memcpy(p + i * 4, &f, 4);
+        else
+            memcpy(p + (size_t)i * eml_dtype_bytes(t), &v, eml_dtype_bytes(t));
+    }
+    return p;
+}
+
+static uint32_t some_operand(struct hostile *h, struct eml_gen *g, const struct eml_shape *like)
+{
+    static const enum eml_dtype types[] = {EML_DT_F32, EML_DT_F32,  EML_DT_F32,
+                                           EML_DT_I64, EML_DT_BOOL, EML_DT_I32};
+    struct gb *b = h->b;
+    if (eml_gen_range(g, 0, 9) == 0)
+        return EML_ABSENT;
+    if (eml_gen_range(g, 0, 2) == 0) {
+        int64_t v[8];
+        for (int i = 0; i < 8; i++)
+            v[i] = some_int(g);
+        return gb_ints(b, (uint32_t)eml_gen_range(g, 0, 6), v);
+    }
+    enum eml_dtype t =
+        like != NULL && eml_gen_range(g, 0, 3) != 0 ? EML_DT_F32 : types[eml_gen_range(g, 0, 5)];
+    struct eml_shape s = some_shape(g, like);
+    uint32_t i = b->g.n_inputs;
+    if (i == GB_IO)
+        return EML_ABSENT;
+    void *data = some_data(g, t, gb_count(s));
+    if (eml_gen_range(g, 0, 3) == 0 && (size_t)gb_count(s) * 8 < 16384) {
+        uint32_t id = gb_slot(b, t, s, data);
+        free(data);
+        return id;
+    }
+    h->data[i] = data;
+    h->in[i] = (struct eml_tensor){.dtype = t,
+                                   .shape = s,
+                                   .data = h->data[i],
+                                   .bytes = (size_t)gb_count(s) * eml_dtype_bytes(t)};
+    return gb_input(b, t, s);
+}
+
+/* One node, accepted or not; its outputs' types are what the rule says, so that the planner does
+ * not stop at that. */
+static bool some_node(struct hostile *h, struct eml_gen *g)
+{
+    struct gb *b = h->b;
+    const enum eml_op op = (enum eml_op)eml_gen_range(g, 0, EML_OP_N - 1);
+    const struct eml_op_info *info = eml_op_info(op);
+    static uint32_t in[8], out[4];
+    static struct eml_attr attr[4];
+    static int64_t values[4][8];
+    struct eml_node *n = &b->nodes[b->g.n_nodes++];
+    *n = (struct eml_node){.op = op, .in = in, .out = out, .attr = attr, .params = EML_ABSENT};
+    n->n_in = (uint32_t)eml_gen_range(g, info->in_min, info->in_max < 5 ? info->in_max : 5);
+    n->n_out = (uint32_t)eml_gen_range(g, 1, info->out_max < 3 ? info->out_max : 3);
+    n->n_attr = (uint32_t)eml_gen_range(g, 0, 4);
+    for (uint32_t i = 0; i < n->n_attr; i++) {
+        attr[i] = (struct eml_attr){some_attr(g, op), (uint32_t)eml_gen_range(g, 1, 6), values[i]};
+        for (int j = 0; j < 8; j++)
+            values[i][j] = some_int(g);
+    }
+    const float params[4] = {0.5f, 0.25f, eml_gen_f32(g, -2, 2), 1};
+    n->params = gb_slot(b, EML_DT_F32, SHAPE(4), params);
+    const struct eml_known *known[8];
+    struct eml_known results[4];
+    const struct eml_shape *like = NULL;
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        in[i] = some_operand(h, g, like);
+        known[i] = in[i] == EML_ABSENT ? NULL : &b->known[in[i]];
+        if (i == 0 && known[0] != NULL)
+            like = &known[0]->shape;
+    }
+    struct eml_why why;
+    if (eml_infer_node(n, known, results, &b->arena, &why) != EML_OK)
+        return false;
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        out[i] = gb_value(b, (struct eml_value){.kind = EML_VALUE_NODE, .dtype = results[i].dtype});
+        gb_output(b, out[i]);
+    }
+    return true;
+}
+
+/* Moves the buffers apart and runs. */
+static enum eml_err run_with_canaries(struct hostile *h, struct eml_plan *p, struct eml_pool *pool)
+{
+    size_t at = 0;
+    for (uint32_t i = 0; i < p->n_buffers; i++) {
+        p->buffers[i].offset = at;
+        at += p->buffers[i].bytes + GAP;
+    }
+    p->activation_bytes = p->table_bytes + at;
+    size_t room = (p->activation_bytes + 63) & ~(size_t)63;
+    uint8_t *memory = aligned_alloc(64, room);
+    size_t n_weights = h->b->weight_bytes + 64;
+    uint8_t *weights = aligned_alloc(64, n_weights);
+    assert_non_null(memory);
+    assert_non_null(weights);
+    memset(memory, CANARY, room);
+    memcpy(weights, h->b->weights, n_weights);
+    for (uint32_t i = 0; i < p->n_buffers; i++)
+        ASAN_POISON_MEMORY_REGION(
+            memory + p->table_bytes + p->buffers[i].offset + p->buffers[i].bytes, GAP);
+    struct eml_tensor out[GB_IO];
+    struct eml_why why;
+    enum eml_err e = eml_plan_run(p, eml_bytes(weights, n_weights), h->in,
+                                  (struct eml_room){memory, room}, pool, out, &why);
+    ASAN_UNPOISON_MEMORY_REGION(memory, room);
+    for (uint32_t i = 0; i < p->n_buffers; i++)
+        for (size_t k = 0; k < GAP; k++)
+            assert_int_equal(
+                memory[p->table_bytes + p->buffers[i].offset + p->buffers[i].bytes + k], CANARY);
+    assert_memory_equal(weights, h->b->weights, n_weights);
+    free(memory);
+    free(weights);
+    return e;
+}
+
+static void what_is_accepted_stays_in_its_memory(void **state)
+{
+    (void)state;
+    struct eml_gen g = eml_gen_seeded("what_is_accepted_stays_in_its_memory");
+    const struct eml_budget budget = {.activation_bytes = 1 << 22, .flops = 1 << 24};
+    struct eml_pool *pool;
+    size_t runs[EML_OP_N] = {0}, total = 0;
+    struct gb *b = gb_new();
+    size_t mark = eml_arena_mark(&b->arena);
+    assert_int_equal(eml_pool_create(2, &pool), EML_OK);
+    for (int round = 0; round < 40000; round++) {
+        struct hostile h = {.b = b};
+        b->g.n_values = b->g.n_nodes = b->g.n_inputs = b->g.n_outputs = 0;
+        b->weight_bytes = 0;
+        struct eml_plan *p;
+        struct eml_why why;
+        if (some_node(&h, &g)) {
+            const struct eml_plan_options options = {.no_reuse = eml_gen_bool(&g)};
+            enum eml_err e = eml_plan_make_with(&b->g, h.in, EML_ISA_AUTO, 2, &budget, &options,
+                                                &b->arena, &p, &why);
+            if (e == EML_OK) {
+                e = run_with_canaries(&h, p, pool);
+                assert_true(e == EML_OK || e == EML_E_INPUT || e == EML_E_UNSUPPORTED);
+                runs[b->nodes[0].op]++;
+                total++;
+            }
+        }
+        for (int i = 0; i < GB_IO; i++)
+            free((void *)(uintptr_t)h.data[i]);
+        (void)eml_arena_reset(&b->arena, mark);
+    }
+    eml_pool_destroy(pool);
+    gb_free(b);
+    size_t ops = 0;
+    for (int i = 0; i < EML_OP_N; i++)
+        ops += runs[i] > 0;
+    assert_true(total > 2000);
+    assert_true(ops > EML_OP_N * 3 / 4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_accepted_stays_in_its_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
