@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "engine/pack.h"
+#include "engine/rnn.h"
 
 #include <string.h>
 
@@ -116,11 +117,15 @@ static enum eml_layout layout_for(const struct eml_ir_node *n, uint32_t i)
     const struct eml_ir_value *v = n->in[i];
     const struct eml_shape *s = &v->shape;
     int64_t group = eml_ir_int(n, EML_ATTR_GROUP, 1);
-    if (i != 1 || v->dtype != EML_DT_F32 || s->rank < 2 || eml_ir_count(v) == 0)
+    if (v->dtype != EML_DT_F32 || s->rank < 2 || eml_ir_count(v) == 0 ||
+        !eml_slot_read_by(n->op, i, EML_LAYOUT_PANEL16))
         return EML_LAYOUT_PLAIN;
     switch (n->op) {
     case EML_OP_MATMUL:
     case EML_OP_CONV_TRANSPOSE:
+    case EML_OP_RNN:
+    case EML_OP_GRU:
+    case EML_OP_LSTM:
         return EML_LAYOUT_PANEL16;
     case EML_OP_CONV:
         return group > 1 && group == s->dim[0] && s->dim[1] == 1 ? EML_LAYOUT_DEPTHWISE
@@ -150,6 +155,9 @@ static void pack(const struct eml_ir_node *n, const struct eml_ir_value *v, enum
         eml_pack_conv(to, v->data, d0, d1, taps(s), group);
     } else if (n->op == EML_OP_CONV_TRANSPOSE) {
         eml_pack_conv_transpose(to, v->data, d0, d1, taps(s), group);
+    } else if (n->op == EML_OP_RNN || n->op == EML_OP_GRU || n->op == EML_OP_LSTM) {
+        size_t gates = (size_t)eml_rnn_gates(n->op), k = (size_t)s->dim[2], h = d1 / gates;
+        eml_pack_panel16(to, v->data, d0 * gates, k, h, h * k, 1, k);
     } else {
         size_t k = (size_t)s->dim[s->rank - 2], cols = (size_t)s->dim[s->rank - 1];
         eml_pack_panel16(to, v->data, eml_ir_count(v) / (k * cols), k, cols, k * cols, cols, 1);

@@ -8,9 +8,11 @@
 #include "decompose/passes.h"
 
 #include "base/checked.h"
+#include "engine/rnn.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct import {
     struct eml_ir *ir;
@@ -94,13 +96,15 @@ static bool attr_id(const struct word *w, enum eml_attr_id *id)
     return false;
 }
 
-/* Index of s in "=e:a|b|c", or -1. */
+/* Index of s in "=e:a|b|c", or in any case in "=es:a|b|c"; or -1. */
 static int64_t enum_index(const struct word *w, struct eml_bytes s)
 {
-    const char *p = w->rest + 3, *end = w->rest + w->rest_len;
+    const bool list = w->rest[2] == 's';
+    const char *p = w->rest + (list ? 4 : 3), *end = w->rest + w->rest_len;
     for (int64_t i = 0; p < end; i++) {
         size_t len = strcspn(p, "| ");
-        if (len == s.len && (len == 0 || memcmp(p, s.ptr, len) == 0))
+        if (len == s.len && (len == 0 || (list ? strncasecmp(p, (const char *)s.ptr, len) == 0
+                                               : memcmp(p, s.ptr, len) == 0)))
             return i;
         p += len + 1;
     }
@@ -124,6 +128,23 @@ static enum eml_err attr_to_operand(const struct import *im, const struct eml_on
     return EML_OK;
 }
 
+/* A list of strings as the list of their indices. */
+static enum eml_err attr_to_indices(const struct import *im, const struct eml_onnx_attr *a,
+                                    const struct word *w, enum eml_attr_id id,
+                                    struct eml_ir_node *n)
+{
+    int64_t index[EML_ATTR_INTS_MAX];
+    if (a->type != EML_ONNX_ATTR_STRINGS || a->n > EML_ATTR_INTS_MAX)
+        return refuse(im, "decompose: attribute of an unexpected type, or too long");
+    for (size_t i = 0; i < a->n; i++) {
+        index[i] = enum_index(w, a->strings[i]);
+        if (index[i] < 0)
+            return refuse(im, "decompose: attribute with a value that is not supported");
+    }
+    eml_ir_set_attr(im->ir, n, id, index, (uint32_t)a->n);
+    return EML_OK;
+}
+
 static enum eml_err import_attr(const struct import *im, const struct eml_onnx_attr *a,
                                 struct eml_ir_node *n)
 {
@@ -142,6 +163,8 @@ static enum eml_err import_attr(const struct import *im, const struct eml_onnx_a
         n->params[w.rest[2] - '0'] = a->floats[0];
         return EML_OK;
     case 'e':
+        if (w.rest[2] == 's')
+            return attr_id(&w, &id) ? attr_to_indices(im, a, &w, id, n) : EML_E_SYSTEM;
         if (a->type != EML_ONNX_ATTR_STRING || enum_index(&w, a->strings[0]) < 0)
             return refuse(im, "decompose: attribute with a value that is not supported");
         if (!attr_id(&w, &id))
@@ -268,6 +291,40 @@ static enum eml_err resize(struct import *im, struct eml_ir_node *n, int64_t ver
     return EML_OK;
 }
 
+/* The numbers of a recurrent operator's activations, [activations, 2], as its last operand. The
+ * attributes hold them only for those that need them, in order. */
+static enum eml_err rnn_numbers(const struct import *im, struct eml_ir_node *n)
+{
+    static const struct {
+        uint8_t needs; /* how many of alpha, beta */
+        float alpha, beta;
+    } acts[EML_RNN_ACT_N] = {
+        [EML_RNN_AFFINE] = {2, 1, 0},
+        [EML_RNN_ELU] = {1, 1, 0},
+        [EML_RNN_HARD_SIGMOID] = {2, 0.2F, 0.5F},
+        [EML_RNN_LEAKY_RELU] = {1, 0.01F, 0},
+        [EML_RNN_SCALED_TANH] = {2, 1, 1},
+        [EML_RNN_THRESHOLDED_RELU] = {1, 1, 0},
+    };
+    const struct eml_attr *list = eml_ir_attr(n, EML_ATTR_ACTIVATIONS);
+    const struct eml_onnx_attr *given[2] = {eml_onnx_attr(im->node, "activation_alpha"),
+                                            eml_onnx_attr(im->node, "activation_beta")};
+    size_t at[2] = {0, 0};
+    if (list == NULL)
+        return EML_OK;
+    float *v = eml_ir_alloc(im->ir, list->n * 2 * sizeof(*v));
+    for (uint32_t i = 0; v != NULL && i < list->n; i++) {
+        v[2 * i] = acts[list->v[i]].alpha;
+        v[2 * i + 1] = acts[list->v[i]].beta;
+        for (uint32_t k = 0; k < acts[list->v[i]].needs; k++)
+            if (given[k] != NULL && given[k]->floats != NULL && at[k] < given[k]->n)
+                v[2 * i + k] = given[k]->floats[at[k]++];
+    }
+    struct eml_shape s = {2, {list->n, 2}};
+    eml_ir_set_in(im->ir, n, EML_RNN_NUMBERS, eml_ir_const(im->ir, EML_DT_F32, &s, v));
+    return EML_OK;
+}
+
 static enum eml_err normalise(struct import *im, struct eml_ir_node *n)
 {
     switch (n->op) {
@@ -281,6 +338,10 @@ static enum eml_err normalise(struct import *im, struct eml_ir_node *n)
             return refuse(im, "decompose: BatchNormalization in training mode");
         eml_ir_drop_attr(n, EML_ATTR_TRAINING_MODE);
         return EML_OK;
+    case EML_OP_RNN:
+    case EML_OP_GRU:
+    case EML_OP_LSTM:
+        return rnn_numbers(im, n);
     default:
         return EML_OK;
     }

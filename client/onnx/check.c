@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { MANY = 255 };
 
@@ -132,13 +133,16 @@ static const char *const type_words[] = {
 #define PROBLEM(c, kind, ...) eml_check_add((c)->report, (c)->m, (c)->index, kind, __VA_ARGS__)
 
 /* The value of an enumeration must be one of a|b|c. */
-static void check_enum(const struct check *c, const struct eml_onnx_attr *a, const struct word *w)
+static void check_enum(const struct check *c, const struct eml_onnx_attr *a, struct eml_bytes value,
+                       const struct word *w)
 {
-    const char *at = w->rest + 3, *end = w->rest + w->rest_len; /* behind "=e:" */
-    struct eml_bytes value = a->strings[0];
+    const bool list = w->rest[2] == 's'; /* "=es:" against "=e:" */
+    const char *at = w->rest + (list ? 4 : 3), *end = w->rest + w->rest_len;
     while (at < end) {
         size_t n = strcspn(at, "| ");
-        if (n == value.len && memcmp(at, value.ptr, n) == 0)
+        const char *text = (const char *)value.ptr;
+        if (n == value.len &&
+            (list ? strncasecmp(at, text, n) == 0 : n == 0 || memcmp(at, text, n) == 0))
             return;
         at += n + 1;
     }
@@ -176,8 +180,8 @@ static void check_attr(const struct check *c, const struct eml_onnx_attr *a)
         PROBLEM(c, EML_CHECK_ATTRIBUTE, "attribute %s is not supported", a->name);
         return;
     }
-    if (w.rest_len > 3 && memcmp(w.rest, "=e:", 3) == 0 && a->type == EML_ONNX_ATTR_STRING)
-        check_enum(c, a, &w);
+    for (size_t i = 0; w.rest_len > 3 && memcmp(w.rest, "=e", 2) == 0 && i < a->n; i++)
+        check_enum(c, a, a->strings[i], &w);
     check_tensors(c, a);
 }
 

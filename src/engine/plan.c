@@ -320,7 +320,7 @@ static enum eml_err add_step(const struct planner *s, uint32_t at)
                            .why = s->why};
     for (uint32_t i = 0; i < n->n_in; i++) {
         eml_plan_view(p, n->in[i], &s->views[i]);
-        if (!eml_op_reads_layout(n->op, i, s->views[i].layout))
+        if (!eml_slot_read_by(n->op, i, s->views[i].layout))
             return eml_fail(s->why, EML_E_INPUT, "operand is packed in a layout not read here", -1);
     }
     for (uint32_t i = 0; i < n->n_out; i++)
@@ -346,7 +346,7 @@ static enum eml_err add_step(const struct planner *s, uint32_t at)
 /* A view has the bytes of its source; both live as long as the longer of the two. */
 static enum eml_err add_alias(const struct planner *s, const struct eml_node *n)
 {
-    if (!eml_op_reads_layout(n->op, 0, s->g->values[n->in[0]].layout))
+    if (!eml_slot_read_by(n->op, 0, s->g->values[n->in[0]].layout))
         return eml_fail(s->why, EML_E_INPUT, "operand is packed in a layout not read here", -1);
     s->p->place[n->out[0]] = s->p->place[n->in[0]];
     return EML_OK;

@@ -29,6 +29,9 @@ static eml_scratch_fn *const SCRATCH[EML_OP_N] = {
     [EML_OP_CONV_TRANSPOSE] = eml_scratch_conv_transpose,
     [EML_OP_BATCH_NORMALIZATION] = eml_scratch_batch_normalization,
     [EML_OP_RESIZE] = eml_scratch_resize,
+    [EML_OP_RNN] = eml_scratch_rnn,
+    [EML_OP_GRU] = eml_scratch_rnn,
+    [EML_OP_LSTM] = eml_scratch_rnn,
 };
 
 eml_op_fn *eml_op_kernel(enum eml_op op)
@@ -58,18 +61,6 @@ bool eml_op_in_place(enum eml_op op, uint32_t i)
         k == eml_op_batch_normalization)
         return i == 0;
     return false;
-}
-
-bool eml_op_reads_layout(enum eml_op op, uint32_t i, enum eml_layout l)
-{
-    if (l == EML_LAYOUT_PLAIN)
-        return true;
-    if (i != 1)
-        return false;
-    if (l == EML_LAYOUT_DEPTHWISE)
-        return op == EML_OP_CONV;
-    return op == EML_OP_CONV || op == EML_OP_CONV_TRANSPOSE || op == EML_OP_MATMUL ||
-           op == EML_OP_GEMM;
 }
 
 uint32_t eml_op_params(enum eml_op op)
@@ -126,6 +117,11 @@ uint64_t eml_op_flops(const struct eml_op_ctx *c)
         return mul(2, mul(out, mul(kernel_elements(w), (uint64_t)w->shape.dim[1])));
     case EML_OP_CONV_TRANSPOSE:
         return mul(2, mul(elements(&c->in[0]), mul(kernel_elements(w), (uint64_t)w->shape.dim[1])));
+    case EML_OP_RNN:
+    case EML_OP_GRU:
+    case EML_OP_LSTM: /* every step reads all weights once per row of the batch */
+        return mul(2, mul(elements(&c->in[0]) / ((uint64_t)c->in[0].shape.dim[2] + 1) + 1,
+                          elements(w) + elements(&c->in[2])));
     case EML_OP_MAX_POOL:
     case EML_OP_AVERAGE_POOL:
         return window_flops(c, out);

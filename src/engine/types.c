@@ -93,6 +93,9 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_BATCH_NORMALIZATION:
     case EML_OP_LAYER_NORMALIZATION:
     case EML_OP_INSTANCE_NORMALIZATION:
+    case EML_OP_RNN:
+    case EML_OP_GRU:
+    case EML_OP_LSTM:
         return T(F32);
     default: /* Sum, Mean, PRelu, Softmax, logarithms, functions of one variable */
         return FLOATS;

@@ -198,6 +198,12 @@ static enum eml_err check_attr(const struct check *c, const struct eml_attr *a, 
         return EML_OK;
     if (type[0] == 'i')
         return a->n == 1 ? EML_OK : bad(c, "graph: attribute is not one integer", node);
+    if (type[0] == 'e' && type[1] == 's') {
+        for (uint32_t i = 0; i < a->n; i++)
+            if (a->v[i] < 0 || a->v[i] >= count_choices(type + 3))
+                return bad(c, "graph: attribute is not one of its choices", node);
+        return EML_OK;
+    }
     if (type[0] == 'e')
         return a->n == 1 && a->v[0] >= 0 && a->v[0] < count_choices(type + 2)
                    ? EML_OK
@@ -249,7 +255,8 @@ static enum eml_err check_packed(const struct check *c, const struct eml_node *n
     if (v->kind != EML_VALUE_SLOT || v->layout == EML_LAYOUT_PLAIN)
         return EML_OK;
     int64_t group = eml_node_int(n, EML_ATTR_GROUP, 1);
-    if (k != 1 || !eml_slot_bytes(v->dtype, &v->shape, v->layout, n->op, group, &bytes))
+    if (!eml_slot_read_by(n->op, k, v->layout) ||
+        !eml_slot_bytes(v->dtype, &v->shape, v->layout, n->op, group, &bytes))
         return bad(c, "graph: packed weights where the operator cannot read them", node);
     if (bytes != v->bytes)
         return bad(c, "graph: packed weights are not as long as their shape needs", node);

@@ -76,7 +76,8 @@ enum eml_layout {
      * matrices lies one after the other. For Conv (group 1): logical shape is ONNX's [O, I, kh, kw];
      * K = kh*kw*I in that order (I fastest), N = O. Grouped Conv (1 < group < C): one such matrix
      * per group. ConvTranspose: logical [I, O/g, kh, kw]; K = I/g, N = kh*kw*O/g (O fastest),
-     * one matrix per group. */
+     * one matrix per group. RNN, GRU, LSTM (W and R): logical [directions, gates*H, I]; for each
+     * direction and gate one matrix with K = I, N = H. */
     EML_LAYOUT_PANEL16 = 1,
     /* depthwise Conv (group == C == O, I/group == 1): [kh*kw][C rounded up to 16] floats */
     EML_LAYOUT_DEPTHWISE = 2,
@@ -170,6 +171,9 @@ EML_MUST enum eml_err eml_graph_check(const struct eml_graph *g, uint64_t weight
  * overflow or a shape that the layout cannot have. */
 bool eml_slot_bytes(enum eml_dtype t, const struct eml_shape *s, enum eml_layout l,
                     enum eml_op op, int64_t group, uint64_t *bytes);
+
+/* Whether operand k of the operator may lie in this layout. */
+bool eml_slot_read_by(enum eml_op op, uint32_t k, enum eml_layout l);
 
 /* The attribute or NULL; and its first element or a default. */
 const struct eml_attr *eml_node_attr(const struct eml_node *n, enum eml_attr_id id);

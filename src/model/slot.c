@@ -59,9 +59,36 @@ static bool panel16_bytes(const struct eml_shape *s, enum eml_op op, uint64_t gr
         return r >= 3 && (uint64_t)s->dim[0] % group == 0 &&
                panels(matrices, (struct product){(uint64_t)s->dim[0] / group, true},
                       product_of(s, 1, r), bytes);
+    case EML_OP_RNN:
+    case EML_OP_GRU:
+    case EML_OP_LSTM: { /* [directions, gates H, I]: K = I, N = H */
+        const uint64_t gates = op == EML_OP_LSTM ? 4 : op == EML_OP_GRU ? 3 : 1;
+        if (r != 3 || (uint64_t)s->dim[1] % gates != 0)
+            return false;
+        matrices = product_of(s, 0, 1);
+        times(&matrices, gates);
+        return panels(matrices, product_of(s, 2, 3),
+                      (struct product){(uint64_t)s->dim[1] / gates, true}, bytes);
+    }
     default:
         return false;
     }
+}
+
+bool eml_slot_read_by(enum eml_op op, uint32_t k, enum eml_layout l)
+{
+    switch (l) {
+    case EML_LAYOUT_PLAIN:
+        return true;
+    case EML_LAYOUT_DEPTHWISE:
+        return op == EML_OP_CONV && k == 1;
+    case EML_LAYOUT_PANEL16:
+        if (op == EML_OP_RNN || op == EML_OP_GRU || op == EML_OP_LSTM)
+            return k == 1 || k == 2;
+        return k == 1 && (op == EML_OP_CONV || op == EML_OP_CONV_TRANSPOSE || op == EML_OP_MATMUL ||
+                          op == EML_OP_GEMM);
+    }
+    return false;
 }
 
 bool eml_slot_bytes(enum eml_dtype t, const struct eml_shape *s, enum eml_layout l, enum eml_op op,

@@ -1,0 +1,159 @@
+#!/usr/bin/python3
+"""ort_vectors.py NODE_MODULES DIR: writes DIR/test_<case>/ in the form of ONNX's node tests, with
+ONNX Runtime's results as the expected outputs, for operators and options that ONNX's own data does
+not cover: recurrent options, quantised operators, the operators of com.microsoft. The results are
+kept in tests/vectors/onnxruntime; run it again only to add cases.
+"""
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from onnx import ValueInfoProto, helper, numpy_helper
+
+rng = np.random.default_rng(1)
+CASES = []
+MS = "com.microsoft"
+
+
+def case(name, op, inputs, n_out, consts=(), domain="", opset=14, present_out=None, **attrs):
+    """inputs: list of (name, array or None); those named in consts become initializers."""
+    CASES.append((name, op, inputs, n_out, set(consts), domain, opset, present_out, attrs))
+
+
+def f32(*shape, scale=1.0):
+    return (rng.standard_normal(shape) * scale).astype(np.float32)
+
+
+def u8(*shape):
+    return rng.integers(0, 256, shape, dtype=np.uint8)
+
+
+def i8(*shape):
+    return rng.integers(-128, 128, shape).astype(np.int8)
+
+
+def recurrent(name, op, hidden=5, batch=3, seq=4, width=6, dirs=1, layout=0, bias=True, lens=None,
+              h0=False, c0=False, peep=False, consts=("W", "R", "B"), opset=14, outs=None, **attrs):
+    g = {"RNN": 1, "GRU": 3, "LSTM": 4}[op]
+    x = f32(batch, seq, width) if layout else f32(seq, batch, width)
+    state = (batch, dirs, hidden) if layout else (dirs, batch, hidden)
+    ins = [("X", x), ("W", f32(dirs, g * hidden, width, scale=0.5)),
+           ("R", f32(dirs, g * hidden, hidden, scale=0.5)),
+           ("B", f32(dirs, 2 * g * hidden) if bias else None),
+           ("lens", np.array(lens, np.int32) if lens is not None else None),
+           ("h0", f32(*state) if h0 else None)]
+    if op == "LSTM":
+        ins += [("c0", f32(*state) if c0 else None),
+                ("P", f32(dirs, 3 * hidden) if peep else None)]
+    if layout:
+        attrs["layout"] = layout
+    if dirs == 2:
+        attrs["direction"] = "bidirectional"
+    case(name, op, ins, 3 if op == "LSTM" else 2, consts, opset=opset, present_out=outs,
+         hidden_size=hidden, **attrs)
+
+
+def recurrent_cases():
+    for op in ("RNN", "GRU", "LSTM"):
+        low = op.lower()
+        recurrent(f"{low}_reverse", op, direction="reverse")
+        recurrent(f"{low}_bidirectional", op, dirs=2, h0=True, c0=True)
+        recurrent(f"{low}_lens", op, lens=[4, 1, 2], h0=True, c0=True)
+        recurrent(f"{low}_reverse_lens", op, direction="reverse", lens=[2, 4, 3])
+        recurrent(f"{low}_bidirectional_lens", op, dirs=2, lens=[1, 4, 3], h0=True, c0=True)
+        recurrent(f"{low}_weights_at_run_time", op, consts=(), dirs=2)
+        recurrent(f"{low}_wide", op, hidden=32, width=40, batch=2, dirs=2)
+        recurrent(f"{low}_hidden_16", op, hidden=16, width=3, batch=1, seq=7)
+        recurrent(f"{low}_no_bias", op, bias=False)
+        recurrent(f"{low}_clip", op, clip=0.3)
+        recurrent(f"{low}_opset7", op, opset=7)
+        recurrent(f"{low}_state_only", op, outs=[1])
+    acts = {"RNN": ["Affine"], "GRU": ["HardSigmoid", "LeakyRelu"],
+            "LSTM": ["HardSigmoid", "ScaledTanh", "Affine"]}
+    for op, a in acts.items():
+        low = op.lower()
+        recurrent(f"{low}_activation_numbers", op, activations=a,
+                  activation_alpha=[0.3, 0.4, 0.6][:len(a)], activation_beta=[0.45, 0.7, 0.2][:len(a)])
+    for act in ("Relu", "Softsign", "Softplus", "Elu", "LeakyRelu", "Sigmoid"):
+        recurrent(f"rnn_{act.lower()}", "RNN", activations=[act])
+    recurrent("rnn_thresholdedrelu", "RNN", activations=["ThresholdedRelu"], activation_alpha=[0.4])
+    recurrent("rnn_two_activations", "RNN", dirs=2, activations=["Relu", "Tanh"])
+    recurrent("gru_linear_before_reset", "GRU", linear_before_reset=1)
+    recurrent("gru_linear_before_reset_lens", "GRU", linear_before_reset=1, dirs=2, lens=[3, 4, 1])
+    recurrent("gru_linear_before_reset_16", "GRU", hidden=16, linear_before_reset=1, h0=True)
+    recurrent("lstm_peepholes", "LSTM", peep=True, c0=True, h0=True)
+    recurrent("lstm_peepholes_bidirectional", "LSTM", peep=True, dirs=2, lens=[4, 2, 3])
+    recurrent("lstm_input_forget", "LSTM", input_forget=1)
+    recurrent("lstm_two_sets", "LSTM", dirs=2,
+              activations=["Sigmoid", "Tanh", "Tanh", "HardSigmoid", "Relu", "Tanh"])
+
+
+def write_model(path, op, inputs, n_out, consts, domain, opset, present_out, attrs):
+    dtypes = {np.dtype(k): v for k, v in {
+        "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7,
+        "bool": 9, "float64": 11}.items()}
+    used = [(n, a) for n, a in inputs if a is not None]
+    names = [n if a is not None else "" for n, a in inputs]
+    while names and names[-1] == "":
+        names.pop()
+    outs = [f"y{i}" if present_out is None or i in present_out else "" for i in range(n_out)]
+    node = helper.make_node(op, names, outs, domain=domain, **attrs)
+    graph = helper.make_graph(
+        [node], "g",
+        [helper.make_tensor_value_info(n, dtypes[a.dtype], a.shape) for n, a in used
+         if n not in consts],
+        [ValueInfoProto(name=o) for o in outs if o],
+        [numpy_helper.from_array(a, n) for n, a in used if n in consts])
+    ops = [helper.make_opsetid("", opset)]
+    if domain:
+        ops.append(helper.make_opsetid(domain, 1))
+    model = helper.make_model(graph, opset_imports=ops, ir_version=8)
+    with open(path, "wb") as f:
+        f.write(model.SerializeToString())
+    return {n: a for n, a in used if n not in consts}
+
+
+def write_tensor(path, array, name):
+    with open(path, "wb") as f:
+        f.write(numpy_helper.from_array(array, name).SerializeToString())
+
+
+def main(modules, out):
+    work = tempfile.mkdtemp()
+    feeds = {}
+    for name, op, inputs, n_out, consts, domain, opset, present, attrs in CASES:
+        at = os.path.join(work, "test_" + name)
+        os.makedirs(at)
+        given = write_model(os.path.join(at, "model.onnx"), op, inputs, n_out, consts, domain,
+                            opset, present, attrs)
+        feeds["test_" + name] = given
+        with open(os.path.join(at, "inputs.json"), "w") as f:
+            json.dump({n: {"type": str(a.dtype), "dims": list(a.shape),
+                           "data": base64.b64encode(np.ascontiguousarray(a).tobytes()).decode()}
+                       for n, a in given.items()}, f)
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ort_vectors.mjs")
+    subprocess.run(["node", script, modules, work], check=True)
+    for name, given in feeds.items():
+        results = os.path.join(work, name, "outputs.json")
+        if not os.path.exists(results):
+            continue
+        to = os.path.join(out, name, "test_data_set_0")
+        os.makedirs(to, exist_ok=True)
+        shutil.copy(os.path.join(work, name, "model.onnx"), os.path.join(out, name))
+        for i, (n, a) in enumerate(given.items()):
+            write_tensor(os.path.join(to, f"input_{i}.pb"), a, n)
+        with open(results) as f:
+            for i, o in enumerate(json.load(f)):
+                a = np.frombuffer(base64.b64decode(o["data"]), o["type"]).reshape(o["dims"])
+                write_tensor(os.path.join(to, f"output_{i}.pb"), a, o["name"])
+    shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    recurrent_cases()
+    main(sys.argv[1], sys.argv[2])
