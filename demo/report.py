@@ -11,6 +11,9 @@ def checks(report):
 
 def times(report, decompose_ms):
     session, result = report["session"], report["results"][0]
+    parts = sum(session[k] for k in ("attest_us", "handshake_us"))
+    parts += sum(result[k] for k in ("weights_us", "assemble_us", "run_us", "wipe_us"))
+    rest = session["total_us"] - parts
     rows = [
         ("decompose (once, by the owner)", decompose_ms * 1000),
         ("attest: connect, evidence, verify", session["attest_us"]),
@@ -19,6 +22,7 @@ def times(report, decompose_ms):
         ("assemble: decode, plan, decrypt", result["assemble_us"]),
         ("run", result["run_us"]),
         ("wipe", result["wipe_us"]),
+        ("KMS (twice), transfer, files", rest),
         ("total, as the client sees it", session["total_us"]),
     ]
     for name, us in rows:

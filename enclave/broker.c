@@ -28,7 +28,7 @@ struct broker {
     const struct eml_options *options;
     const struct eml_program *program;
     struct eml_nsm *nsm;
-    struct eml_rsa *rsa; /* made when first asked for */
+    struct eml_rsa *rsa; /* NULL: no KMS */
     struct eml_buf spki;
     struct eml_cache cache;
     struct eml_session_table sessions;
@@ -89,27 +89,15 @@ static void on_attest(struct broker *b, struct eml_session *s, const struct eml_
     answer_document(b, s, (struct eml_bytes){0}, &args);
 }
 
-static enum eml_err need_rsa(struct broker *b)
-{
-    if (b->rsa != NULL)
-        return EML_OK;
-    EML_TRY(eml_rsa_generate(&b->rsa));
-    return eml_rsa_spki(b->rsa, &b->spki);
-}
-
 static void on_kms_document(struct broker *b, struct eml_session *s,
                             const struct eml_ipc_request *r)
 {
     (void)r;
     struct eml_sha256 digest;
-    struct eml_bytes spki;
-    enum eml_err err = need_rsa(b);
-    if (err == EML_OK) {
-        spki = eml_buf_bytes(&b->spki);
-        err = eml_sha256(&spki, 1, &digest);
-    }
+    const struct eml_bytes spki = eml_buf_bytes(&b->spki);
+    enum eml_err err = b->rsa == NULL ? EML_E_REFUSED : eml_sha256(&spki, 1, &digest);
     if (err != EML_OK) {
-        answer_plain(s, EML_E_SYSTEM);
+        answer_plain(s, err);
         return;
     }
     const struct eml_nsm_attest_args args = {.public_key = spki};
@@ -376,11 +364,21 @@ static int block_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Before anybody waits: it takes a good part of a second, in which the broker answers no one. */
+static enum eml_err make_kms_key(struct broker *b)
+{
+    if (b->options->kms_endpoint == NULL)
+        return EML_OK;
+    EML_TRY(eml_rsa_generate(&b->rsa));
+    return eml_rsa_spki(b->rsa, &b->spki);
+}
+
 static enum eml_err begin(struct broker *b, struct eml_why *why)
 {
     const struct rlimit none = {0, 0};
     EML_TRY(eml_nsm_open(&b->nsm, why));
     EML_TRY(eml_session_table_make(&b->sessions, (size_t)b->options->max_sessions));
+    EML_TRY(make_kms_key(b));
     b->signals = block_signals();
     if (b->signals < 0 || setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0 ||
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
