@@ -330,6 +330,7 @@ static enum eml_err normalise(struct import *im, struct eml_ir_node *n)
     switch (n->op) {
     case EML_OP_SOFTMAX:
     case EML_OP_LOG_SOFTMAX:
+    case EML_OP_HARDMAX:
         return im->node->opset < 13 ? old_softmax(im, n) : EML_OK;
     case EML_OP_RESIZE:
         return resize(im, n, im->node->opset);

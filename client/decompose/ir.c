@@ -411,6 +411,7 @@ bool eml_ir_spatial(enum eml_op op)
     case EML_OP_CONV_TRANSPOSE:
     case EML_OP_MAX_POOL:
     case EML_OP_AVERAGE_POOL:
+    case EML_OP_LP_POOL:
     case EML_OP_GLOBAL_AVERAGE_POOL:
     case EML_OP_GLOBAL_MAX_POOL:
     case EML_OP_BATCH_NORMALIZATION:

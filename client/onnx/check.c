@@ -261,8 +261,17 @@ static int32_t constant_dtype(const struct eml_onnx_node *n, int32_t otherwise)
                                                                 : otherwise;
 }
 
-/* The element type that a node's results have, as far as it follows without shapes. */
-static int32_t result_dtype(const struct check *c)
+/* The type that an attribute names, or another. */
+static int32_t named_dtype(const struct check *c, const char *attr, int32_t otherwise)
+{
+    const struct eml_onnx_attr *a = eml_onnx_attr(c->node, attr);
+    if (a == NULL || a->type != EML_ONNX_ATTR_INT)
+        return otherwise;
+    return a->ints[0] > 0 && a->ints[0] < 64 ? (int32_t)a->ints[0] : 0;
+}
+
+/* The element type that result i of a node has, as far as it follows without shapes. */
+static int32_t result_dtype(const struct check *c, uint32_t i)
 {
     const struct eml_onnx_attr *to = eml_onnx_attr(c->node, "to");
     switch (c->done.op) {
@@ -284,7 +293,13 @@ static int32_t result_dtype(const struct check *c)
     case EML_OP_GREATER:
     case EML_OP_LESS_OR_EQUAL:
     case EML_OP_GREATER_OR_EQUAL:
+    case EML_OP_IS_INF:
+    case EML_OP_IS_NAN:
         return EML_DT_BOOL;
+    case EML_OP_EYE_LIKE:
+        return named_dtype(c, "dtype", operand_dtype(c, 0));
+    case EML_OP_LAYER_NORMALIZATION:
+        return i == 0 ? operand_dtype(c, 0) : EML_DT_F32;
     case EML_OP_WHERE:
     case EML_OP_CAST_LIKE:
         return operand_dtype(c, 1);
@@ -300,10 +315,9 @@ static void check_operand_type(const struct check *c)
         !eml_op_takes(c->done.op, (enum eml_dtype)first))
         PROBLEM(c, EML_CHECK_TYPE, "%s operands are not supported by this operator",
                 eml_onnx_dtype_name(first));
-    int32_t result = result_dtype(c);
     for (uint32_t i = 0; i < c->node->n_out; i++)
         if (c->node->out[i] != EML_ONNX_ABSENT && c->dtypes[c->node->out[i]] == 0)
-            c->dtypes[c->node->out[i]] = result;
+            c->dtypes[c->node->out[i]] = result_dtype(c, i);
 }
 
 static bool has_subgraph(const struct eml_onnx_node *n)

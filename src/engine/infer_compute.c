@@ -329,6 +329,9 @@ enum eml_err eml_rule_pool(const struct eml_rule_ctx *c)
     eml_rule_out(c, 0, x->dtype, NULL);
     if (!x->has_rank)
         return EML_OK;
+    EML_TRY(eml_rule_demand(
+        c, c->node->op != EML_OP_LP_POOL || eml_node_int(c->node, EML_ATTR_P, 2) >= 1,
+        "pooling: the norm is below 1"));
     EML_TRY(eml_window_make(c->node, &x->shape, NULL, &w, c->why));
     for (uint32_t i = 0; i < w.n; i++) {
         int64_t reach = w.dilation[i] * (w.kernel[i] - 1);

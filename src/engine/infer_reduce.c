@@ -180,6 +180,7 @@ enum eml_err eml_rule_check_norm(const struct eml_rule_ctx *c)
     switch (c->node->op) {
     case EML_OP_SOFTMAX:
     case EML_OP_LOG_SOFTMAX:
+    case EML_OP_HARDMAX:
         if (!x->has_rank)
             return EML_OK;
         return eml_rule_axis(c, eml_node_int(c->node, EML_ATTR_AXIS, -1), x->shape.rank, &axis);

@@ -1,6 +1,7 @@
 /* Softmax and normalisations. */
 #include "engine/exec.h"
 #include "engine/kernels/kernels.h"
+#include "engine/real.h"
 
 #include <math.h>
 
@@ -96,6 +97,27 @@ static void layer_norm_rows(void *arg, int64_t begin, int64_t end, unsigned thre
                                c->params[0]);
 }
 
+/* Mean and InvStdDev, which training keeps. */
+static void layer_norm_statistics(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    (void)thread;
+    const struct rows *r = arg;
+    const struct eml_op_ctx *c = r->c;
+    for (int64_t i = begin; i < end; i++) {
+        const float *x = (const float *)c->in[0].data + i * r->n;
+        double mean = 0, var = 0;
+        for (int64_t k = 0; k < r->n; k++)
+            mean += (double)x[k];
+        mean /= (double)r->n;
+        for (int64_t k = 0; k < r->n; k++)
+            var += ((double)x[k] - mean) * ((double)x[k] - mean);
+        if (eml_view_given(c->out, c->n_out, 1))
+            eml_real_set(&c->out[1], i, mean);
+        if (eml_view_given(c->out, c->n_out, 2))
+            eml_real_set(&c->out[2], i, 1 / sqrt(var / (double)r->n + (double)c->params[0]));
+    }
+}
+
 enum eml_err eml_op_layer_normalization(const struct eml_op_ctx *c)
 {
     const struct eml_view *x = &c->in[0];
@@ -104,6 +126,8 @@ enum eml_err eml_op_layer_normalization(const struct eml_op_ctx *c)
         return EML_OK;
     r.n = product(&x->shape, axis_of(c), x->shape.rank);
     eml_pool_for(c->pool, x->count / r.n, grain_of(r.n), layer_norm_rows, &r);
+    if (eml_view_given(c->out, c->n_out, 1) || eml_view_given(c->out, c->n_out, 2))
+        eml_pool_for(c->pool, x->count / r.n, grain_of(r.n), layer_norm_statistics, &r);
     return EML_OK;
 }
 
@@ -202,5 +226,54 @@ enum eml_err eml_op_instance_normalization(const struct eml_op_ctx *c)
         .c = c, .ch = x->shape.dim[rank - 1], .spatial = product(&x->shape, 1, rank - 1)};
     s.blocks = (s.ch - 1) / CHANNELS + 1;
     eml_pool_for(c->pool, x->shape.dim[0] * s.blocks, 1, instance_blocks, &s);
+    return EML_OK;
+}
+
+/* ---- GroupNormalization, [N, C, ...]: mean and variance over groups of channels ---- */
+
+struct groups {
+    const struct eml_op_ctx *c;
+    int64_t groups, channels; /* per image; per group */
+    int64_t inner;            /* elements of a channel */
+    bool per_channel;         /* scale and bias; else per group */
+};
+
+static void group_norm_groups(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    (void)thread;
+    const struct groups *g = arg;
+    const float *scale = g->c->in[1].data, *bias = g->c->in[2].data;
+    int64_t n = g->channels * g->inner;
+    for (int64_t i = begin; i < end; i++) {
+        const float *x = (const float *)g->c->in[0].data + i * n;
+        float *y = (float *)g->c->out[0].data + i * n;
+        double mean = 0, var = 0;
+        for (int64_t k = 0; k < n; k++)
+            mean += (double)x[k];
+        mean /= (double)n;
+        for (int64_t k = 0; k < n; k++)
+            var += ((double)x[k] - mean) * ((double)x[k] - mean);
+        double inv = 1 / sqrt(var / (double)n + (double)g->c->params[0]);
+        for (int64_t ch = 0; ch < g->channels; ch++) {
+            int64_t group = i % g->groups;
+            int64_t at = g->per_channel ? group * g->channels + ch : group;
+            double a = (double)scale[at] * inv, b = (double)bias[at] - mean * a;
+            for (int64_t k = ch * g->inner; k < (ch + 1) * g->inner; k++)
+                y[k] = (float)((double)x[k] * a + b);
+        }
+    }
+}
+
+enum eml_err eml_op_group_normalization(const struct eml_op_ctx *c)
+{
+    const struct eml_shape *x = &c->in[0].shape;
+    if (c->in[0].count == 0)
+        return EML_OK;
+    struct groups g = {.c = c, .groups = eml_node_int(c->node, EML_ATTR_NUM_GROUPS, 1)};
+    g.channels = x->dim[1] / g.groups;
+    g.inner = product(x, 2, x->rank);
+    g.per_channel = c->in[1].count == x->dim[1];
+    eml_pool_for(c->pool, x->dim[0] * g.groups, grain_of(g.channels * g.inner), group_norm_groups,
+                 &g);
     return EML_OK;
 }

@@ -71,6 +71,10 @@ FUNCTION(fn_celu, x < 0 ? P(0) * expm1(x / P(0)) : x)
 FUNCTION(fn_hard_sigmoid, bounded(P(0) * x + P(1), 0, 1))
 FUNCTION(fn_thresholded_relu, x > P(0) || x != x ? x : 0)
 FUNCTION(fn_gelu, 0.5 * x * (1.0 + erf(x * 0.70710678118654752440)))
+FUNCTION(fn_asinh, asinh(x))
+FUNCTION(fn_acosh, acosh(x))
+FUNCTION(fn_atanh, atanh(x))
+FUNCTION(fn_shrink, x<-P(1) ? x + P(0) : x> P(1) ? x - P(0) : x != x ? x : 0)
 FUNCTION(fn_gelu_tanh, 0.5 * x * (1.0 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x))))
 
 struct function {
@@ -89,7 +93,9 @@ static const struct function FUNCTIONS[EML_OP_N] = {
                         ROW(HARD_SWISH, fn_hard_swish) ROW(MISH, fn_mish)
                             ROW(LEAKY_RELU, fn_leaky_relu) ROW(ELU, fn_elu) ROW(SELU, fn_selu)
                                 ROW(CELU, fn_celu) ROW(HARD_SIGMOID, fn_hard_sigmoid)
-                                    ROW(THRESHOLDED_RELU, fn_thresholded_relu) ROW(GELU, fn_gelu)};
+                                    ROW(THRESHOLDED_RELU, fn_thresholded_relu) ROW(GELU, fn_gelu)
+                                        ROW(ASINH, fn_asinh) ROW(ACOSH, fn_acosh)
+                                            ROW(ATANH, fn_atanh) ROW(SHRINK, fn_shrink)};
 
 struct unary {
     const struct eml_op_ctx *c;

@@ -32,6 +32,7 @@ static eml_scratch_fn *const SCRATCH[EML_OP_N] = {
     [EML_OP_RNN] = eml_scratch_rnn,
     [EML_OP_GRU] = eml_scratch_rnn,
     [EML_OP_LSTM] = eml_scratch_rnn,
+    [EML_OP_DET] = eml_scratch_det,
 };
 
 eml_op_fn *eml_op_kernel(enum eml_op op)
@@ -107,6 +108,8 @@ uint64_t eml_op_flops(const struct eml_op_ctx *c)
     for (uint32_t i = 0; i < c->n_in; i++)
         in += elements(&c->in[i]);
     switch (c->node->op) {
+    case EML_OP_DET:
+        return mul(in, (uint64_t)c->in[0].shape.dim[c->in[0].shape.rank - 1]);
     case EML_OP_MATMUL:
         return mul(2, mul(out, (uint64_t)c->in[0].shape.dim[c->in[0].shape.rank - 1]));
     case EML_OP_GEMM: {
@@ -124,6 +127,7 @@ uint64_t eml_op_flops(const struct eml_op_ctx *c)
                           elements(w) + elements(&c->in[2])));
     case EML_OP_MAX_POOL:
     case EML_OP_AVERAGE_POOL:
+    case EML_OP_LP_POOL:
         return window_flops(c, out);
     default:
         return in > out ? in : out;

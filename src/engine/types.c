@@ -38,6 +38,15 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_XOR:
     case EML_OP_NOT:
         return T(BOOL);
+    case EML_OP_BITWISE_AND:
+    case EML_OP_BITWISE_OR:
+    case EML_OP_BITWISE_XOR:
+    case EML_OP_BITWISE_NOT:
+        return SIGNED | UNSIGNED;
+    case EML_OP_BIT_SHIFT:
+        return UNSIGNED;
+    case EML_OP_EYE_LIKE:
+        return NUMBERS | T(BOOL);
     case EML_OP_NEG:
     case EML_OP_RELU:
         return FLOATS | SIGNED;
@@ -92,6 +101,8 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_GLOBAL_MAX_POOL:
     case EML_OP_BATCH_NORMALIZATION:
     case EML_OP_LAYER_NORMALIZATION:
+    case EML_OP_GROUP_NORMALIZATION:
+    case EML_OP_LP_POOL:
     case EML_OP_INSTANCE_NORMALIZATION:
     case EML_OP_RNN:
     case EML_OP_GRU:
@@ -123,7 +134,7 @@ static bool takes_act(enum eml_op op)
 enum eml_err eml_types_check(const struct eml_rule_ctx *c)
 {
     const struct eml_node *n = c->node;
-    bool ok = in(accepted(n), c->in[0] != NULL ? c->in[0]->dtype : EML_DT_NONE);
+    bool ok = in(accepted(n), eml_rule_in(c, 0) != NULL ? c->in[0]->dtype : EML_DT_NONE);
     if (n->op == EML_OP_WHERE)
         ok = in(MOVABLE, c->in[1]->dtype);
     if (n->op == EML_OP_CAST || n->op == EML_OP_CAST_LIKE || n->op == EML_OP_POW ||
