@@ -150,7 +150,7 @@ static const struct {
     [EML_HOST_BAD_REQUEST] = {EML_E_INPUT, "host: it did not understand the request"},
     [EML_HOST_NOT_FOUND] = {EML_E_INPUT, "host: it has no such object (push the weights first)"},
     [EML_HOST_EXISTS] = {EML_E_REFUSED, "host: another object has this id"},
-    [EML_HOST_TOO_LARGE] = {EML_E_REFUSED, "host: over its limit for objects or its quota"},
+    [EML_HOST_TOO_LARGE] = {EML_E_REFUSED, "host: no room (limit for one object, quota, or disk full)"},
     [EML_HOST_BUSY] = {EML_E_NET, "host: too many connections (try again later)"},
     [EML_HOST_UNREACHABLE] = {EML_E_NET, "host: the enclave or the endpoint does not answer"},
     [EML_HOST_SYSTEM] = {EML_E_NET, "host: its disk or memory failed"},

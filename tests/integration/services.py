@@ -76,7 +76,9 @@ class Services:
 
     KEY, SECRET = "AKIADEVELOPMENT", "development-secret"
 
-    def __init__(self, enclave_args=(), host_args=(), kms=False):
+    def __init__(self, enclave_args=(), host_args=(), kms=False, store_bytes=None):
+        """store_bytes: the store lies on a file system of that size (needs root: PermissionError otherwise)."""
+        self.mounted = False
         self.dir = tempfile.mkdtemp(prefix="eml-test-")
         self.processes = {}
         self.enclave_args, self.host_args = list(map(str, enclave_args)), list(map(str, host_args))
@@ -94,6 +96,8 @@ class Services:
         os.chmod(self.path("credentials.json"), 0o600)
         self.make_policy("policy.json")
         self.environment = dict(os.environ, AWS_ACCESS_KEY_ID=self.KEY, AWS_SECRET_ACCESS_KEY=self.SECRET)
+        if store_bytes is not None:
+            self.mount_store(store_bytes)
         if kms:
             self.start_kms()
         self.start_host()
@@ -101,6 +105,15 @@ class Services:
 
     def path(self, *parts):
         return os.path.join(self.dir, *parts)
+
+    def mount_store(self, size):
+        os.mkdir(self.path("store"), 0o700)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", self.path("store")],
+                              capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            self.close()
+            raise PermissionError(done.stderr.strip())
+        self.mounted = True
 
     def spawn(self, name, *args, env=None):
         log = open(self.path(name + ".log"), "ab")
@@ -188,4 +201,6 @@ class Services:
     def close(self):
         for name in list(self.processes):
             self.stop(name)
+        if self.mounted:
+            subprocess.run(["umount", self.path("store")], check=False)
         shutil.rmtree(self.dir, ignore_errors=True)
