@@ -49,8 +49,15 @@ static bool steers(const struct eml_ir_node *n, uint32_t i)
     case EML_OP_SPLIT:
     case EML_OP_CUM_SUM:
     case EML_OP_TRILU:
+    case EML_OP_TOP_K:
+    case EML_OP_ONE_HOT:
+    case EML_OP_AFFINE_GRID:
+    case EML_OP_CENTER_CROP_PAD:
         return i == 1;
+    case EML_OP_MAX_UNPOOL:
+        return i == 2;
     case EML_OP_SLICE:
+    case EML_OP_COL2IM:
         return i >= 1;
     case EML_OP_PAD:
         return i == 1 || i == 3;

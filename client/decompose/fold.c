@@ -91,10 +91,21 @@ static enum eml_err infer_one(struct eml_ir *ir, struct eml_ir_node *n, size_t w
         known[i] = fact(ir, n->in[i], which);
         if (turn && i == 0)
             permute_shape(&known[i], eml_ir_to_last);
-        if (turn && i > 1 && n->op == EML_OP_RESIZE && known[0].has_rank)
+        if (turn && i > 1 && n->op == EML_OP_RESIZE && known[0].has_rank &&
+            eml_ir_attr(n, EML_ATTR_AXES) == NULL)
             permute_resize(ir, &known[i], known[0].shape.rank);
     }
     memset(out, 0, n->n_out * sizeof(out[0]));
+    struct eml_ir_node last = *n; /* with the numbers of axes that the operands were turned to */
+    bool axes = turn && known[0].has_rank && eml_ir_attr(n, EML_ATTR_AXES) != NULL;
+    if (axes)
+        last.attr = eml_ir_alloc(ir, n->n_attr * sizeof(*n->attr));
+    if (axes && last.attr != NULL) {
+        memcpy(last.attr, n->attr, n->n_attr * sizeof(*n->attr));
+        last.cap_attr = n->n_attr;
+        eml_ir_axes_to_last(ir, &last, known[0].shape.rank);
+        n = &last;
+    }
     struct eml_node node = {n->op, n->n_in, n->n_out, n->n_attr, ids, ids, n->attr, EML_ABSENT};
     uint32_t out_ids[EML_NODE_OUT_MAX];
     for (uint32_t i = 0; i < n->n_out; i++)

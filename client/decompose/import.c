@@ -283,8 +283,6 @@ static enum eml_err resize(struct import *im, struct eml_ir_node *n, int64_t ver
         eml_ir_set_in(ir, n, 1, NULL);
         upsample_rounding(ir, n);
     }
-    if (eml_ir_attr(n, EML_ATTR_AXES) != NULL)
-        return refuse(im, "decompose: Resize with axes");
     if (eml_ir_in(n, 1) != NULL &&
         eml_ir_int(n, EML_ATTR_COORDINATE_TRANSFORMATION_MODE, 0) != TF_CROP_AND_RESIZE)
         eml_ir_set_in(ir, n, 1, NULL);
@@ -325,9 +323,40 @@ static enum eml_err rnn_numbers(const struct import *im, struct eml_ir_node *n)
     return EML_OK;
 }
 
+/* Operand i as int64: numbers of any type are allowed where integers are meant. */
+static void to_int64(struct eml_ir *ir, struct eml_ir_node *n, uint32_t i)
+{
+    struct eml_ir_value *v = eml_ir_in(n, i);
+    if (v == NULL || v->dtype == EML_DT_I64 || v->dtype == EML_DT_I32)
+        return;
+    struct eml_ir_node *cast = eml_ir_node_new(ir, n, EML_OP_CAST, &v, 1, 1);
+    eml_ir_set_int(ir, cast, EML_ATTR_TO, EML_DT_I64);
+    eml_ir_set_in(ir, n, i, cast->out[0]);
+}
+
+/* Output i of the ONNX node has a reader. */
+static bool is_read(const struct import *im, uint32_t i)
+{
+    return i < im->node->n_out && im->node->out[i] != EML_ONNX_ABSENT &&
+           im->model->values[im->node->out[i]].n_uses != 0;
+}
+
 static enum eml_err normalise(struct import *im, struct eml_ir_node *n)
 {
+    enum { OUTPUT_HALF_PIXEL = 1 };
     switch (n->op) {
+    case EML_OP_ONE_HOT:
+        to_int64(im->ir, n, 0);
+        to_int64(im->ir, n, 1);
+        return EML_OK;
+    case EML_OP_ROI_ALIGN: /* before version 16 there was no other mode */
+        if (im->node->opset < 16)
+            eml_ir_set_int(im->ir, n, EML_ATTR_COORDINATE_TRANSFORMATION_MODE, OUTPUT_HALF_PIXEL);
+        return EML_OK;
+    case EML_OP_MAX_POOL: /* places of the maxima cost more than the maxima */
+        if (!is_read(im, 1))
+            n->n_out = 1;
+        return EML_OK;
     case EML_OP_SOFTMAX:
     case EML_OP_LOG_SOFTMAX:
     case EML_OP_HARDMAX:
@@ -403,9 +432,11 @@ static enum eml_err upsample(struct import *im)
 static enum eml_err import_ordinary(struct import *im)
 {
     const struct eml_onnx_node *src = im->node;
+    /* the only operator that was renamed */
+    const char *type = strcmp(src->op_type, "Scatter") == 0 ? "ScatterElements" : src->op_type;
     struct eml_ir_value *in[EML_NODE_IN_MAX];
     enum eml_op op;
-    if (src->domain[0] != 0 || !find_op(src->op_type, &op))
+    if (src->domain[0] != 0 || !find_op(type, &op))
         return refuse(im, "decompose: operator that is not supported");
     if (src->n_in > EML_NODE_IN_MAX || src->n_out > EML_NODE_OUT_MAX)
         return refuse(im, "decompose: too many operands");

@@ -419,6 +419,10 @@ bool eml_ir_spatial(enum eml_op op)
     case EML_OP_RESIZE:
     case EML_OP_SPACE_TO_DEPTH:
     case EML_OP_DEPTH_TO_SPACE:
+    case EML_OP_GRID_SAMPLE:
+    case EML_OP_ROI_ALIGN:
+    case EML_OP_MAX_ROI_POOL:
+    case EML_OP_LRN:
         return true;
     default:
         return false;
@@ -441,4 +445,19 @@ void eml_ir_to_first(uint32_t rank, int64_t *perm)
         perm[i] = i - 1;
     if (rank > 1)
         perm[1] = rank - 1;
+}
+
+void eml_ir_axes_to_last(struct eml_ir *ir, struct eml_ir_node *n, uint32_t rank)
+{
+    const struct eml_attr *a = eml_ir_attr(n, EML_ATTR_AXES);
+    int64_t perm[EML_RANK_MAX], axes[EML_RANK_MAX];
+    if (a == NULL || a->n > EML_RANK_MAX || rank > EML_RANK_MAX || rank == 0)
+        return;
+    eml_ir_to_first(rank, perm);
+    uint32_t count = a->n;
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t v = a->v[i] < 0 ? a->v[i] + (int64_t)rank : a->v[i];
+        axes[i] = v >= 0 && v < (int64_t)rank ? perm[v] : a->v[i];
+    }
+    eml_ir_set_attr(ir, n, EML_ATTR_AXES, axes, count);
 }

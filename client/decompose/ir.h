@@ -142,5 +142,7 @@ bool eml_ir_spatial(enum eml_op op);
 /* perm[i] = the ONNX axis that stands at axis i of the channels-last form; and the inverse. */
 void eml_ir_to_last(uint32_t rank, int64_t *perm);
 void eml_ir_to_first(uint32_t rank, int64_t *perm);
+/* Renumbers the attribute AXES of a spatial operator, if it has one. Axes out of range stay. */
+void eml_ir_axes_to_last(struct eml_ir *ir, struct eml_ir_node *n, uint32_t rank);
 
 #endif

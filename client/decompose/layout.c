@@ -154,8 +154,8 @@ static struct eml_ir_value *turn_roi(struct layout *l, struct eml_ir_value *v, u
 static struct eml_ir_value *turn_other(struct layout *l, uint32_t i, uint32_t rank)
 {
     struct eml_ir_value *v = plain_of(l, l->n->in[i]);
-    if (l->n->op != EML_OP_RESIZE)
-        return v;
+    if (l->n->op != EML_OP_RESIZE || eml_ir_attr(l->n, EML_ATTR_AXES) != NULL)
+        return v; /* lists that go with axes stay: the axes are renumbered */
     return i == 1 ? turn_roi(l, v, rank) : turn_list(l, v, rank);
 }
 
@@ -170,7 +170,9 @@ static enum eml_err spatial(struct layout *l, struct eml_why *why)
     for (uint32_t i = 1; i < n->n_in; i++)
         if (n->in[i] != NULL)
             eml_ir_set_in(l->ir, n, i, turn_other(l, i, rank));
-    out_is_last(l, 0);
+    eml_ir_axes_to_last(l->ir, n, rank);
+    for (uint32_t i = 0; i < n->n_out; i++)
+        out_is_last(l, i);
     return EML_OK;
 }
 

@@ -300,6 +300,11 @@ static int32_t result_dtype(const struct check *c, uint32_t i)
         return named_dtype(c, "dtype", operand_dtype(c, 0));
     case EML_OP_LAYER_NORMALIZATION:
         return i == 0 ? operand_dtype(c, 0) : EML_DT_F32;
+    case EML_OP_TOP_K:
+    case EML_OP_MAX_POOL:
+        return i == 0 ? operand_dtype(c, 0) : EML_DT_I64;
+    case EML_OP_ONE_HOT:
+        return operand_dtype(c, 2);
     case EML_OP_WHERE:
     case EML_OP_CAST_LIKE:
         return operand_dtype(c, 1);

@@ -327,6 +327,9 @@ enum eml_err eml_rule_pool(const struct eml_rule_ctx *c)
     struct eml_window w;
     struct eml_shape s;
     eml_rule_out(c, 0, x->dtype, NULL);
+    bool indices = c->node->n_out > 1;
+    if (indices)
+        eml_rule_out(c, 1, EML_DT_I64, NULL);
     if (!x->has_rank)
         return EML_OK;
     EML_TRY(eml_rule_demand(
@@ -340,6 +343,8 @@ enum eml_err eml_rule_pool(const struct eml_rule_ctx *c)
     }
     window_shape(&w, w.in_c, &s);
     eml_rule_out(c, 0, x->dtype, &s);
+    if (indices)
+        eml_rule_out(c, 1, EML_DT_I64, &s);
     return EML_OK;
 }
 

@@ -130,7 +130,7 @@ static enum eml_err resize_attrs(const struct eml_rule_ctx *c)
 {
     const struct eml_node *n = c->node;
     EML_TRY(eml_rule_demand(c,
-                            in_range(n, EML_ATTR_COORDINATE_TRANSFORMATION_MODE, 5) &&
+                            in_range(n, EML_ATTR_COORDINATE_TRANSFORMATION_MODE, 6) &&
                                 in_range(n, EML_ATTR_KEEP_ASPECT_RATIO_POLICY, 2) &&
                                 in_range(n, EML_ATTR_MODE, 2) &&
                                 in_range(n, EML_ATTR_NEAREST_MODE, 3),

@@ -1,33 +1,16 @@
 /* Operators that read by index, and those that make tensors out of numbers. An index is data: it is
  * checked here, and anything out of range is EML_E_INPUT. */
 #include "engine/exec.h"
+#include "engine/indices.h"
 #include "engine/walk.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-static int64_t index_at(const struct eml_view *k, int64_t i)
-{
-    return k->dtype == EML_DT_I64 ? ((const int64_t *)k->data)[i] : ((const int32_t *)k->data)[i];
-}
-
-/* In [0, n), or -1 if it is out of range. */
-static int64_t normalise(int64_t at, int64_t n)
-{
-    if (at < -n || at >= n)
-        return -1;
-    return at < 0 ? at + n : at;
-}
-
 static uint32_t axis_of(const struct eml_op_ctx *c)
 {
     int64_t axis = eml_node_int(c->node, EML_ATTR_AXIS, 0);
     return (uint32_t)(axis < 0 ? axis + (int64_t)c->in[0].shape.rank : axis);
-}
-
-static enum eml_err out_of_range(const struct eml_op_ctx *c)
-{
-    return eml_fail(c->why, EML_E_INPUT, "index out of range", -1);
 }
 
 struct gather {
@@ -43,7 +26,7 @@ static void gather_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
     (void)thread;
     struct gather *g = arg;
     for (int64_t i = begin; i < end; i++) {
-        int64_t outer = i / g->count, at = normalise(index_at(g->k, i % g->count), g->n);
+        int64_t outer = i / g->count, at = eml_index_in(eml_index_at(g->k, i % g->count), g->n);
         if (at < 0) {
             atomic_store_explicit(&g->bad, true, memory_order_relaxed);
             continue;
@@ -65,8 +48,8 @@ enum eml_err eml_op_gather(const struct eml_op_ctx *c)
                        .row = eml_dtype_bytes(x->dtype)};
     if (y->count == 0) {
         for (int64_t i = 0; i < g.count; i++)
-            if (normalise(index_at(g.k, i), g.n) < 0)
-                return out_of_range(c);
+            if (eml_index_in(eml_index_at(g.k, i), g.n) < 0)
+                return eml_index_bad(c);
         return EML_OK;
     }
     int64_t outer = 1;
@@ -76,7 +59,7 @@ enum eml_err eml_op_gather(const struct eml_op_ctx *c)
         g.row *= (size_t)x->shape.dim[i];
     atomic_init(&g.bad, false);
     eml_pool_for(c->pool, outer * g.count, 1 + 65536 / (int64_t)g.row, gather_rows, &g);
-    return atomic_load_explicit(&g.bad, memory_order_relaxed) ? out_of_range(c) : EML_OK;
+    return atomic_load_explicit(&g.bad, memory_order_relaxed) ? eml_index_bad(c) : EML_OK;
 }
 
 enum eml_err eml_op_gather_elements(const struct eml_op_ctx *c)
@@ -93,9 +76,9 @@ enum eml_err eml_op_gather_elements(const struct eml_op_ctx *c)
             rest /= k->shape.dim[d];
             from += d == axis ? 0 : at * stride[d];
         }
-        int64_t at = normalise(index_at(k, i), x->shape.dim[axis]);
+        int64_t at = eml_index_in(eml_index_at(k, i), x->shape.dim[axis]);
         if (at < 0)
-            return out_of_range(c);
+            return eml_index_bad(c);
         memcpy((uint8_t *)y->data + (size_t)i * bytes,
                (const uint8_t *)x->data + (size_t)(from + at * stride[axis]) * bytes, bytes);
     }

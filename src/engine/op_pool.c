@@ -2,6 +2,7 @@
  * maximum or the sum of rows of channels. */
 #include "engine/exec.h"
 #include "engine/fused.h"
+#include "engine/pool_index.h"
 #include "engine/spatial.h"
 
 #include <math.h>
@@ -143,6 +144,8 @@ static enum eml_err windowed(const struct eml_op_ctx *c, bool is_max)
 
 enum eml_err eml_op_max_pool(const struct eml_op_ctx *c)
 {
+    if (c->n_out > 1 || c->in[0].dtype != EML_DT_F32)
+        return eml_max_pool_indexed(c);
     return windowed(c, true);
 }
 

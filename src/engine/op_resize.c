@@ -16,7 +16,8 @@ enum {
     COORD_ALIGN_CORNERS,
     COORD_ASYMMETRIC,
     COORD_TF_CROP,
-    COORD_HALF_PIXEL_SYMMETRIC
+    COORD_HALF_PIXEL_SYMMETRIC,
+    COORD_TF_HALF_PIXEL_FOR_NN
 };
 enum { ROUND_PREFER_FLOOR, ROUND_PREFER_CEIL, ROUND_FLOOR, ROUND_CEIL };
 
@@ -82,6 +83,8 @@ static float coordinate(const struct resize *s, uint32_t d, int64_t j)
         return s->r.out[d] > 1 ? (x + 0.5f) / scale - 0.5f : 0.0f;
     case COORD_ALIGN_CORNERS:
         return s->r.out[d] == 1 ? 0.0f : x * (in - 1) / (out - 1);
+    case COORD_TF_HALF_PIXEL_FOR_NN:
+        return (x + 0.5f) / scale;
     case COORD_ASYMMETRIC:
         return x / scale;
     case COORD_TF_CROP: {

@@ -29,6 +29,7 @@ static eml_scratch_fn *const SCRATCH[EML_OP_N] = {
     [EML_OP_CONV_TRANSPOSE] = eml_scratch_conv_transpose,
     [EML_OP_BATCH_NORMALIZATION] = eml_scratch_batch_normalization,
     [EML_OP_RESIZE] = eml_scratch_resize,
+    [EML_OP_DEFORM_CONV] = eml_scratch_deform_conv,
     [EML_OP_RNN] = eml_scratch_rnn,
     [EML_OP_GRU] = eml_scratch_rnn,
     [EML_OP_LSTM] = eml_scratch_rnn,
@@ -59,7 +60,7 @@ bool eml_op_in_place(enum eml_op op, uint32_t i)
         return i == 1 || i == 2;
     if (k == eml_op_unary || k == eml_op_activate || k == eml_op_logical_not || k == eml_op_clip ||
         k == eml_op_prelu || k == eml_op_variadic || k == eml_op_cast ||
-        k == eml_op_batch_normalization)
+        k == eml_op_batch_normalization || k == eml_op_scatter_elements || k == eml_op_scatter_nd)
         return i == 0;
     return false;
 }
@@ -125,6 +126,8 @@ uint64_t eml_op_flops(const struct eml_op_ctx *c)
     case EML_OP_LSTM: /* every step reads all weights once per row of the batch */
         return mul(2, mul(elements(&c->in[0]) / ((uint64_t)c->in[0].shape.dim[2] + 1) + 1,
                           elements(w) + elements(&c->in[2])));
+    case EML_OP_DEFORM_CONV:
+        return mul(2, mul(out, mul(kernel_elements(w), (uint64_t)w->shape.dim[1])));
     case EML_OP_MAX_POOL:
     case EML_OP_AVERAGE_POOL:
     case EML_OP_LP_POOL:

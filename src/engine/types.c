@@ -65,7 +65,14 @@ static uint32_t accepted(const struct eml_node *n)
         return NUMBERS | T(BOOL);
     case EML_OP_ARG_MAX:
     case EML_OP_ARG_MIN:
+    case EML_OP_TOP_K:
+    case EML_OP_ONE_HOT: /* the indices; decomposition makes them int64 */
         return NUMBERS;
+    case EML_OP_SCATTER_ELEMENTS:
+    case EML_OP_SCATTER_ND:
+        return eml_node_int(n, EML_ATTR_REDUCTION, 0) != 0 ? NUMBERS : MOVABLE;
+    case EML_OP_MAX_POOL:
+        return FLOATS | T(I8) | T(U8);
     case EML_OP_WHERE: /* the condition is the first operand; checked below */
     case EML_OP_SHAPE:
     case EML_OP_SIZE:
@@ -81,6 +88,10 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_SLICE:
     case EML_OP_GATHER:
     case EML_OP_GATHER_ELEMENTS:
+    case EML_OP_GATHER_ND:
+    case EML_OP_REVERSE_SEQUENCE:
+    case EML_OP_CENTER_CROP_PAD:
+    case EML_OP_MAX_UNPOOL:
     case EML_OP_EXPAND:
     case EML_OP_TILE:
     case EML_OP_PAD:
@@ -95,7 +106,13 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_GEMM:
     case EML_OP_CONV:
     case EML_OP_CONV_TRANSPOSE:
-    case EML_OP_MAX_POOL:
+    case EML_OP_GRID_SAMPLE:
+    case EML_OP_ROI_ALIGN:
+    case EML_OP_MAX_ROI_POOL:
+    case EML_OP_LRN:
+    case EML_OP_AFFINE_GRID:
+    case EML_OP_COL2IM:
+    case EML_OP_DEFORM_CONV:
     case EML_OP_AVERAGE_POOL:
     case EML_OP_GLOBAL_AVERAGE_POOL:
     case EML_OP_GLOBAL_MAX_POOL:
@@ -137,6 +154,8 @@ enum eml_err eml_types_check(const struct eml_rule_ctx *c)
     bool ok = in(accepted(n), eml_rule_in(c, 0) != NULL ? c->in[0]->dtype : EML_DT_NONE);
     if (n->op == EML_OP_WHERE)
         ok = in(MOVABLE, c->in[1]->dtype);
+    if (n->op == EML_OP_ONE_HOT)
+        ok = in(MOVABLE, c->in[2]->dtype);
     if (n->op == EML_OP_CAST || n->op == EML_OP_CAST_LIKE || n->op == EML_OP_POW ||
         n->op == EML_OP_CONSTANT_OF_SHAPE)
         ok = ok && in(n->op == EML_OP_POW ? SUMMABLE : MOVABLE & ~(T(F16) | T(BF16)),

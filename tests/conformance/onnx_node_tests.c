@@ -111,6 +111,8 @@ static bool steers(const struct eml_onnx_model *m, uint32_t i, const struct eml_
         return true;
     if (is_one(m, "Resize") || is_one(m, "Upsample"))
         return i > 0;
+    if (is_one(m, "OneHot"))
+        return i == 1;
     return t->shape.rank <= 1 && t->dtype == EML_DT_I64;
 }
 
