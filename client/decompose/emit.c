@@ -59,6 +59,16 @@ static bool steers(const struct eml_ir_node *n, uint32_t i)
     case EML_OP_SLICE:
     case EML_OP_COL2IM:
         return i >= 1;
+    case EML_OP_DFT:
+        return i == 1 || i == 2;
+    case EML_OP_STFT:
+        return i == 1 || i == 3;
+    case EML_OP_HANN_WINDOW:
+    case EML_OP_HAMMING_WINDOW:
+    case EML_OP_BLACKMAN_WINDOW:
+        return i == 0;
+    case EML_OP_MEL_WEIGHT_MATRIX:
+        return i <= 2;
     case EML_OP_PAD:
         return i == 1 || i == 3;
     case EML_OP_RESIZE:

@@ -8,6 +8,7 @@
 
 #include "base/wipe.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { FACTS = 3 }; /* the truth, and two probes */
@@ -304,6 +305,35 @@ static bool all_constant(const struct eml_ir_node *n)
     return any;
 }
 
+/* A Range of floats has a length that only its data tells. */
+static void range_to_constant(struct eml_ir *ir, struct eml_ir_node *n)
+{
+    enum { LONGEST = 1 << 20 };
+    double v[3];
+    if (n->op != EML_OP_RANGE || !all_constant(n))
+        return;
+    bool f64 = n->in[0]->dtype == EML_DT_F64;
+    for (uint32_t i = 0; i < 3; i++) {
+        if ((!f64 && n->in[i]->dtype != EML_DT_F32) || eml_ir_count(n->in[i]) != 1)
+            return;
+        v[i] = f64 ? *(const double *)n->in[i]->data : (double)*(const float *)n->in[i]->data;
+    }
+    double count = ceil((v[1] - v[0]) / v[2]);
+    if (!(count <= LONGEST)) /* NaN: a step of 0 */
+        return;
+    struct eml_shape shape = {1, {count > 0 ? (int64_t)count : 0}};
+    void *data = eml_ir_alloc(ir, (size_t)shape.dim[0] * (f64 ? sizeof(double) : sizeof(float)));
+    for (int64_t i = 0; data != NULL && i < shape.dim[0]; i++) {
+        double x = v[0] + (double)i * v[2];
+        if (f64)
+            ((double *)data)[i] = x;
+        else
+            ((float *)data)[i] = (float)x;
+    }
+    if (data != NULL)
+        eml_ir_replace(ir, n->out[0], eml_ir_const(ir, n->in[0]->dtype, &shape, data));
+}
+
 /* Outputs whose integers are all known need no computation. */
 static void known_to_constants(struct eml_ir *ir, struct eml_ir_node *n)
 {
@@ -329,6 +359,7 @@ static enum eml_err fold_all(struct eml_ir *ir, struct scratch *s, struct eml_wh
     for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next) {
         EML_TRY(infer(ir, n, why));
         known_to_constants(ir, n);
+        range_to_constant(ir, n);
         if (all_constant(n) && !eml_ir_spatial(n->op) && worth_it(n))
             (void)evaluate(ir, n, s);
     }

@@ -120,7 +120,11 @@ static enum eml_err attr_to_operand(const struct import *im, const struct eml_on
         v = eml_ir_const_ints(im->ir, a->ints, (uint32_t)a->n);
     else if (a->type == EML_ONNX_ATTR_FLOAT)
         v = eml_ir_const_f32(im->ir, a->floats[0]);
-    else if (a->type == EML_ONNX_ATTR_TENSOR)
+    else if (a->type == EML_ONNX_ATTR_FLOATS) {
+        struct eml_shape s = {1, {(int64_t)a->n}};
+        v = eml_ir_const(im->ir, EML_DT_F32, &s,
+                         a->n != 0 ? (const void *)a->floats : eml_ir_alloc(im->ir, 0));
+    } else if (a->type == EML_ONNX_ATTR_TENSOR)
         EML_TRY(import_tensor(im, a->tensors, &v));
     else
         return refuse(im, "decompose: attribute of an unexpected type");
@@ -145,6 +149,24 @@ static enum eml_err attr_to_indices(const struct import *im, const struct eml_on
     return EML_OK;
 }
 
+/* A text as the list of its bytes. */
+static enum eml_err attr_text(const struct import *im, const struct eml_onnx_attr *a,
+                              const struct word *w, struct eml_ir_node *n)
+{
+    int64_t bytes[EML_ATTR_INTS_MAX];
+    enum eml_attr_id id;
+    if (a->type != EML_ONNX_ATTR_STRING)
+        return refuse(im, "decompose: attribute of an unexpected type");
+    if (a->strings[0].len > EML_ATTR_INTS_MAX)
+        return refuse(im, "decompose: attribute too long");
+    for (size_t i = 0; i < a->strings[0].len; i++)
+        bytes[i] = a->strings[0].ptr[i];
+    if (!attr_id(w, &id))
+        EML_BUG();
+    eml_ir_set_attr(im->ir, n, id, bytes, (uint32_t)a->strings[0].len);
+    return EML_OK;
+}
+
 static enum eml_err import_attr(const struct import *im, const struct eml_onnx_attr *a,
                                 struct eml_ir_node *n)
 {
@@ -157,10 +179,13 @@ static enum eml_err import_attr(const struct import *im, const struct eml_onnx_a
     switch (w.rest[1]) {
     case 'x':
         return EML_OK;
+    case 's':
+        return attr_text(im, a, &w, n);
     case 'p':
-        if (a->type != EML_ONNX_ATTR_FLOAT)
+        if (a->type != EML_ONNX_ATTR_FLOAT && a->type != EML_ONNX_ATTR_INT)
             return refuse(im, "decompose: attribute of an unexpected type");
-        n->params[w.rest[2] - '0'] = a->floats[0];
+        n->params[w.rest[2] - '0'] =
+            a->type == EML_ONNX_ATTR_FLOAT ? a->floats[0] : (float)a->ints[0];
         return EML_OK;
     case 'e':
         if (w.rest[2] == 's')
@@ -361,6 +386,10 @@ static enum eml_err normalise(struct import *im, struct eml_ir_node *n)
     case EML_OP_LOG_SOFTMAX:
     case EML_OP_HARDMAX:
         return im->node->opset < 13 ? old_softmax(im, n) : EML_OK;
+    case EML_OP_DFT: /* the default axis changed */
+        if (im->node->opset < 20 && eml_ir_in(n, 2) == NULL)
+            eml_ir_set_in(im->ir, n, 2, eml_ir_const_ints(im->ir, &(int64_t){1}, 1));
+        return EML_OK;
     case EML_OP_RESIZE:
         return resize(im, n, im->node->opset);
     case EML_OP_BATCH_NORMALIZATION:

@@ -298,6 +298,11 @@ static int32_t result_dtype(const struct check *c, uint32_t i)
         return EML_DT_BOOL;
     case EML_OP_EYE_LIKE:
         return named_dtype(c, "dtype", operand_dtype(c, 0));
+    case EML_OP_HANN_WINDOW:
+    case EML_OP_HAMMING_WINDOW:
+    case EML_OP_BLACKMAN_WINDOW:
+    case EML_OP_MEL_WEIGHT_MATRIX:
+        return named_dtype(c, "output_datatype", EML_DT_F32);
     case EML_OP_LAYER_NORMALIZATION:
         return i == 0 ? operand_dtype(c, 0) : EML_DT_F32;
     case EML_OP_TOP_K:

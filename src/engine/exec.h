@@ -63,7 +63,15 @@ bool eml_scratch_batch_normalization(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_resize(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_deform_conv(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_rnn(const struct eml_op_ctx *c, size_t *bytes);
+bool eml_scratch_dft(const struct eml_op_ctx *c, size_t *bytes);
+bool eml_scratch_stft(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_det(const struct eml_op_ctx *c, size_t *bytes);
+
+/* Work of operators whose cost is not that of reading and writing; UINT64_MAX if beyond counting.
+ */
+uint64_t eml_flops_einsum(const struct eml_op_ctx *c);
+uint64_t eml_flops_dft(const struct eml_op_ctx *c);
+uint64_t eml_flops_stft(const struct eml_op_ctx *c);
 
 /* ---- inferring ---- */
 

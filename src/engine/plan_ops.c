@@ -33,6 +33,8 @@ static eml_scratch_fn *const SCRATCH[EML_OP_N] = {
     [EML_OP_RNN] = eml_scratch_rnn,
     [EML_OP_GRU] = eml_scratch_rnn,
     [EML_OP_LSTM] = eml_scratch_rnn,
+    [EML_OP_DFT] = eml_scratch_dft,
+    [EML_OP_STFT] = eml_scratch_stft,
     [EML_OP_DET] = eml_scratch_det,
 };
 
@@ -109,6 +111,12 @@ uint64_t eml_op_flops(const struct eml_op_ctx *c)
     for (uint32_t i = 0; i < c->n_in; i++)
         in += elements(&c->in[i]);
     switch (c->node->op) {
+    case EML_OP_EINSUM:
+        return eml_flops_einsum(c);
+    case EML_OP_DFT:
+        return eml_flops_dft(c);
+    case EML_OP_STFT:
+        return eml_flops_stft(c);
     case EML_OP_DET:
         return mul(in, (uint64_t)c->in[0].shape.dim[c->in[0].shape.rank - 1]);
     case EML_OP_MATMUL:

@@ -43,6 +43,13 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_BITWISE_XOR:
     case EML_OP_BITWISE_NOT:
         return SIGNED | UNSIGNED;
+    case EML_OP_EINSUM:
+        return SUMMABLE;
+    case EML_OP_HANN_WINDOW:
+    case EML_OP_HAMMING_WINDOW:
+    case EML_OP_BLACKMAN_WINDOW:
+    case EML_OP_MEL_WEIGHT_MATRIX:
+        return T(I32) | T(I64);
     case EML_OP_BIT_SHIFT:
         return UNSIGNED;
     case EML_OP_EYE_LIKE:

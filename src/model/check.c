@@ -198,6 +198,12 @@ static enum eml_err check_attr(const struct check *c, const struct eml_attr *a, 
         return EML_OK;
     if (type[0] == 'i')
         return a->n == 1 ? EML_OK : bad(c, "graph: attribute is not one integer", node);
+    if (type[0] == 's') {
+        for (uint32_t i = 0; i < a->n; i++)
+            if (a->v[i] < 0 || a->v[i] > UINT8_MAX)
+                return bad(c, "graph: attribute is no text", node);
+        return EML_OK;
+    }
     if (type[0] == 'e' && type[1] == 's') {
         for (uint32_t i = 0; i < a->n; i++)
             if (a->v[i] < 0 || a->v[i] >= count_choices(type + 3))

@@ -104,7 +104,7 @@ static bool is_one(const struct eml_onnx_model *m, const char *op)
     return m->n_nodes == 1 && strcmp(m->nodes[0].op_type, op) == 0;
 }
 
-/* Input i feeds sizes, not data: small integers, the scales and roi of a Resize, all of a Range. */
+/* Input i feeds sizes, not data: small integers (int32 if scalar), the scales and roi of a Resize, all of a Range. */
 static bool steers(const struct eml_onnx_model *m, uint32_t i, const struct eml_tensor *t)
 {
     if (is_one(m, "Range"))
@@ -113,7 +113,8 @@ static bool steers(const struct eml_onnx_model *m, uint32_t i, const struct eml_
         return i > 0;
     if (is_one(m, "OneHot"))
         return i == 1;
-    return t->shape.rank <= 1 && t->dtype == EML_DT_I64;
+    return t->shape.rank <= 1 &&
+           (t->dtype == EML_DT_I64 || (t->dtype == EML_DT_I32 && t->shape.rank == 0));
 }
 
 /* Binds steering inputs as constants; inputs[] keeps the others. False if there are none. */
