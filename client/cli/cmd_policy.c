@@ -4,6 +4,7 @@
 
 #include "attest/attest.h"
 #include "base/wipe.h"
+#include "eif/eif.h"
 #include "file/file.h"
 
 #include <jansson.h>
@@ -99,6 +100,34 @@ out:
     return e;
 }
 
+/* What an image will measure as; PCR8 only if its signature holds. */
+static enum eml_err measure_image(const char *path, struct eml_measurement *m)
+{
+    struct eml_bytes file = {0};
+    struct eml_eif eif;
+    struct eml_eif_pcrs pcrs;
+    struct eml_why why = {0};
+    enum eml_err e = eml_file_map(path, EML_EIF_FILE_MAX, &file, &why);
+    if (e == EML_OK)
+        e = eml_eif_parse(file, &eif, &why);
+    if (e == EML_OK)
+        e = eml_eif_measure(&eif, &pcrs);
+    if (e == EML_OK && eml_eif_find(&eif, EML_EIF_SIGNATURE).len != 0) {
+        struct eml_sha384 pcr8;
+        e = eml_eif_check_signature(&eif, &pcrs, &pcr8, &why);
+        memcpy(m->pcr[8].b, pcr8.b, sizeof pcr8.b);
+        m->required |= 1u << 8;
+    }
+    for (unsigned i = 0; e == EML_OK && i < 3; i++) {
+        memcpy(m->pcr[i].b, pcrs.pcr[i].b, sizeof m->pcr[i].b);
+        m->required |= 1u << i;
+    }
+    eml_file_unmap(file);
+    if (e != EML_OK)
+        (void)eml_say_failed(path, e, &why, NULL);
+    return e;
+}
+
 static enum eml_err add_root(struct eml_policy *p, const char *root)
 {
     if (p->n_roots == EML_POLICY_ROOTS_MAX) {
@@ -123,7 +152,7 @@ static enum eml_err add_root(struct eml_policy *p, const char *root)
 }
 
 struct arguments {
-    struct eml_values pcr[EML_PCR_N], measurements, root, age, output;
+    struct eml_values pcr[EML_PCR_N], measurements, eif, root, age, output;
 };
 
 static enum eml_err build(const struct arguments *a, struct eml_policy *p)
@@ -131,6 +160,8 @@ static enum eml_err build(const struct arguments *a, struct eml_policy *p)
     struct eml_measurement *m = &p->accept[0];
     if (a->measurements.n != 0)
         EML_TRY(read_measurements(a->measurements.v[0], m));
+    if (a->eif.n != 0)
+        EML_TRY(measure_image(a->eif.v[0], m));
     for (unsigned i = 0; i < EML_PCR_N; i++)
         if (a->pcr[i].n != 0)
             EML_TRY(set_pcr(m, i, a->pcr[i].v[0]));
@@ -160,6 +191,8 @@ static int run(const struct eml_command *self, int argc, char **argv)
         {"pcr8", "HEX", "the signing certificate", 1, false, &a.pcr[8]},
         {"measurements", "FILE", "JSON with PCRs, instead of the options above", 1, false,
          &a.measurements},
+        {"from-eif", "IMAGE", "measure this enclave image, instead of the options above", 1, false,
+         &a.eif},
         {"root", "aws|PEM", "trusted root certificate", EML_POLICY_ROOTS_MAX, true, &a.root},
         {"max-age", "SECONDS", "age of a document that is still accepted (300)", 1, false, &a.age},
         {"output", "FILE", "policy file to write", 1, true, &a.output},

@@ -114,6 +114,10 @@ EML_MUST enum eml_err eml_x509_verify(const struct eml_bytes *certs, size_t n,
                                       const struct eml_sha256 *roots, size_t n_roots,
                                       int64_t at_unix_s, struct eml_buf *spki, struct eml_why *why);
 
+/* Appends the DER of the one certificate in a PEM file and of its SubjectPublicKeyInfo. EML_E_INPUT
+ * if there is none or more than one. Says nothing about whether it can be trusted. */
+EML_MUST enum eml_err eml_x509_pem_read(struct eml_bytes pem, struct eml_buf *der,
+                                        struct eml_buf *spki);
 /* SHA-256 of the DER of the one certificate in a PEM file: what a policy pins. EML_E_INPUT if there
  * is none or more than one. */
 EML_MUST enum eml_err eml_x509_pem_digest(struct eml_bytes pem, struct eml_sha256 *out);

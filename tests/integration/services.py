@@ -20,7 +20,7 @@ CANARY = "canarytopologyname"
 
 
 def program(name):
-    for folder in ("client/cli", "host", "enclave", "mock/kmsd", "mock/pki"):
+    for folder in ("client/cli", "host", "enclave", "mock/kmsd", "mock/pki", "tools/eif"):
         path = os.path.join(BIN, folder, name)
         if os.path.exists(path):
             return path
