@@ -37,6 +37,9 @@ struct eml_tensor {
     size_t bytes;
 };
 
+/* What is no tensor, as an input or output of a graph: a list has dtype EML_DT_SEQUENCE, rank 1, and
+ * `data` is an array of as many struct eml_tensor; an empty optional has dtype EML_DT_NONE. */
+
 struct eml_budget {
     uint64_t activation_bytes; /* peak of all activations and scratch */
     uint64_t flops;            /* multiply-adds counted twice */
@@ -48,7 +51,8 @@ struct eml_plan; /* opaque; lies in the arena it was made in */
  * `threads` threads. `budget` may be NULL: no limit. Data is looked at only if a shape depends on
  * it (an input that feeds a Reshape): small integer inputs whose data is not NULL are then part of
  * the plan, and eml_plan_run refuses other elements. All of the plan is allocated from `arena`; on
- * failure the caller resets the arena to its mark. g is borrowed for the plan's life. Errors:
+ * failure the caller resets the arena to its mark. g is borrowed for the plan's life. A graph whose
+ * sizes depend on data, or with control flow, is only prepared here: see eml_plan_run. Errors:
  * EML_E_INPUT (shapes do not fit the graph; a graph that is inconsistent), EML_E_REFUSED (budget),
  * EML_E_UNSUPPORTED, EML_E_SYSTEM (arena full); why->index is the node. */
 EML_MUST enum eml_err eml_plan_make(const struct eml_graph *g, const struct eml_tensor *inputs,
@@ -63,7 +67,9 @@ uint64_t eml_plan_flops(const struct eml_plan *p);
 /* Runs. `weights` is the plaintext stream (64-byte aligned), `activations` at least
  * eml_plan_activation_bytes, 64-byte aligned, zero or garbage. outputs[i] (order of g->outputs) is
  * filled with views that lie in `activations`, in `weights` or in the plan, valid until those are
- * wiped. Inputs are copied first and may lie anywhere. Errors: EML_E_INPUT (an index tensor points
+ * wiped. Inputs are copied first and may lie anywhere. A graph that could not be planned runs node
+ * by node: shapes are inferred as it goes, memory is taken from the arena that the plan was made in
+ * (each run takes anew; outputs lie there) and both budgets hold: EML_E_REFUSED. Errors: EML_E_INPUT (an index tensor points
  * out of range at run time), EML_E_USAGE (inputs, room or threads are not those planned for). */
 EML_MUST enum eml_err eml_plan_run(const struct eml_plan *p, struct eml_bytes weights,
                                    const struct eml_tensor *inputs, struct eml_room activations,
@@ -85,6 +91,7 @@ struct eml_known {
     bool has_ints;          /* the elements of this integer value are (partly) known: */
     uint32_t n_ints;
     int64_t *ints; /* EML_INT_UNKNOWN where not known; lies in the arena */
+    enum eml_dtype elem; /* dtype SEQUENCE: of its tensors; NONE if not known */
 };
 #define EML_INT_UNKNOWN INT64_MIN
 

@@ -50,10 +50,17 @@ typedef enum eml_err eml_op_fn(const struct eml_op_ctx *c);
  * operator without an entry in plan_ops.c's table needs none. False if it cannot be counted. */
 typedef bool eml_scratch_fn(const struct eml_op_ctx *c, size_t *bytes);
 
+/* Sizes of outputs that depend on the operands' elements, asked while running: sets the dims of
+ * shape[0..n_out) that the rule left unknown. c->out has no data. An operator without an entry in
+ * plan_ops.c's table has outputs whose sizes its rule knows once the operands are known. */
+typedef enum eml_err eml_size_fn(const struct eml_op_ctx *c, struct eml_shape *shape);
+
 #define OP(id, name, since, in_min, in_max, out_max, attrs, rule, kernel)                          \
     enum eml_err eml_op_##kernel(const struct eml_op_ctx *c);
 #include "model/ops.def"
 #undef OP
+
+enum eml_err eml_size_non_zero(const struct eml_op_ctx *c, struct eml_shape *shape);
 
 bool eml_scratch_matmul(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_gemm(const struct eml_op_ctx *c, size_t *bytes);
@@ -72,6 +79,8 @@ bool eml_scratch_det(const struct eml_op_ctx *c, size_t *bytes);
 uint64_t eml_flops_einsum(const struct eml_op_ctx *c);
 uint64_t eml_flops_dft(const struct eml_op_ctx *c);
 uint64_t eml_flops_stft(const struct eml_op_ctx *c);
+/* Control flow, lists and optionals, which only dynamic.c runs. */
+bool eml_op_runs_dynamically(enum eml_op op);
 
 /* ---- inferring ---- */
 

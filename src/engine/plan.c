@@ -1,5 +1,6 @@
 #include "engine/plan.h"
 
+#include "engine/dynamic.h"
 #include "engine/infer.h"
 #include "engine/kernels/kernels.h"
 
@@ -17,7 +18,7 @@ struct planner {
     const struct eml_known **operands; /* room for one node's */
     struct eml_known *results;
     struct eml_view *views;
-    bool shape_needs_data;
+    bool needs_data; /* beyond shapes: to be tried otherwise */
     bool use_data;  /* small integer inputs are known by their elements, too */
     uint32_t *root; /* per value: the value whose bytes it views, itself if none */
 };
@@ -43,27 +44,37 @@ static enum eml_err seed_data(const struct planner *s, struct eml_known *k, cons
     return EML_OK;
 }
 
-static enum eml_err seed_input(const struct planner *s, uint32_t i, const struct eml_tensor *t)
+enum eml_err eml_input_check(const struct eml_value *v, const struct eml_tensor *t, long at,
+                             struct eml_why *why)
 {
-    uint32_t id = s->g->inputs[i].value;
-    const struct eml_value *v = &s->g->values[id];
-    long at = (long)i;
     if (t->dtype != v->dtype)
-        return eml_fail(s->why, EML_E_INPUT, "input has another type than the model's", at);
+        return eml_fail(why, EML_E_INPUT, "input has another type than the model's", at);
     if (t->shape.rank != v->shape.rank)
-        return eml_fail(s->why, EML_E_INPUT, "input has another rank than the model's", at);
+        return eml_fail(why, EML_E_INPUT, "input has another rank than the model's", at);
     for (uint32_t d = 0; d < v->shape.rank; d++)
         if (t->shape.dim[d] < 0 ||
             (v->shape.dim[d] != EML_DIM_UNKNOWN && v->shape.dim[d] != t->shape.dim[d]))
-            return eml_fail(s->why, EML_E_INPUT, "input has another shape than the model's", at);
+            return eml_fail(why, EML_E_INPUT, "input has another shape than the model's", at);
     int64_t n, bytes;
     if (!eml_shape_count(&t->shape, &n) ||
         !eml_mul_i64(n, (int64_t)eml_dtype_bytes(t->dtype), &bytes) ||
         bytes > (int64_t)EML_TENSOR_BYTES_MAX)
-        return eml_fail(s->why, EML_E_INPUT, "input above the size limit", at);
+        return eml_fail(why, EML_E_INPUT, "input above the size limit", at);
+    return EML_OK;
+}
+
+static enum eml_err seed_input(struct planner *s, uint32_t i, const struct eml_tensor *t)
+{
+    uint32_t id = s->g->inputs[i].value;
+    int64_t n = 0;
+    s->needs_data = t->dtype == EML_DT_SEQUENCE || t->dtype == EML_DT_NONE;
+    if (s->needs_data)
+        return eml_fail(s->why, EML_E_UNSUPPORTED, "plan: input is no tensor", (long)i);
+    EML_TRY(eml_input_check(&s->g->values[id], t, (long)i, s->why));
+    (void)eml_shape_count(&t->shape, &n);
     s->p->known[id] = (struct eml_known){.dtype = t->dtype, .has_rank = true, .shape = t->shape};
     if (s->use_data && eml_dtype_is_int(t->dtype) && t->data != NULL && n <= EML_INTS_MAX &&
-        t->bytes == (size_t)bytes)
+        t->bytes == (size_t)n * eml_dtype_bytes(t->dtype))
         return seed_data(s, &s->p->known[id], t->data, (uint32_t)n);
     return EML_OK;
 }
@@ -93,14 +104,17 @@ static enum eml_err seed_values(const struct planner *s)
 static enum eml_err infer_node(struct planner *s, uint32_t at)
 {
     const struct eml_node *n = &s->g->nodes[at];
+    s->needs_data = eml_op_runs_dynamically(n->op);
+    if (s->needs_data)
+        return eml_fail(s->why, EML_E_UNSUPPORTED, "plan: control flow", -1);
     for (uint32_t i = 0; i < n->n_in; i++)
         s->operands[i] = n->in[i] == EML_ABSENT ? NULL : &s->p->known[n->in[i]];
     EML_TRY(eml_infer_node(n, s->operands, s->results, s->arena, s->why));
     for (uint32_t i = 0; i < n->n_out; i++) {
         const struct eml_known *r = &s->results[i];
         int64_t count;
-        s->shape_needs_data = !r->has_rank || !eml_shape_count(&r->shape, &count);
-        if (s->shape_needs_data)
+        s->needs_data = !r->has_rank || !eml_shape_count(&r->shape, &count);
+        if (s->needs_data)
             return eml_fail(s->why, EML_E_UNSUPPORTED, "shape depends on data", -1);
         if (n->out[i] == EML_ABSENT)
             continue;
@@ -128,7 +142,7 @@ static enum eml_err infer_all(struct planner *s, const struct eml_tensor *inputs
 
 /* ---- what must run ---- */
 
-static bool fully_known(const struct eml_known *k)
+bool eml_known_fully(const struct eml_known *k)
 {
     if (!k->has_ints)
         return false;
@@ -142,7 +156,7 @@ static bool must_run(const struct planner *s, const struct eml_node *n)
 {
     for (uint32_t i = 0; i < n->n_out; i++)
         if (n->out[i] != EML_ABSENT && s->p->needed[n->out[i]] &&
-            !fully_known(&s->p->known[n->out[i]]))
+            !eml_known_fully(&s->p->known[n->out[i]]))
             return true;
     return false;
 }
@@ -163,7 +177,7 @@ static void find_needed(const struct planner *s, bool *runs)
 
 /* ---- where everything lies ---- */
 
-static void store_int(enum eml_dtype t, void *to, size_t i, int64_t v)
+void eml_store_int(enum eml_dtype t, void *to, size_t i, int64_t v)
 {
     switch (eml_dtype_bytes(t)) {
     case 1:
@@ -187,7 +201,7 @@ static enum eml_err place_known(const struct planner *s, uint32_t id)
     if (data == NULL)
         return full(s);
     for (uint32_t i = 0; i < k->n_ints; i++)
-        store_int(k->dtype, data, i, k->ints[i]);
+        eml_store_int(k->dtype, data, i, k->ints[i]);
     s->p->place[id] = (struct eml_place){.kind = EML_PLACE_PLAN, .data = data};
     return EML_OK;
 }
@@ -385,7 +399,7 @@ static enum eml_err place_all(const struct planner *s, const bool *runs)
         } else if (v->kind == EML_VALUE_INPUT) {
             uint32_t b = new_buffer(s, 0, s->p->last[i], value_bytes(s, i));
             s->p->place[i] = (struct eml_place){.kind = EML_PLACE_BUFFER, .buffer = b};
-        } else if (fully_known(&s->p->known[i])) {
+        } else if (eml_known_fully(&s->p->known[i])) {
             EML_TRY(place_known(s, i));
         } else if (v->kind == EML_VALUE_INTS) {
             return eml_fail(s->why, EML_E_INPUT, "constant outside the range of integers", (long)i);
@@ -488,11 +502,15 @@ enum eml_err eml_plan_make_with(const struct eml_graph *g, const struct eml_tens
     struct planner s = {.g = g, .options = options, .arena = arena, .why = why};
     size_t mark = eml_arena_mark(arena);
     enum eml_err e = make(&s, inputs, isa, threads, budget);
-    if (e == EML_E_UNSUPPORTED && s.shape_needs_data) {
+    if (e == EML_E_UNSUPPORTED && s.needs_data) {
         /* Perhaps the data is an input: then the plan is for these elements only. */
         (void)eml_arena_reset(arena, mark);
         s.use_data = true;
         e = make(&s, inputs, isa, threads, budget);
+    }
+    if (e == EML_E_UNSUPPORTED && s.needs_data) {
+        (void)eml_arena_reset(arena, mark);
+        return eml_dynamic_plan(g, isa, threads, budget, arena, out, why);
     }
     EML_TRY(e);
     *out = s.p;

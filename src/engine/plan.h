@@ -54,7 +54,16 @@ struct eml_plan {
     uint64_t weight_bytes;   /* end of the last slot used */
     uint64_t flops;
     struct eml_plan_profile profile;
+    const struct eml_dynamic *dynamic; /* not NULL: everything below g is unused */
 };
+
+/* Whether t is what input `at`, v, of the graph takes: type, rank, dims, size. */
+EML_MUST enum eml_err eml_input_check(const struct eml_value *v, const struct eml_tensor *t,
+                                      long at, struct eml_why *why);
+/* All integers of k are known. */
+bool eml_known_fully(const struct eml_known *k);
+/* Element i of an integer or bool tensor. */
+void eml_store_int(enum eml_dtype t, void *to, size_t i, int64_t v);
 
 struct eml_plan_options {
     bool no_reuse; /* every value gets memory of its own: what tests compare with */
@@ -83,6 +92,7 @@ void eml_plan_view(const struct eml_plan *p, uint32_t id, struct eml_view *v);
 eml_op_fn *eml_op_kernel(enum eml_op op);
 eml_scratch_fn *eml_op_scratch(enum eml_op op); /* NULL: none */
 bool eml_op_is_alias(enum eml_op op);
+eml_size_fn *eml_op_size(enum eml_op op); /* NULL: its rule tells */
 /* Whether the output may lie where operand i does, if both have as many bytes. */
 bool eml_op_in_place(enum eml_op op, uint32_t i);
 /* Whether operand i may have this layout. */

@@ -38,6 +38,20 @@ static eml_scratch_fn *const SCRATCH[EML_OP_N] = {
     [EML_OP_DET] = eml_scratch_det,
 };
 
+static eml_size_fn *const SIZES[EML_OP_N] = {
+    [EML_OP_NON_ZERO] = eml_size_non_zero,
+};
+
+eml_size_fn *eml_op_size(enum eml_op op)
+{
+    return SIZES[op];
+}
+
+bool eml_op_runs_dynamically(enum eml_op op)
+{
+    return op >= EML_OP_IF && op <= EML_OP_OPTIONAL_HAS_ELEMENT;
+}
+
 eml_op_fn *eml_op_kernel(enum eml_op op)
 {
     return KERNELS[op];

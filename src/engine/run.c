@@ -1,3 +1,4 @@
+#include "engine/dynamic.h"
 #include "engine/plan.h"
 
 #include <string.h>
@@ -107,6 +108,8 @@ enum eml_err eml_plan_run(const struct eml_plan *p, struct eml_bytes weights,
                           struct eml_pool *pool, struct eml_tensor *outputs, struct eml_why *why)
 {
     memset(outputs, 0, p->g->n_outputs * sizeof *outputs);
+    if (p->dynamic != NULL)
+        return eml_dynamic_run(p, weights, inputs, pool, outputs, why);
     EML_TRY(check_args(p, weights, inputs, activations, pool, why));
     struct runner r = {.p = p,
                        .weights = weights,

@@ -105,6 +105,7 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_TRILU:
     case EML_OP_SPACE_TO_DEPTH:
     case EML_OP_DEPTH_TO_SPACE:
+    case EML_OP_NON_ZERO:
         return MOVABLE;
     case EML_OP_RESIZE:
         return eml_node_int(n, EML_ATTR_MODE, 0) == 0 ? MOVABLE : T(F32);
@@ -145,6 +146,8 @@ static bool in(uint32_t set, enum eml_dtype t)
 bool eml_op_takes(enum eml_op op, enum eml_dtype first)
 {
     struct eml_node n = {.op = op};
+    if (eml_op_runs_dynamically(op))
+        return true;
     return op == EML_OP_MOD ? in(NUMBERS, first) : in(accepted(&n), first);
 }
 
@@ -158,6 +161,8 @@ static bool takes_act(enum eml_op op)
 enum eml_err eml_types_check(const struct eml_rule_ctx *c)
 {
     const struct eml_node *n = c->node;
+    if (eml_op_runs_dynamically(n->op))
+        return EML_OK; /* moves tensors of any type, and checks what it is given as it runs */
     bool ok = in(accepted(n), eml_rule_in(c, 0) != NULL ? c->in[0]->dtype : EML_DT_NONE);
     if (n->op == EML_OP_WHERE)
         ok = in(MOVABLE, c->in[1]->dtype);

@@ -9,7 +9,11 @@
 /* Rules: docs/formats/topology-key.md, "Validity". Each check assumes those before it only. */
 
 struct check {
-    const struct eml_graph *g;
+    const struct eml_graph *g;     /* in work */
+    const struct eml_graph *whole; /* that g is, or a body of */
+    uint32_t *depth;               /* per body: 0 = no node has it yet */
+    uint32_t at_depth;             /* of g */
+    uint32_t index;                /* of g among the bodies; UINT32_MAX: the whole */
     uint64_t weight_bytes;
     bool *written;   /* per value: a node before this one writes it */
     uint32_t *slots; /* ids of the slots that are not empty */
@@ -38,6 +42,8 @@ static enum eml_err check_input_value(const struct check *c, const struct eml_va
         all_known = all_known && v->shape.dim[d] != EML_DIM_UNKNOWN;
     }
     uint64_t bytes;
+    if (v->dtype == EML_DT_SEQUENCE || c->g != c->whole)
+        return v->shape.rank == 0 ? EML_OK : bad(c, "graph: input that has no shape has one", i);
     if (all_known && (!eml_slot_bytes(v->dtype, &v->shape, EML_LAYOUT_PLAIN, EML_OP_N, 1, &bytes) ||
                       bytes > EML_TENSOR_BYTES_MAX))
         return bad(c, "graph: input larger than the limit", i);
@@ -78,7 +84,9 @@ static enum eml_err check_ints(const struct check *c, const struct eml_value *v,
 
 static enum eml_err check_value(struct check *c, const struct eml_value *v, uint32_t i)
 {
-    if (eml_dtype_bytes(v->dtype) == 0)
+    bool list = v->dtype == EML_DT_SEQUENCE &&
+                (v->kind == EML_VALUE_NODE || v->kind == EML_VALUE_INPUT);
+    if (eml_dtype_bytes(v->dtype) == 0 && !list)
         return bad(c, "graph: unknown element type", i);
     if (v->shape.rank > EML_RANK_MAX)
         return bad(c, "graph: rank over 8", i);
@@ -210,6 +218,10 @@ static enum eml_err check_attr(const struct check *c, const struct eml_attr *a, 
                 return bad(c, "graph: attribute is not one of its choices", node);
         return EML_OK;
     }
+    if (type[0] == 'g')
+        return a->n == 1 && a->v[0] >= 0 && a->v[0] < (int64_t)c->whole->n_graphs
+                   ? EML_OK
+                   : bad(c, "graph: no body of that index", node);
     if (type[0] == 'e')
         return a->n == 1 && a->v[0] >= 0 && a->v[0] < count_choices(type + 2)
                    ? EML_OK
@@ -301,6 +313,72 @@ static enum eml_err check_results(struct check *c, const struct eml_node *n, siz
     return EML_OK;
 }
 
+/* --- bodies --- */
+
+/* The body that an attribute names: a node's alone, and behind the graph of that node, so that
+ * bodies form a tree. */
+static enum eml_err take_body(struct check *c, const struct eml_node *n, enum eml_attr_id id,
+                              size_t node, const struct eml_graph **body)
+{
+    int64_t at = eml_node_int(n, id, -1);
+    *body = NULL;
+    if (at < 0 || (c->index != UINT32_MAX && at <= (int64_t)c->index))
+        return bad(c, "graph: body that is missing or stands before its node's graph", node);
+    if (c->depth[at] != 0)
+        return bad(c, "graph: body of two nodes", node);
+    if (c->at_depth >= EML_GRAPH_DEPTH_MAX)
+        return bad(c, "graph: bodies nested too deep", node);
+    c->depth[at] = c->at_depth + 1;
+    *body = &c->whole->graphs[at];
+    return EML_OK;
+}
+
+static enum eml_err check_if(struct check *c, const struct eml_node *n, size_t node)
+{
+    const struct eml_graph *yes, *no;
+    EML_TRY(take_body(c, n, EML_ATTR_THEN_BRANCH, node, &yes));
+    EML_TRY(take_body(c, n, EML_ATTR_ELSE_BRANCH, node, &no));
+    if (n->n_in != (uint64_t)1 + yes->n_inputs + no->n_inputs || yes->n_outputs != n->n_out ||
+        no->n_outputs != n->n_out)
+        return bad(c, "graph: operands and results of a node do not fit its body", node);
+    return EML_OK;
+}
+
+/* Loop, Scan, SequenceMap. Operands: the node's own, then captures; inputs of the body likewise. */
+static enum eml_err check_loop(struct check *c, const struct eml_node *n, size_t node)
+{
+    const struct eml_graph *body;
+    int64_t captures = eml_node_int(n, EML_ATTR_CAPTURES, 0);
+    int64_t scans = eml_node_int(n, EML_ATTR_NUM_SCAN_INPUTS, 0);
+    EML_TRY(take_body(c, n, EML_ATTR_BODY, node, &body));
+    int64_t own = (int64_t)n->n_in - captures, states = 0, skip = 0;
+    if (n->op == EML_OP_LOOP) {
+        skip = 1;
+        states = own - 2;
+    } else if (n->op == EML_OP_SCAN) {
+        states = own - scans;
+    }
+    if (captures < 0 || own < 1 || own > (int64_t)n->n_in || states < 0 || states > own ||
+        (n->op == EML_OP_SCAN && scans < 1) || body->n_inputs != n->n_in ||
+        (int64_t)n->n_out < states || (int64_t)body->n_outputs != skip + (int64_t)n->n_out)
+        return bad(c, "graph: operands and results of a node do not fit its body", node);
+    return EML_OK;
+}
+
+static enum eml_err check_body(struct check *c, const struct eml_node *n, size_t node)
+{
+    switch (n->op) {
+    case EML_OP_IF:
+        return check_if(c, n, node);
+    case EML_OP_LOOP:
+    case EML_OP_SCAN:
+    case EML_OP_SEQUENCE_MAP:
+        return check_loop(c, n, node);
+    default:
+        return EML_OK;
+    }
+}
+
 static enum eml_err check_node(struct check *c, const struct eml_node *n, size_t i)
 {
     if ((unsigned)n->op >= EML_OP_N)
@@ -308,6 +386,7 @@ static enum eml_err check_node(struct check *c, const struct eml_node *n, size_t
     EML_TRY(check_attrs(c, n, i));
     EML_TRY(check_operands(c, n, i));
     EML_TRY(check_params(c, n, i));
+    EML_TRY(check_body(c, n, i));
     return check_results(c, n, i);
 }
 
@@ -316,10 +395,15 @@ static enum eml_err check_node(struct check *c, const struct eml_node *n, size_t
 static enum eml_err check_names(const struct check *c, const struct eml_name *names, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
-        if (names[i].text.len == 0 || names[i].text.len > EML_NAME_BYTES_MAX)
-            return bad(c, "graph: length of a name", i);
         if (!known(c, names[i].value))
             return bad(c, "graph: name of no value", i);
+        if (c->g != c->whole) {
+            if (names[i].text.len != 0)
+                return bad(c, "graph: name in a body", i);
+            continue;
+        }
+        if (names[i].text.len == 0 || names[i].text.len > EML_NAME_BYTES_MAX)
+            return bad(c, "graph: length of a name", i);
         for (uint32_t k = 0; k < i; k++)
             if (eml_bytes_equal(names[i].text, names[k].text))
                 return bad(c, "graph: name given twice", i);
@@ -373,6 +457,8 @@ static enum eml_err check_counts(const struct check *c)
         return bad(c, "graph: more inputs or outputs than the limit", 0);
     if (g->n_outputs == 0)
         return bad(c, "graph: no output", 0);
+    if (g->n_graphs > (g == c->whole ? EML_GRAPH_BODIES_MAX : 0))
+        return bad(c, "graph: more bodies than the limit", g->n_graphs);
     if (c->weight_bytes > EML_WEIGHT_BYTES_MAX)
         return bad(c, "graph: more weights than the limit", 0);
     return EML_OK;
@@ -389,17 +475,52 @@ static enum eml_err check_all(struct check *c)
     return check_all_used(c);
 }
 
+/* One graph, with room of its own. */
+static enum eml_err check_one(struct check *c)
+{
+    EML_TRY(check_counts(c));
+    const size_t n = (size_t)c->g->n_values + 1, bytes = n * (sizeof *c->slots + sizeof *c->written);
+    c->n_slots = 0;
+    c->slots = calloc(1, bytes);
+    if (c->slots == NULL)
+        return eml_fail(c->why, EML_E_SYSTEM, "graph: no memory to check it", -1);
+    c->written = (bool *)(c->slots + n);
+    enum eml_err e = check_all(c);
+    eml_wipe(c->slots, bytes); /* says something about the model */
+    free(c->slots);
+    return e;
+}
+
+static enum eml_err check_bodies(struct check *c)
+{
+    uint64_t values = c->whole->n_values, nodes = c->whole->n_nodes;
+    for (uint32_t i = 0; i < c->whole->n_graphs; i++) {
+        c->g = &c->whole->graphs[i];
+        c->index = i;
+        c->at_depth = c->depth[i];
+        if (c->at_depth == 0)
+            return bad(c, "graph: body of no node", i);
+        values += c->g->n_values;
+        nodes += c->g->n_nodes;
+        if (values > EML_GRAPH_VALUES_MAX || nodes > EML_GRAPH_NODES_MAX)
+            return bad(c, "graph: more values or nodes than the limit", i);
+        EML_TRY(check_one(c));
+    }
+    return EML_OK;
+}
+
 enum eml_err eml_graph_check(const struct eml_graph *g, uint64_t weight_bytes, struct eml_why *why)
 {
-    struct check c = {.g = g, .weight_bytes = weight_bytes, .why = why};
+    struct check c = {
+        .g = g, .whole = g, .index = UINT32_MAX, .weight_bytes = weight_bytes, .why = why};
     EML_TRY(check_counts(&c));
-    const size_t n = (size_t)g->n_values + 1, bytes = n * (sizeof *c.slots + sizeof *c.written);
-    c.slots = calloc(1, bytes);
-    if (c.slots == NULL)
+    c.depth = calloc((size_t)g->n_graphs + 1, sizeof *c.depth);
+    if (c.depth == NULL)
         return eml_fail(why, EML_E_SYSTEM, "graph: no memory to check it", -1);
-    c.written = (bool *)(c.slots + n);
-    enum eml_err e = check_all(&c);
-    eml_wipe(c.slots, bytes); /* says something about the model */
-    free(c.slots);
+    enum eml_err e = check_one(&c);
+    if (e == EML_OK)
+        e = check_bodies(&c);
+    eml_wipe(c.depth, g->n_graphs * sizeof *c.depth);
+    free(c.depth);
     return e;
 }

@@ -46,6 +46,7 @@ enum eml_dtype {
     EML_DT_U32 = 12,
     EML_DT_U64 = 13,
     EML_DT_BF16 = 16,
+    EML_DT_SEQUENCE = 64, /* ours: a list of tensors; of values of graphs that run dynamically */
 };
 
 /* Bytes of one element; 0 for NONE, STRING and anything unknown. */
@@ -152,18 +153,27 @@ struct eml_name {
     uint32_t value;
 };
 
+/* Bodies of If, Loop, Scan and SequenceMap are graphs too: they stand in one list, `graphs` of the
+ * whole, and a node names its own by index (attributes THEN_BRANCH, ELSE_BRANCH, BODY). A body sees
+ * nothing of the graph around it but its inputs: what it captures are further operands of the node,
+ * last (If: those of the then-branch, then those of the else-branch) and further inputs of the body.
+ * Its inputs' shapes are not stored (rank 0) and its inputs and outputs have no names. */
 struct eml_graph {
     uint32_t n_values, n_nodes, n_inputs, n_outputs;
     struct eml_value *values;
     struct eml_node *nodes;
     struct eml_name *inputs;
     struct eml_name *outputs;
+    uint32_t n_graphs; /* of the whole only; a body has none of its own */
+    struct eml_graph *graphs;
 };
 
 /* Whole-graph validity (docs/formats/topology-key.md, "validity"): ids in range, each NODE value
  * written by exactly one node and before it is read, each INPUT listed once, arity and attributes as
  * ops.def says, slots aligned, inside weight_bytes and as long as their shape and layout need, ACT in
- * range with its params present, limits.h respected. Overlapping slots are allowed only if equal. */
+ * range with its params present, limits.h respected. Overlapping slots are allowed only if equal.
+ * Bodies: each of graphs[] is the body of exactly one node, which stands in the whole or in a body
+ * before it; nested at most EML_GRAPH_DEPTH_MAX deep; as many inputs and outputs as its node says. */
 EML_MUST enum eml_err eml_graph_check(const struct eml_graph *g, uint64_t weight_bytes,
                                       struct eml_why *why);
 

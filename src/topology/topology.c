@@ -9,7 +9,7 @@
 /* Grammar: docs/formats/topology-key.cddl. Encoder and decoder of each rule stand next to each
  * other, in the order of the grammar. */
 
-static const char MAGIC[] = "eml-topology/1";
+static const char MAGIC[] = "eml-topology/2";
 
 struct decoder {
     struct eml_cur cur;
@@ -194,6 +194,14 @@ static void put_value(struct eml_buf *b, const struct eml_value *v)
     EML_BUG();
 }
 
+static enum eml_dtype get_dtype(struct decoder *d)
+{
+    uint64_t t = uint_to(d, EML_DT_SEQUENCE);
+    if (t > EML_DT_BF16 && t != EML_DT_SEQUENCE)
+        eml_cur_fail(&d->cur);
+    return (enum eml_dtype)t;
+}
+
 static void get_ints_value(struct decoder *d, struct eml_value *v)
 {
     v->dtype = EML_DT_I64;
@@ -214,7 +222,7 @@ static void get_value(struct decoder *d, struct eml_value *v)
 {
     if (eml_cbor_peek(&d->cur) == EML_CBOR_UINT) {
         v->kind = EML_VALUE_NODE;
-        v->dtype = (enum eml_dtype)uint_to(d, EML_DT_BF16);
+        v->dtype = get_dtype(d);
         return;
     }
     size_t n = eml_cbor_array(&d->cur, 6);
@@ -229,7 +237,7 @@ static void get_value(struct decoder *d, struct eml_value *v)
         return;
     }
     v->kind = (enum eml_value_kind)kind;
-    v->dtype = (enum eml_dtype)uint_to(d, EML_DT_BF16);
+    v->dtype = get_dtype(d);
     get_shape(d, &v->shape);
     if (kind == EML_VALUE_SLOT) {
         v->layout = (enum eml_layout)uint_to(d, EML_LAYOUT_DEPTHWISE);
@@ -305,29 +313,19 @@ static struct eml_name *get_names(struct decoder *d, uint32_t *n)
     return names;
 }
 
-/* --- the whole --- */
+/* --- graphs --- */
 
-enum eml_err eml_topology_encode(const struct eml_topology *t, struct eml_buf *out)
+static void put_values_and_nodes(struct eml_buf *b, const struct eml_graph *g)
 {
-    const struct eml_graph *g = &t->graph;
-    eml_cbor_put_array(out, 9);
-    eml_cbor_put_text(out, EML_LIT(MAGIC));
-    put_blob(out, &t->blob);
-    eml_cbor_put_uint(out, t->min_version);
-    eml_cbor_put_uint(out, t->activation_bytes_max);
-    eml_cbor_put_uint(out, t->flops_max);
-    eml_cbor_put_array(out, g->n_values);
+    eml_cbor_put_array(b, g->n_values);
     for (uint32_t i = 0; i < g->n_values; i++)
-        put_value(out, &g->values[i]);
-    eml_cbor_put_array(out, g->n_nodes);
+        put_value(b, &g->values[i]);
+    eml_cbor_put_array(b, g->n_nodes);
     for (uint32_t i = 0; i < g->n_nodes; i++)
-        put_node(out, &g->nodes[i]);
-    put_names(out, g->inputs, g->n_inputs);
-    put_names(out, g->outputs, g->n_outputs);
-    return eml_buf_ok(out);
+        put_node(b, &g->nodes[i]);
 }
 
-static void get_graph(struct decoder *d, struct eml_graph *g)
+static void get_values_and_nodes(struct decoder *d, struct eml_graph *g)
 {
     size_t n = eml_cbor_array(&d->cur, EML_GRAPH_VALUES_MAX);
     g->values = array(d, n, sizeof *g->values);
@@ -339,13 +337,77 @@ static void get_graph(struct decoder *d, struct eml_graph *g)
     for (size_t i = 0; i < n && ok(d); i++)
         get_node(d, &g->nodes[i]);
     g->n_nodes = (uint32_t)n;
+}
+
+/* Inputs and outputs of a body have no names. */
+static void put_plain_ids(struct eml_buf *b, const struct eml_name *names, uint32_t n)
+{
+    eml_cbor_put_array(b, n);
+    for (uint32_t i = 0; i < n; i++)
+        eml_cbor_put_uint(b, names[i].value);
+}
+
+static struct eml_name *get_plain_ids(struct decoder *d, uint32_t *n)
+{
+    size_t count = eml_cbor_array(&d->cur, EML_GRAPH_IO_MAX);
+    struct eml_name *names = array(d, count, sizeof *names);
+    for (size_t i = 0; i < count && ok(d); i++)
+        names[i].value = (uint32_t)uint_to(d, EML_GRAPH_VALUES_MAX);
+    *n = ok(d) ? (uint32_t)count : 0;
+    return names;
+}
+
+static void put_body(struct eml_buf *b, const struct eml_graph *g)
+{
+    eml_cbor_put_array(b, 4);
+    put_values_and_nodes(b, g);
+    put_plain_ids(b, g->inputs, g->n_inputs);
+    put_plain_ids(b, g->outputs, g->n_outputs);
+}
+
+static void get_body(struct decoder *d, struct eml_graph *g)
+{
+    expect_array(d, 4);
+    get_values_and_nodes(d, g);
+    g->inputs = get_plain_ids(d, &g->n_inputs);
+    g->outputs = get_plain_ids(d, &g->n_outputs);
+}
+
+/* --- the whole --- */
+
+enum eml_err eml_topology_encode(const struct eml_topology *t, struct eml_buf *out)
+{
+    const struct eml_graph *g = &t->graph;
+    eml_cbor_put_array(out, 10);
+    eml_cbor_put_text(out, EML_LIT(MAGIC));
+    put_blob(out, &t->blob);
+    eml_cbor_put_uint(out, t->min_version);
+    eml_cbor_put_uint(out, t->activation_bytes_max);
+    eml_cbor_put_uint(out, t->flops_max);
+    put_values_and_nodes(out, g);
+    put_names(out, g->inputs, g->n_inputs);
+    put_names(out, g->outputs, g->n_outputs);
+    eml_cbor_put_array(out, g->n_graphs);
+    for (uint32_t i = 0; i < g->n_graphs; i++)
+        put_body(out, &g->graphs[i]);
+    return eml_buf_ok(out);
+}
+
+static void get_graph(struct decoder *d, struct eml_graph *g)
+{
+    get_values_and_nodes(d, g);
     g->inputs = get_names(d, &g->n_inputs);
     g->outputs = get_names(d, &g->n_outputs);
+    size_t n = eml_cbor_array(&d->cur, EML_GRAPH_BODIES_MAX);
+    g->graphs = array(d, n, sizeof *g->graphs);
+    for (size_t i = 0; i < n && ok(d); i++)
+        get_body(d, &g->graphs[i]);
+    g->n_graphs = ok(d) ? (uint32_t)n : 0;
 }
 
 static void get_topology(struct decoder *d, struct eml_topology *t)
 {
-    expect_array(d, 9);
+    expect_array(d, 10);
     if (!eml_bytes_equal(eml_cbor_text(&d->cur, sizeof MAGIC), EML_LIT(MAGIC)))
         eml_cur_fail(&d->cur);
     get_blob(d, &t->blob);

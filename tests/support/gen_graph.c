@@ -212,6 +212,47 @@ static struct eml_name make_name(struct maker *m, const char *prefix, uint32_t i
     return (struct eml_name){eml_bytes(copy, (size_t)len), value};
 }
 
+/* A body of one sum: `captures` inputs, one output. */
+static void make_body(struct maker *m, struct eml_graph *body, uint32_t captures)
+{
+    struct eml_graph *outer = m->graph;
+    uint32_t values_max = m->values_max;
+    m->graph = body;
+    m->values_max = captures + 1;
+    body->values = take(m, m->values_max, sizeof *body->values);
+    body->nodes = take(m, 1, sizeof *body->nodes);
+    body->inputs = take(m, captures, sizeof *body->inputs);
+    body->outputs = take(m, 1, sizeof *body->outputs);
+    for (uint32_t i = 0; i < captures; i++)
+        body->inputs[i].value =
+            add_value(m, (struct eml_value){.kind = EML_VALUE_INPUT, .dtype = any_dtype(m)});
+    body->nodes[0] = (struct eml_node){.op = EML_OP_SUM, .params = EML_ABSENT};
+    (void)make_inputs(m, &body->nodes[0], (uint32_t)pick(m, 1, 3));
+    make_outputs(m, &body->nodes[0], 1);
+    body->n_nodes = 1;
+    body->outputs[0].value = body->nodes[0].out[0];
+    body->n_inputs = captures;
+    body->n_outputs = 1;
+    m->graph = outer;
+    m->values_max = values_max;
+}
+
+/* One If, with two bodies. */
+static void make_if(struct maker *m, struct eml_node *n)
+{
+    struct eml_graph *g = m->graph;
+    g->graphs = take(m, 2, sizeof *g->graphs);
+    g->n_graphs = 2;
+    uint32_t yes = (uint32_t)pick(m, 1, 4), no = (uint32_t)pick(m, 1, 4);
+    make_body(m, &g->graphs[0], yes);
+    make_body(m, &g->graphs[1], no);
+    *n = (struct eml_node){.op = EML_OP_IF, .params = EML_ABSENT};
+    (void)make_inputs(m, n, 1 + yes + no);
+    set_attr(m, n, EML_ATTR_THEN_BRANCH, 1, 0, 0);
+    set_attr(m, n, EML_ATTR_ELSE_BRANCH, 1, 1, 1);
+    make_outputs(m, n, 1);
+}
+
 void eml_gen_topology(struct eml_gen *g, struct eml_arena *arena, uint32_t nodes,
                       struct eml_topology *out)
 {
@@ -229,6 +270,8 @@ void eml_gen_topology(struct eml_gen *g, struct eml_arena *arena, uint32_t nodes
     }
     struct eml_value plain = {.dtype = any_dtype(&m), .shape = any_shape(&m, false)};
     (void)add_slot(&m, plain, EML_OP_N, 1);
+    if (nodes > 1 && eml_gen_bool(g))
+        make_if(&m, &graph->nodes[graph->n_nodes++]);
     for (; graph->n_nodes < nodes; graph->n_nodes++)
         make_node(&m, &graph->nodes[graph->n_nodes]);
     graph->n_outputs = (uint32_t)pick(&m, 1, 5);

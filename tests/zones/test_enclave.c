@@ -104,7 +104,7 @@ static void make_model(void)
         .op = EML_OP_RELU, .n_in = 1, .n_out = 1, .in = in, .out = out, .params = EML_ABSENT};
     struct eml_name x = {EML_LIT("x"), 0}, y = {EML_LIT("y"), 1};
     struct eml_topology t = {.min_version = 1, .blob = {.version = 1}};
-    t.graph = (struct eml_graph){2, 1, 1, 1, values, &node, &x, &y};
+    t.graph = (struct eml_graph){2, 1, 1, 1, values, &node, &x, &y, 0, NULL};
     assert_int_equal(eml_blob_seal(EML_BYTES(plain), &t.blob, &w.object), EML_OK);
     assert_int_equal(eml_topology_encode(&t, &w.topology), EML_OK);
 }

@@ -84,7 +84,7 @@ static void valid(struct fixture *f)
     attr(f, POOL, f->pool_attr, 1, EML_ATTR_PADS, f->pads, 4);
     f->inputs[0] = (struct eml_name){EML_LIT("x"), X};
     f->outputs[0] = (struct eml_name){EML_LIT("y"), Y};
-    f->g = (struct eml_graph){VALUES, NODES, 1, 1, f->v, f->n, f->inputs, f->outputs};
+    f->g = (struct eml_graph){VALUES, NODES, 1, 1, f->v, f->n, f->inputs, f->outputs, 0, NULL};
 }
 
 /* One row per rule. */

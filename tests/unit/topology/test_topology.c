@@ -216,8 +216,8 @@ static void huge_counts_allocate_nothing(void **state)
     struct eml_buf b = {0};
     const uint8_t zeros[32] = {0};
     assert_int_equal(eml_arena_create(&arena, ARENA), EML_OK);
-    eml_cbor_put_array(&b, 9);
-    eml_cbor_put_text(&b, EML_LIT("eml-topology/1"));
+    eml_cbor_put_array(&b, 10);
+    eml_cbor_put_text(&b, EML_LIT("eml-topology/2"));
     eml_cbor_put_array(&b, 6);
     eml_cbor_put_bytes(&b, eml_bytes(zeros, 32));
     eml_cbor_put_bytes(&b, eml_bytes(zeros, 16));
