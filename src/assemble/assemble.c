@@ -121,14 +121,18 @@ static bool lies_in(const struct eml_tensor *t, struct eml_room room)
     return room.ptr != NULL && p >= room.ptr && p < room.ptr + room.len;
 }
 
-/* An output that is a constant of the model lies in the weights: it must outlive them. Wiping in
- * place costs a second wipe when the arena is reset; such models are rare. */
+/* An output that is a constant of the model lies in the weights, and those of a run that took its
+ * memory on the way lie above them: they must outlive the weights. Wiping in place costs a second
+ * wipe when the arena is reset; such models are rare. */
 static enum eml_err keep_constant_outputs(struct eml_model *m, struct run *r, bool *kept,
                                           struct eml_why *why)
 {
     *kept = false;
     for (uint32_t i = 0; i < m->topology->graph.n_outputs; i++) {
         struct eml_tensor *o = &r->outputs[i];
+        uint8_t *end = m->weights.ptr + m->weights.len;
+        const struct eml_room above = {end, (size_t)(m->arena->base + m->arena->used - end)};
+        *kept = *kept || lies_in(o, above);
         if (!lies_in(o, m->weights))
             continue;
         void *copy = eml_arena_alloc(m->arena, o->bytes, 64);

@@ -222,7 +222,7 @@ static enum eml_err infer(struct run *r, const struct eml_node *n)
             continue;
         if (r->in[i]->view.dtype == EML_DT_SEQUENCE)
             return bad(r, "operand is a sequence, not a tensor");
-        if (!eml_op_reads_layout(n->op, i, r->in[i]->view.layout))
+        if (!eml_slot_read_by(n->op, i, r->in[i]->view.layout))
             return bad(r, "operand is packed in a layout not read here");
         know(r, r->in[i], &r->known[i]);
         r->operands[i] = &r->known[i];
@@ -314,8 +314,11 @@ static enum eml_err make_results(struct run *r, const struct eml_node *n, struct
 {
     for (uint32_t i = 0; i < n->n_out; i++) {
         const struct eml_known *k = &r->results[i];
-        out[i] = eml_op_is_alias(n->op) ? eml_item_view(&r->heap, r->in[0], &k->shape)
-                                        : eml_item_tensor(&r->heap, k->dtype, &k->shape);
+        if (n->out[i] == EML_ABSENT)
+            out[i] = eml_item_none(&r->heap);
+        else
+            out[i] = eml_op_is_alias(n->op) ? eml_item_view(&r->heap, r->in[0], &k->shape)
+                                            : eml_item_tensor(&r->heap, k->dtype, &k->shape);
         if (out[i] == NULL)
             return no_room(r);
     }
@@ -324,7 +327,7 @@ static enum eml_err make_results(struct run *r, const struct eml_node *n, struct
     if (!all_known(r, n))
         return compute(r, c, out);
     for (uint32_t i = 0; i < n->n_out; i++)
-        for (uint32_t k = 0; k < r->results[i].n_ints; k++)
+        for (uint32_t k = 0; out[i]->own_bytes > 0 && k < r->results[i].n_ints; k++)
             eml_store_int(out[i]->view.dtype, out[i]->view.data, k, r->results[i].ints[k]);
     return EML_OK;
 }
@@ -673,6 +676,14 @@ static enum eml_err step(struct run *r)
     return more ? iterate(r, f) : finish(r, f);
 }
 
+static struct eml_tensor tensor_of(const struct eml_item *x)
+{
+    return (struct eml_tensor){.dtype = x->view.dtype,
+                               .shape = x->view.shape,
+                               .data = x->view.data,
+                               .bytes = eml_item_bytes(x)};
+}
+
 static enum eml_err give(struct run *r, const struct eml_item *x, struct eml_tensor *out)
 {
     *out = (struct eml_tensor){.dtype = x->view.dtype, .shape = x->view.shape};
@@ -680,17 +691,22 @@ static enum eml_err give(struct run *r, const struct eml_item *x, struct eml_ten
         struct eml_tensor *list = room(r, x->n_list, sizeof *list);
         if (list == NULL)
             return no_room(r);
-        for (uint32_t i = 0; i < x->n_list; i++)
-            list[i] = (struct eml_tensor){.dtype = x->list[i]->view.dtype,
-                                          .shape = x->list[i]->view.shape,
-                                          .data = x->list[i]->view.data,
-                                          .bytes = eml_item_bytes(x->list[i])};
+        for (uint32_t i = 0; i < x->n_list; i++) {
+            list[i] = tensor_of(x->list[i]);
+            const uint8_t *at = list[i].data;
+            if (at < r->weights.ptr || at >= r->weights.ptr + r->weights.len)
+                continue;
+            /* Callers look for outputs in the weights, but not inside of lists. */
+            const struct eml_item *copy = copy_tensor(r, &list[i]);
+            if (copy == NULL)
+                return no_room(r);
+            list[i].data = copy->view.data;
+        }
         out->shape = (struct eml_shape){1, {x->n_list}};
         out->data = list;
         out->bytes = x->n_list * sizeof *list;
     } else if (x->view.dtype != EML_DT_NONE) {
-        out->data = x->view.data;
-        out->bytes = eml_item_bytes(x);
+        *out = tensor_of(x);
     }
     return EML_OK;
 }

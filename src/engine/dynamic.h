@@ -3,8 +3,9 @@
  *
  * Node after node: infer from what the operands turned out to be, take memory, run the kernel, give
  * back what nobody reads any more. Bodies run on a stack of frames, never deeper than
- * EML_GRAPH_DEPTH_MAX. Bounded by the plan's budget (memory taken from the arena; work summed up) and
- * by EML_ITERATIONS_MAX. Trusts the graph as far as eml_graph_check has checked it, and no data.
+ * EML_GRAPH_DEPTH_MAX. Bounded by the plan's budget (memory taken from the arena; work summed up)
+ * and by EML_ITERATIONS_MAX. Trusts the graph as far as eml_graph_check has checked it, and no
+ * data.
  */
 #ifndef EML_ENGINE_DYNAMIC_H
 #define EML_ENGINE_DYNAMIC_H

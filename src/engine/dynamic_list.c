@@ -230,8 +230,9 @@ static enum eml_err part(const struct eml_item *split, int64_t k, int64_t at, in
             return bad(why, "SplitToSequence: the parts do not fill the dimension");
         *out = eml_load_int(split->view.dtype, split->view.data, (uint32_t)k);
     }
-    return *out >= 0 && *out <= n - at ? EML_OK
-                                       : bad(why, "SplitToSequence: the parts exceed the dimension");
+    return *out >= 0 && *out <= n - at
+               ? EML_OK
+               : bad(why, "SplitToSequence: the parts exceed the dimension");
 }
 
 static enum eml_err split(struct eml_heap *h, const struct eml_node *n, struct eml_item *const *in,
@@ -239,16 +240,16 @@ static enum eml_err split(struct eml_heap *h, const struct eml_node *n, struct e
 {
     const struct eml_item *x = in[0], *sizes = n->n_in > 1 ? in[1] : NULL;
     uint32_t axis;
-    if (!is_tensor(x) || (sizes != NULL && (sizes->view.shape.rank > 1 ||
-                                            (sizes->view.dtype != EML_DT_I64 &&
-                                             sizes->view.dtype != EML_DT_I32))))
+    if (!is_tensor(x) ||
+        (sizes != NULL && (sizes->view.shape.rank > 1 ||
+                           (sizes->view.dtype != EML_DT_I64 && sizes->view.dtype != EML_DT_I32))))
         return bad(why, "SplitToSequence: operands of the wrong kind");
     EML_TRY(normal_axis(eml_node_int(n, EML_ATTR_AXIS, 0), x->view.shape.rank, &axis, why));
     bool squeeze = sizes == NULL && eml_node_int(n, EML_ATTR_KEEPDIMS, 1) == 0;
     int64_t dim = x->view.shape.dim[axis], k = 0;
     EML_TRY(made(eml_item_list(h), out, why));
-    for (int64_t at = 0, length; at < dim || (sizes != NULL && sizes->view.shape.rank == 1 &&
-                                              k < sizes->view.count);
+    for (int64_t at = 0, length;
+         at < dim || (sizes != NULL && sizes->view.shape.rank == 1 && k < sizes->view.count);
          at += length, k++) {
         struct eml_item *piece;
         EML_TRY(part(sizes, k, at, dim, &length, why));
@@ -263,8 +264,9 @@ static enum eml_err split(struct eml_heap *h, const struct eml_node *n, struct e
 
 static bool wants_list(enum eml_op op)
 {
-    return op == EML_OP_SEQUENCE_AT || op == EML_OP_SEQUENCE_INSERT || op == EML_OP_SEQUENCE_ERASE ||
-           op == EML_OP_SEQUENCE_LENGTH || op == EML_OP_CONCAT_FROM_SEQUENCE;
+    return op == EML_OP_SEQUENCE_AT || op == EML_OP_SEQUENCE_INSERT ||
+           op == EML_OP_SEQUENCE_ERASE || op == EML_OP_SEQUENCE_LENGTH ||
+           op == EML_OP_CONCAT_FROM_SEQUENCE;
 }
 
 enum eml_err eml_list_op(struct eml_heap *h, const struct eml_node *n, struct eml_item *const *in,

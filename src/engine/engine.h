@@ -37,8 +37,8 @@ struct eml_tensor {
     size_t bytes;
 };
 
-/* What is no tensor, as an input or output of a graph: a list has dtype EML_DT_SEQUENCE, rank 1, and
- * `data` is an array of as many struct eml_tensor; an empty optional has dtype EML_DT_NONE. */
+/* What is no tensor, as an input or output of a graph: a list has dtype EML_DT_SEQUENCE, rank 1,
+ * and `data` is an array of as many struct eml_tensor; an empty optional has dtype EML_DT_NONE. */
 
 struct eml_budget {
     uint64_t activation_bytes; /* peak of all activations and scratch */
@@ -69,8 +69,9 @@ uint64_t eml_plan_flops(const struct eml_plan *p);
  * filled with views that lie in `activations`, in `weights` or in the plan, valid until those are
  * wiped. Inputs are copied first and may lie anywhere. A graph that could not be planned runs node
  * by node: shapes are inferred as it goes, memory is taken from the arena that the plan was made in
- * (each run takes anew; outputs lie there) and both budgets hold: EML_E_REFUSED. Errors: EML_E_INPUT (an index tensor points
- * out of range at run time), EML_E_USAGE (inputs, room or threads are not those planned for). */
+ * (each run takes anew; outputs lie there) and both budgets hold: EML_E_REFUSED. Errors:
+ * EML_E_INPUT (an index tensor points out of range at run time), EML_E_USAGE (inputs, room or
+ * threads are not those planned for). */
 EML_MUST enum eml_err eml_plan_run(const struct eml_plan *p, struct eml_bytes weights,
                                    const struct eml_tensor *inputs, struct eml_room activations,
                                    struct eml_pool *pool, struct eml_tensor *outputs,
@@ -90,7 +91,7 @@ struct eml_known {
     struct eml_shape shape; /* EML_DIM_UNKNOWN where not known */
     bool has_ints;          /* the elements of this integer value are (partly) known: */
     uint32_t n_ints;
-    int64_t *ints; /* EML_INT_UNKNOWN where not known; lies in the arena */
+    int64_t *ints;       /* EML_INT_UNKNOWN where not known; lies in the arena */
     enum eml_dtype elem; /* dtype SEQUENCE: of its tensors; NONE if not known */
 };
 #define EML_INT_UNKNOWN INT64_MIN

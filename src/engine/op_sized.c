@@ -1,4 +1,5 @@
-/* Operators whose results' sizes depend on elements: each has a size function besides its kernel. */
+/* Operators whose results' sizes depend on elements: each has a size function besides its kernel.
+ */
 #include "engine/exec.h"
 #include "engine/typed.h"
 

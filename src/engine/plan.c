@@ -19,8 +19,8 @@ struct planner {
     struct eml_known *results;
     struct eml_view *views;
     bool needs_data; /* beyond shapes: to be tried otherwise */
-    bool use_data;  /* small integer inputs are known by their elements, too */
-    uint32_t *root; /* per value: the value whose bytes it views, itself if none */
+    bool use_data;   /* small integer inputs are known by their elements, too */
+    uint32_t *root;  /* per value: the value whose bytes it views, itself if none */
 };
 
 static enum eml_err full(const struct planner *s)

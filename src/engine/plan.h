@@ -95,8 +95,6 @@ bool eml_op_is_alias(enum eml_op op);
 eml_size_fn *eml_op_size(enum eml_op op); /* NULL: its rule tells */
 /* Whether the output may lie where operand i does, if both have as many bytes. */
 bool eml_op_in_place(enum eml_op op, uint32_t i);
-/* Whether operand i may have this layout. */
-
 /* Number of floats that the operator's own attributes take of params, without the activation's. */
 uint32_t eml_op_params(enum eml_op op);
 /* Estimate of the work of one step; UINT64_MAX if it cannot be counted. */

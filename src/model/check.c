@@ -84,8 +84,8 @@ static enum eml_err check_ints(const struct check *c, const struct eml_value *v,
 
 static enum eml_err check_value(struct check *c, const struct eml_value *v, uint32_t i)
 {
-    bool list = v->dtype == EML_DT_SEQUENCE &&
-                (v->kind == EML_VALUE_NODE || v->kind == EML_VALUE_INPUT);
+    bool list =
+        v->dtype == EML_DT_SEQUENCE && (v->kind == EML_VALUE_NODE || v->kind == EML_VALUE_INPUT);
     if (eml_dtype_bytes(v->dtype) == 0 && !list)
         return bad(c, "graph: unknown element type", i);
     if (v->shape.rank > EML_RANK_MAX)
@@ -479,7 +479,8 @@ static enum eml_err check_all(struct check *c)
 static enum eml_err check_one(struct check *c)
 {
     EML_TRY(check_counts(c));
-    const size_t n = (size_t)c->g->n_values + 1, bytes = n * (sizeof *c->slots + sizeof *c->written);
+    const size_t n = (size_t)c->g->n_values + 1,
+                 bytes = n * (sizeof *c->slots + sizeof *c->written);
     c->n_slots = 0;
     c->slots = calloc(1, bytes);
     if (c->slots == NULL)

@@ -6,11 +6,12 @@
  * integers (axes, strides, perms) and small integer constants that steer shapes (EML_VALUE_INTS).
  * There is no floating-point type in this file, nor in the key's encoding.
  *
- * Semantics are those of the newest ONNX operator version listed in ops.def, with these differences,
- * which decomposition establishes (docs/formats/topology-key.md):
+ * Semantics are those of the newest ONNX operator version listed in ops.def, with these
+ * differences, which decomposition establishes (docs/formats/topology-key.md):
  *  - spatial operators (Conv, ConvTranspose, pooling, Resize, ...) are channels-last: N H W C
  *    (1-D: N W C; 3-D: N D H W C), inputs and outputs alike;
- *  - weights of Conv, ConvTranspose, MatMul and Gemm lie packed as kernels read them (enum eml_layout);
+ *  - weights of Conv, ConvTranspose, MatMul and Gemm lie packed as kernels read them (enum
+ * eml_layout);
  *  - float attributes are elements of the node's `params` slot, in the order that ops.def gives;
  *  - attributes that became inputs in later opsets are inputs;
  *  - an activation may be fused into a node (attribute ACT, its numbers appended to params);
@@ -74,11 +75,11 @@ enum eml_layout {
     EML_LAYOUT_PLAIN = 0, /* row-major, as ONNX */
     /* f32 matrix [K, N] (logical shape; N the output features) as panels of 16 columns: panel p
      * holds columns 16p..16p+15 as K rows of 16 floats; the last panel is zero-padded. A batch of
-     * matrices lies one after the other. For Conv (group 1): logical shape is ONNX's [O, I, kh, kw];
-     * K = kh*kw*I in that order (I fastest), N = O. Grouped Conv (1 < group < C): one such matrix
-     * per group. ConvTranspose: logical [I, O/g, kh, kw]; K = I/g, N = kh*kw*O/g (O fastest),
-     * one matrix per group. RNN, GRU, LSTM (W and R): logical [directions, gates*H, I]; for each
-     * direction and gate one matrix with K = I, N = H. */
+     * matrices lies one after the other. For Conv (group 1): logical shape is ONNX's [O, I, kh,
+     * kw]; K = kh*kw*I in that order (I fastest), N = O. Grouped Conv (1 < group < C): one such
+     * matrix per group. ConvTranspose: logical [I, O/g, kh, kw]; K = I/g, N = kh*kw*O/g (O
+     * fastest), one matrix per group. RNN, GRU, LSTM (W and R): logical [directions, gates*H, I];
+     * for each direction and gate one matrix with K = I, N = H. */
     EML_LAYOUT_PANEL16 = 1,
     /* depthwise Conv (group == C == O, I/group == 1): [kh*kw][C rounded up to 16] floats */
     EML_LAYOUT_DEPTHWISE = 2,
@@ -118,8 +119,8 @@ enum eml_attr_id {
 enum eml_act {
     EML_ACT_NONE = 0,
     EML_ACT_RELU = 1,
-    EML_ACT_CLIP = 2,         /* lo, hi */
-    EML_ACT_LEAKY_RELU = 3,   /* alpha */
+    EML_ACT_CLIP = 2,       /* lo, hi */
+    EML_ACT_LEAKY_RELU = 3, /* alpha */
     EML_ACT_SIGMOID = 4,
     EML_ACT_TANH = 5,
     EML_ACT_HARD_SIGMOID = 6, /* alpha, beta: clip(alpha*x + beta, 0, 1) */
@@ -127,7 +128,7 @@ enum eml_act {
     EML_ACT_GELU = 8,         /* x/2 (1 + erf(x/sqrt 2)) */
     EML_ACT_GELU_TANH = 9,
     EML_ACT_SILU = 10,
-    EML_ACT_PRELU = 11,       /* slope per output channel: the node's LAST input, f32 [C] */
+    EML_ACT_PRELU = 11, /* slope per output channel: the node's LAST input, f32 [C] */
     EML_ACT_N
 };
 /* How many params an activation appends. */
@@ -156,8 +157,8 @@ struct eml_name {
 /* Bodies of If, Loop, Scan and SequenceMap are graphs too: they stand in one list, `graphs` of the
  * whole, and a node names its own by index (attributes THEN_BRANCH, ELSE_BRANCH, BODY). A body sees
  * nothing of the graph around it but its inputs: what it captures are further operands of the node,
- * last (If: those of the then-branch, then those of the else-branch) and further inputs of the body.
- * Its inputs' shapes are not stored (rank 0) and its inputs and outputs have no names. */
+ * last (If: those of the then-branch, then those of the else-branch) and further inputs of the
+ * body. Its inputs' shapes are not stored (rank 0) and its inputs and outputs have no names. */
 struct eml_graph {
     uint32_t n_values, n_nodes, n_inputs, n_outputs;
     struct eml_value *values;
@@ -169,18 +170,19 @@ struct eml_graph {
 };
 
 /* Whole-graph validity (docs/formats/topology-key.md, "validity"): ids in range, each NODE value
- * written by exactly one node and before it is read, each INPUT listed once, arity and attributes as
- * ops.def says, slots aligned, inside weight_bytes and as long as their shape and layout need, ACT in
- * range with its params present, limits.h respected. Overlapping slots are allowed only if equal.
- * Bodies: each of graphs[] is the body of exactly one node, which stands in the whole or in a body
- * before it; nested at most EML_GRAPH_DEPTH_MAX deep; as many inputs and outputs as its node says. */
+ * written by exactly one node and before it is read, each INPUT listed once, arity and attributes
+ * as ops.def says, slots aligned, inside weight_bytes and as long as their shape and layout need,
+ * ACT in range with its params present, limits.h respected. Overlapping slots are allowed only if
+ * equal. Bodies: each of graphs[] is the body of exactly one node, which stands in the whole or in
+ * a body before it; nested at most EML_GRAPH_DEPTH_MAX deep; as many inputs and outputs as its node
+ * says. */
 EML_MUST enum eml_err eml_graph_check(const struct eml_graph *g, uint64_t weight_bytes,
                                       struct eml_why *why);
 
 /* Bytes that a slot of this dtype, shape and layout occupies. `group` is the Conv's. False on
  * overflow or a shape that the layout cannot have. */
-bool eml_slot_bytes(enum eml_dtype t, const struct eml_shape *s, enum eml_layout l,
-                    enum eml_op op, int64_t group, uint64_t *bytes);
+bool eml_slot_bytes(enum eml_dtype t, const struct eml_shape *s, enum eml_layout l, enum eml_op op,
+                    int64_t group, uint64_t *bytes);
 
 /* Whether operand k of the operator may lie in this layout. */
 bool eml_slot_read_by(enum eml_op op, uint32_t k, enum eml_layout l);

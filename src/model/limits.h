@@ -6,8 +6,8 @@
 
 #define EML_GRAPH_VALUES_MAX 400000u
 #define EML_GRAPH_NODES_MAX 100000u
-#define EML_GRAPH_IO_MAX 256u        /* inputs, and outputs, of a graph */
-#define EML_NODE_IN_MAX 1024u        /* Concat of DenseNet-like graphs */
+#define EML_GRAPH_IO_MAX 256u /* inputs, and outputs, of a graph */
+#define EML_NODE_IN_MAX 1024u /* Concat of DenseNet-like graphs */
 #define EML_NODE_OUT_MAX 256u
 #define EML_NODE_ATTR_MAX 32u
 #define EML_ATTR_INTS_MAX 1024u
