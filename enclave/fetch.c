@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "enclave/fetch.h"
 
+#include "base/text.h"
 #include "enclave/limits.h"
 #include "enclave/sandbox.h"
 #include "enclave/spawn.h"
@@ -21,17 +22,9 @@ static int64_t in_ms(int64_t ms)
 
 void eml_fetch_argument(const uint8_t id[EML_IPC_ID], uint64_t size, char out[EML_FETCH_ARGUMENT])
 {
-    for (size_t i = 0; i < EML_IPC_ID; i++)
-        (void)snprintf(out + 2 * i, 3, "%02x", id[i]);
+    eml_hex_put(eml_bytes(id, EML_IPC_ID), out);
     (void)snprintf(out + 2 * (size_t)EML_IPC_ID, EML_FETCH_ARGUMENT - 2 * (size_t)EML_IPC_ID,
                    ":%" PRIu64, size);
-}
-
-static int digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 enum eml_err eml_fetch_parse(const char *s, uint8_t id[EML_IPC_ID], uint64_t *size)
@@ -39,18 +32,9 @@ enum eml_err eml_fetch_parse(const char *s, uint8_t id[EML_IPC_ID], uint64_t *si
     enum { HEX = 2 * EML_IPC_ID };
     if (strnlen(s, EML_FETCH_ARGUMENT) < HEX + 2 || s[HEX] != ':')
         return EML_E_USAGE;
-    for (size_t i = 0; i < EML_IPC_ID; i++) {
-        int high = digit(s[2 * i]), low = digit(s[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return EML_E_USAGE;
-        id[i] = (uint8_t)(high << 4 | low);
-    }
-    char *end = NULL;
-    errno = 0;
-    unsigned long long v = strtoull(s + HEX + 1, &end, 10);
-    if (s[HEX + 1] < '0' || s[HEX + 1] > '9' || *end != '\0' || errno != 0)
+    if (!eml_hex_get(eml_bytes(s, HEX), (struct eml_room){id, EML_IPC_ID}) ||
+        !eml_u64_get(s + HEX + 1, 0, UINT64_MAX, size))
         return EML_E_USAGE;
-    *size = v;
     return EML_OK;
 }
 

@@ -5,6 +5,7 @@
 
 #include "aws/cms.h"
 #include "aws/kms.h"
+#include "base/text.h"
 #include "base/wipe.h"
 #include "hostproto/hostproto.h"
 #include "https/https.h"
@@ -105,15 +106,6 @@ static enum eml_err get_document(struct eml_worker *w, struct document *d)
     return EML_OK;
 }
 
-static void hex(struct eml_bytes b, uint8_t *out)
-{
-    static const char digit[] = "0123456789abcdef";
-    for (size_t i = 0; i < b.len; i++) {
-        out[2 * i] = (uint8_t)digit[b.ptr[i] >> 4];
-        out[2 * i + 1] = (uint8_t)digit[b.ptr[i] & 15];
-    }
-}
-
 /* Signs the call with the host's credentials. */
 static enum eml_err make_request(struct eml_worker *w, int64_t deadline_ms, struct eml_bytes host,
                                  const struct eml_kms_call *call, struct eml_bytes blob,
@@ -141,15 +133,16 @@ static enum eml_err decrypt(struct eml_worker *w, const struct eml_request_kms *
 {
     char name[HOST_MAX + 1];
     struct eml_bytes header;
-    uint8_t session[2 * EML_SESSION_ID_BYTES];
+    char session[2 * EML_SESSION_ID_BYTES];
     struct eml_bytes id = eml_channel_session_id(w->channel);
     int64_t deadline = eml_net_now_ms() + EML_KMS_MS;
     if (deadline > w->request_end_ms)
         deadline = w->request_end_ms;
     if (!split_endpoint(w->options->kms_endpoint, name, &header) || id.len != EML_SESSION_ID_BYTES)
         return EML_E_SYSTEM;
-    hex(id, session);
-    const struct eml_kms_pair context = {EML_LIT(EML_KMS_CONTEXT_KEY), EML_BYTES(session)};
+    eml_hex_put(id, session);
+    const struct eml_kms_pair context = {EML_LIT(EML_KMS_CONTEXT_KEY),
+                                         eml_bytes(session, sizeof session)};
     const struct eml_kms_call call = {
         .key_arn = kms->key_arn, .context = &context, .n_context = 1, .document = d->bytes};
     struct eml_buf request = {0};

@@ -1,11 +1,10 @@
 #define _GNU_SOURCE
 #include "enclave/options.h"
 
+#include "base/text.h"
 #include "enclave/limits.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 const char eml_options_usage[] =
@@ -22,17 +21,6 @@ const char eml_options_usage[] =
     "  --cache-bytes N        sealed weights kept (4294967296)\n"
     "  --flops N              of one inference (1000000000000000)\n"
     "ADDR: tcp:HOST:PORT  unix:PATH  vsock:CID:PORT  vsock-unix:PATH:PORT\n";
-
-static bool number(const char *s, uint64_t min, uint64_t max, uint64_t *out)
-{
-    char *end = NULL;
-    errno = 0;
-    unsigned long long v = strtoull(s, &end, 10);
-    if (s[0] < '0' || s[0] > '9' || *end != '\0' || errno != 0 || v < min || v > max)
-        return false;
-    *out = v;
-    return true;
-}
 
 static uint64_t cpus(void)
 {
@@ -72,7 +60,8 @@ enum eml_err eml_options_parse(int argc, char **argv, int skip, struct eml_optio
     for (int k; (k = getopt_long(argc - skip, argv + skip, "", names, NULL)) != -1;) {
         if (k >= 0 && k < TEXTS)
             *text[k] = optarg;
-        else if (k < TEXTS || k > LAST || !number(optarg, 1, num[k - TEXTS].max, num[k - TEXTS].to))
+        else if (k < TEXTS || k > LAST ||
+                 !eml_u64_get(optarg, 1, num[k - TEXTS].max, num[k - TEXTS].to))
             return EML_E_USAGE;
     }
     bool kms_whole = (o->kms_ca == NULL) == (o->kms_endpoint == NULL);

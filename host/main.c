@@ -1,12 +1,12 @@
 /* eml-hostd: relay, weight store, egress to KMS, metrics. Sees ciphertext only. */
 #define _GNU_SOURCE
 #include "base/log.h"
+#include "base/text.h"
 #include "host/http.h"
 #include "host/limits.h"
 #include "host/server.h"
 #include "net/net.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,17 +40,6 @@ struct options {
     uint64_t connections, idle_s, total_s, rate, object_max, store_max, grace_s;
 };
 
-static bool number(const char *s, uint64_t max, uint64_t *out)
-{
-    char *end = NULL;
-    errno = 0;
-    unsigned long long v = strtoull(s, &end, 10);
-    if (s[0] < '0' || s[0] > '9' || *end != '\0' || errno != 0 || v > max)
-        return false;
-    *out = v;
-    return true;
-}
-
 /* The order of both tables is that of the option's number. */
 static bool parse(int argc, char **argv, struct options *o)
 {
@@ -82,7 +71,8 @@ static bool parse(int argc, char **argv, struct options *o)
     for (int k; (k = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (k >= 0 && k < TEXTS)
             *text[k] = optarg;
-        else if (k < TEXTS || k > 13 || !number(optarg, num[k - TEXTS].max, num[k - TEXTS].to))
+        else if (k < TEXTS || k > 13 ||
+                 !eml_u64_get(optarg, 0, num[k - TEXTS].max, num[k - TEXTS].to))
             return false;
     }
     return optind == argc && o->listen != NULL && o->enclave != NULL && o->service != NULL &&

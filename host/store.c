@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "host/store.h"
 
+#include "base/text.h"
 #include "host/limits.h"
 
 #include <dirent.h>
@@ -32,19 +33,15 @@ struct eml_store_put {
     char name[HEX + 1], temp[TEMP_NAME];
 };
 
-static void hex_name(const uint8_t id[EML_HOST_ID_BYTES], char out[HEX + 1])
-{
-    static const char digit[] = "0123456789abcdef";
-    for (size_t i = 0; i < EML_HOST_ID_BYTES; i++) {
-        out[2 * i] = digit[id[i] >> 4];
-        out[2 * i + 1] = digit[id[i] & 15];
-    }
-    out[HEX] = '\0';
-}
-
 static bool is_hex(const char *s, size_t len)
 {
     return strlen(s) == len && strspn(s, "0123456789abcdef") == len;
+}
+
+static void hex_name(const uint8_t id[EML_HOST_ID_BYTES], char out[HEX + 1])
+{
+    eml_hex_put(eml_bytes(id, EML_HOST_ID_BYTES), out);
+    out[HEX] = '\0';
 }
 
 /* "ab/ab12...", relative to the store. */

@@ -1,10 +1,9 @@
 #include "cli/args.h"
 
+#include "base/text.h"
 #include "cli/say.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const struct eml_option *find(const struct eml_option *options, size_t n, const char *name,
@@ -122,14 +121,9 @@ const char *eml_arg(const struct eml_values *v, const char *otherwise)
 enum eml_err eml_arg_u64(const char *option, const char *text, uint64_t min, uint64_t max,
                          uint64_t *out)
 {
-    char *end = NULL;
-    errno = 0;
-    unsigned long long v = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || v < min || v > max) {
-        eml_say("--%s takes a number from %llu to %llu", option, (unsigned long long)min,
-                (unsigned long long)max);
-        return EML_E_USAGE;
-    }
-    *out = v;
-    return EML_OK;
+    if (eml_u64_get(text, min, max, out))
+        return EML_OK;
+    eml_say("--%s takes a number from %llu to %llu", option, (unsigned long long)min,
+            (unsigned long long)max);
+    return EML_E_USAGE;
 }

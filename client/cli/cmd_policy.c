@@ -3,46 +3,20 @@
 #include "cli/say.h"
 
 #include "attest/attest.h"
+#include "base/text.h"
 #include "base/wipe.h"
 #include "eif/eif.h"
 #include "file/file.h"
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { PCR_HEX = 96, FILE_MAX = 65536 };
 
-static bool hex_digit(char c, uint8_t *v)
-{
-    if (c >= '0' && c <= '9')
-        *v = (uint8_t)(c - '0');
-    else if (c >= 'a' && c <= 'f')
-        *v = (uint8_t)(c - 'a' + 10);
-    else if (c >= 'A' && c <= 'F')
-        *v = (uint8_t)(c - 'A' + 10);
-    else
-        return false;
-    return true;
-}
-
-static bool parse_pcr(const char *hex, struct eml_pcr *out)
-{
-    if (strlen(hex) != PCR_HEX)
-        return false;
-    for (size_t i = 0; i < sizeof out->b; i++) {
-        uint8_t hi, lo;
-        if (!hex_digit(hex[2 * i], &hi) || !hex_digit(hex[2 * i + 1], &lo))
-            return false;
-        out->b[i] = (uint8_t)(hi << 4 | lo);
-    }
-    return true;
-}
-
 static enum eml_err set_pcr(struct eml_measurement *m, unsigned index, const char *hex)
 {
-    if (!parse_pcr(hex, &m->pcr[index])) {
+    if (!eml_hex_get(eml_bytes_of_str(hex), EML_ROOM(m->pcr[index].b))) {
         eml_say("PCR%u must be %d hexadecimal digits", index, PCR_HEX);
         return EML_E_INPUT;
     }
@@ -79,14 +53,10 @@ static enum eml_err read_measurements(const char *path, struct eml_measurement *
     json_object_foreach(object, key, value)
     {
         const char *digits = strncmp(key, "PCR", 3) == 0 ? key + 3 : key;
-        char *end = NULL;
-        unsigned long index = strtoul(digits, &end, 10);
-        if (digits[0] < '0' || digits[0] > '9' || *end != '\0') {
-            if (strcmp(key, "HashAlgorithm") == 0)
-                continue; /* nitro-cli writes it beside the PCRs */
-            index = EML_PCR_N;
-        }
-        if (index >= EML_PCR_N || !json_is_string(value)) {
+        uint64_t index;
+        if (strcmp(key, "HashAlgorithm") == 0)
+            continue; /* nitro-cli writes it beside the PCRs */
+        if (!eml_u64_get(digits, 0, EML_PCR_N - 1, &index) || !json_is_string(value)) {
             eml_say("%s has a member that is not a PCR", path);
             e = EML_E_INPUT;
         }

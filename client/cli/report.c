@@ -1,5 +1,7 @@
 #include "cli/report.h"
 
+#include "base/text.h"
+
 #include <stdio.h>
 
 void eml_report_checks(const struct eml_attest_report *report)
@@ -11,14 +13,10 @@ void eml_report_checks(const struct eml_attest_report *report)
 
 static json_t *hex_json(struct eml_bytes b)
 {
-    static const char digit[] = "0123456789abcdef";
-    char text[2 * EML_ATTEST_FIELD_MAX + 1];
+    char text[2 * EML_ATTEST_FIELD_MAX];
     if (b.ptr == NULL || b.len > EML_ATTEST_FIELD_MAX)
         return json_null();
-    for (size_t i = 0; i < b.len; i++) {
-        text[2 * i] = digit[b.ptr[i] >> 4];
-        text[2 * i + 1] = digit[b.ptr[i] & 15];
-    }
+    eml_hex_put(b, text);
     return json_stringn(text, 2 * b.len);
 }
 

@@ -2,6 +2,7 @@
 #include "remote/infer.h"
 
 #include "aws/kms.h"
+#include "base/text.h"
 #include "base/wipe.h"
 #include "file/file.h"
 #include "https/https.h"
@@ -108,15 +109,6 @@ static enum eml_err exchange(const struct endpoint *at, const char *ca_file,
     return e;
 }
 
-static void hex(struct eml_bytes b, char *out)
-{
-    static const char digit[] = "0123456789abcdef";
-    for (size_t i = 0; i < b.len; i++) {
-        out[2 * i] = digit[b.ptr[i] >> 4];
-        out[2 * i + 1] = digit[b.ptr[i] & 15];
-    }
-}
-
 enum eml_err eml_remote_data_key(const struct eml_kms_config *kms, struct eml_bytes session_id,
                                  int64_t now_unix_s, int64_t deadline_ms, struct eml_aead_key *key,
                                  struct eml_buf *ciphertext_blob, struct eml_why *why)
@@ -128,7 +120,7 @@ enum eml_err eml_remote_data_key(const struct eml_kms_config *kms, struct eml_by
     EML_TRY(find_endpoint(kms, &at, why));
     EML_TRY(find_credentials(&who, why));
     char session[2 * EML_SESSION_ID_BYTES];
-    hex(session_id, session);
+    eml_hex_put(session_id, session);
     const struct eml_kms_pair context = {EML_LIT(EML_KMS_CONTEXT_KEY),
                                          eml_bytes(session, sizeof session)};
     const struct eml_kms_call call = {

@@ -1,5 +1,6 @@
 #include "kmsd/keystore.h"
 
+#include "base/text.h"
 #include "base/wipe.h"
 #include "kmsd/policy.h"
 #include "wire/base64.h"
@@ -24,7 +25,6 @@ struct eml_kmsd_store {
 
 enum eml_err eml_kmsd_uuid(char out[EML_KMSD_ID_BYTES + 1])
 {
-    static const char digits[] = "0123456789abcdef";
     uint8_t r[16];
     size_t at = 0;
     memset(out, 0, EML_KMSD_ID_BYTES + 1);
@@ -34,8 +34,8 @@ enum eml_err eml_kmsd_uuid(char out[EML_KMSD_ID_BYTES + 1])
     for (size_t i = 0; i < sizeof r; i++) {
         if (i == 4 || i == 6 || i == 8 || i == 10)
             out[at++] = '-';
-        out[at++] = digits[r[i] >> 4];
-        out[at++] = digits[r[i] & 15];
+        eml_hex_put(eml_bytes(r + i, 1), out + at);
+        at += 2;
     }
     return EML_OK;
 }

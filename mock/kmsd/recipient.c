@@ -1,6 +1,7 @@
 #include "kmsd/recipient.h"
 
 #include "aws/cms.h"
+#include "base/text.h"
 #include "wire/base64.h"
 
 #include <stdio.h>
@@ -15,10 +16,9 @@ static bool is_rsa_2048(struct eml_bytes spki)
 
 static int set_pcr(json_t *attributes, const char *name, const struct eml_pcr *pcr)
 {
-    char hex[2 * sizeof pcr->b + 1];
-    for (size_t i = 0; i < sizeof pcr->b; i++)
-        (void)snprintf(hex + 2 * i, 3, "%02x", pcr->b[i]);
-    return json_object_set_new(attributes, name, json_string(hex));
+    char hex[2 * sizeof pcr->b];
+    eml_hex_put(EML_BYTES(pcr->b), hex);
+    return json_object_set_new(attributes, name, json_stringn(hex, sizeof hex));
 }
 
 static enum eml_err set_attributes(const struct eml_attested *a, json_t *attributes)

@@ -1,5 +1,6 @@
 #include "attest/attest.h"
 
+#include "base/text.h"
 #include "base/wipe.h"
 #include "wire/json.h"
 
@@ -8,7 +9,7 @@
 
 /* docs/formats/policy.md. jansson gives the tree; every member is looked up, nothing is ignored. */
 
-enum { POLICY_BYTES_MAX = 65536, PCR_BYTES = 48, SHA256_BYTES = 32 };
+enum { POLICY_BYTES_MAX = 65536 };
 #define DEFAULT_AGE_MS 300000u
 #define LIMIT_MS 86400000u /* a day: longer than any leaf lives */
 
@@ -17,28 +18,11 @@ static enum eml_err bad(struct eml_why *why, const char *rule, long index)
     return eml_fail(why, EML_E_INPUT, rule, index);
 }
 
-static int digit(char c)
+/* A JSON string of exactly as many hex digits as fill the room, either case. */
+static bool read_hex(const json_t *v, struct eml_room room)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* A JSON string of exactly 2*n hex digits, either case. */
-static bool read_hex(const json_t *v, uint8_t *out, size_t n)
-{
-    if (!json_is_string(v) || json_string_length(v) != 2 * n)
-        return false;
-    const char *s = json_string_value(v);
-    for (size_t i = 0; i < n; i++) {
-        int high = digit(s[2 * i]), low = digit(s[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        out[i] = (uint8_t)(high * 16 + low);
-    }
-    return true;
+    return json_is_string(v) &&
+           eml_hex_get(eml_bytes(json_string_value(v), json_string_length(v)), room);
 }
 
 static enum eml_err read_roots(const json_t *v, struct eml_policy *p, struct eml_why *why)
@@ -47,7 +31,7 @@ static enum eml_err read_roots(const json_t *v, struct eml_policy *p, struct eml
     if (p->n_roots == 0 || p->n_roots > EML_POLICY_ROOTS_MAX)
         return bad(why, "policy: \"roots\" is not an array of 1 to 8 digests", -1);
     for (size_t i = 0; i < p->n_roots; i++)
-        if (!read_hex(json_array_get(v, i), p->roots[i].b, SHA256_BYTES))
+        if (!read_hex(json_array_get(v, i), EML_ROOM(p->roots[i].b)))
             return bad(why, "policy: a root is not a SHA-256 in 64 hex digits", (long)i);
     return EML_OK;
 }
@@ -79,7 +63,7 @@ static enum eml_err read_measurement(json_t *v, struct eml_measurement *m, long 
         uint32_t i = pcr_index(key);
         if (i == EML_PCR_N)
             return bad(why, "policy: a PCR is not named \"0\" to \"31\"", index);
-        if (!read_hex(value, m->pcr[i].b, PCR_BYTES))
+        if (!read_hex(value, EML_ROOM(m->pcr[i].b)))
             return bad(why, "policy: a PCR is not 96 hex digits", (long)i);
         if (eml_ct_is_zero(EML_BYTES(m->pcr[i].b)))
             return bad(why, "policy: a PCR is all zero", (long)i);
@@ -164,14 +148,10 @@ static void put_str(struct eml_buf *b, const char *s)
     eml_buf_put(b, eml_bytes_of_str(s));
 }
 
-static void put_hex(struct eml_buf *b, const uint8_t *v, size_t n)
+static void put_hex(struct eml_buf *b, struct eml_bytes v)
 {
-    static const char digits[] = "0123456789abcdef";
     eml_buf_put_u8(b, '"');
-    for (size_t i = 0; i < n; i++) {
-        eml_buf_put_u8(b, (uint8_t)digits[v[i] >> 4]);
-        eml_buf_put_u8(b, (uint8_t)digits[v[i] & 15]);
-    }
+    eml_hex_append(v, b);
     eml_buf_put_u8(b, '"');
 }
 
@@ -192,7 +172,7 @@ static void put_measurement(struct eml_buf *b, const struct eml_measurement *m)
         char name[16];
         (void)snprintf(name, sizeof name, "%s\n      \"%u\": ", separator, i);
         put_str(b, name);
-        put_hex(b, m->pcr[i].b, PCR_BYTES);
+        put_hex(b, EML_BYTES(m->pcr[i].b));
         separator = ",";
     }
     put_str(b, "\n    }");
@@ -203,7 +183,7 @@ enum eml_err eml_policy_print(const struct eml_policy *p, struct eml_buf *json)
     put_str(json, "{\n  \"version\": 1,\n  \"roots\": [");
     for (size_t i = 0; i < p->n_roots; i++) {
         put_str(json, i == 0 ? "\n    " : ",\n    ");
-        put_hex(json, p->roots[i].b, SHA256_BYTES);
+        put_hex(json, EML_BYTES(p->roots[i].b));
     }
     put_str(json, "\n  ],\n  \"measurements\": [");
     for (size_t i = 0; i < p->n_accept; i++) {

@@ -1,21 +1,13 @@
 #include "aws/sigv4.h"
 
 #include "base/cur.h"
+#include "base/text.h"
 #include "base/wipe.h"
 
 #include <string.h>
 
 #define ALGORITHM "AWS4-HMAC-SHA256"
 #define PARAMETERS_MAX 32u
-
-static void put_hex(struct eml_buf *out, const struct eml_sha256 *h)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < sizeof h->b; i++) {
-        eml_buf_put_u8(out, (uint8_t)digits[h->b[i] >> 4]);
-        eml_buf_put_u8(out, (uint8_t)digits[h->b[i] & 15]);
-    }
-}
 
 static uint8_t lower(uint8_t c)
 {
@@ -150,7 +142,7 @@ enum eml_err eml_sigv4_canonical_request(const struct eml_sigv4_request *r, stru
     eml_buf_put_u8(out, '\n');
     EML_TRY(eml_sigv4_signed_headers(r, out));
     eml_buf_put_u8(out, '\n');
-    put_hex(out, &body);
+    eml_hex_append(EML_BYTES(body.b), out);
     return eml_buf_ok(out);
 }
 
@@ -174,7 +166,7 @@ enum eml_err eml_sigv4_string_to_sign(struct eml_bytes canonical_request, struct
     eml_buf_put_u8(out, '\n');
     put_scope(out, scope);
     eml_buf_put_u8(out, '\n');
-    put_hex(out, &h);
+    eml_hex_append(EML_BYTES(h.b), out);
     return eml_buf_ok(out);
 }
 
@@ -196,7 +188,7 @@ enum eml_err eml_sigv4_signature(struct eml_bytes secret_access_key,
         k = next;
     }
     if (e == EML_OK) {
-        put_hex(&hex, &k);
+        eml_hex_append(EML_BYTES(k.b), &hex);
         e = eml_buf_ok(&hex);
     }
     if (e == EML_OK)
