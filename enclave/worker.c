@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "enclave/worker.h"
 
-#include "aws/kms.h"
 #include "base/wipe.h"
 #include "enclave/limits.h"
 #include "enclave/sandbox.h"
@@ -10,7 +9,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
 /* A signal handler has no argument: the one arena of this process, for wiping. */
@@ -50,38 +48,6 @@ static enum eml_err read_kms_ca(const char *path, struct eml_buf *out)
     return n == 0 && out->len != 0 ? EML_OK : EML_E_SYSTEM;
 }
 
-/* One request to nobody: JSON seeds its tables from a file when first used, hashes are looked up. */
-static enum eml_err warm_up_kms(void)
-{
-    const struct eml_kms_endpoint at = {EML_LIT("localhost"), EML_LIT("none")};
-    const struct eml_aws_credentials who = {EML_LIT("none"), EML_LIT("none"), {0}};
-    const struct eml_kms_pair context = {EML_LIT("none"), EML_LIT("none")};
-    const struct eml_kms_call call = {EML_LIT("none"), &context, 1, EML_LIT("none")};
-    struct eml_buf out = {0};
-    tzset(); /* certificates' times are converted: the C library reads the time zone for that */
-    enum eml_err err = eml_kms_put_decrypt(&at, &who, 0, &call, EML_LIT("none"), &out);
-    eml_buf_free(&out);
-    return err;
-}
-
-/* Libraries that load something when first used must do it while they may. */
-static enum eml_err warm_up(void)
-{
-    struct eml_x25519_sk sk;
-    struct eml_x25519_pk pk;
-    struct eml_aead_key key;
-    const struct eml_nonce nonce = {{0}};
-    uint8_t sealed[16];
-    EML_TRY(eml_random(EML_ROOM(sk.b)));
-    EML_TRY(eml_random(EML_ROOM(key.b)));
-    EML_TRY(eml_x25519_public(&sk, &pk));
-    EML_TRY(eml_aead_seal(&key, &nonce, (struct eml_bytes){0}, (struct eml_bytes){0},
-                          EML_ROOM(sealed)));
-    eml_wipe(&sk, sizeof sk);
-    eml_wipe(&key, sizeof key);
-    return EML_OK;
-}
-
 static enum eml_err acquire(struct eml_worker *w)
 {
     const struct eml_options *o = w->options;
@@ -92,11 +58,8 @@ static enum eml_err acquire(struct eml_worker *w)
         .descriptors = 32,
     };
     EML_TRY(eml_sandbox_start());
-    EML_TRY(warm_up());
-    if (o->kms_ca != NULL) {
-        EML_TRY(warm_up_kms());
+    if (o->kms_ca != NULL)
         EML_TRY(read_kms_ca(o->kms_ca, &w->kms_ca));
-    }
     EML_TRY(eml_arena_create(&w->arena, o->memory_bytes));
     EML_TRY(handle_term(&w->arena));
     EML_TRY(eml_pool_create((unsigned)o->threads, &w->pool));
