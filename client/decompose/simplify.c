@@ -132,7 +132,14 @@ static void constant_shape(struct eml_ir *ir, struct eml_ir_node *n)
 
 /* ---- nodes that compute the same ---- */
 
-enum { COMPARED_BYTES_MAX = 4096 };
+/* READERS_MAX: of a value that very many nodes read, only the first few are compared with, or the
+ * work would grow with the square of their number. What is missed costs speed, not correctness. */
+enum { COMPARED_BYTES_MAX = 4096, READERS_MAX = 256 };
+
+static uint32_t compared_readers(const struct eml_ir_value *v)
+{
+    return v->n_readers < READERS_MAX ? v->n_readers : READERS_MAX;
+}
 
 static bool same_value(const struct eml_ir_value *a, const struct eml_ir_value *b)
 {
@@ -167,7 +174,7 @@ static const struct eml_ir_node *twin_of(struct eml_ir_node *n, uint32_t order)
 {
     n->order = order;
     const struct eml_ir_value *x = n->n_in != 0 ? n->in[0] : NULL;
-    for (uint32_t i = 0; x != NULL && i < x->n_readers; i++) {
+    for (uint32_t i = 0; x != NULL && i < compared_readers(x); i++) {
         const struct eml_ir_node *m = x->readers[i];
         if (m != n && !m->removed && m->order < order && m->order != 0 && same_node(m, n))
             return m;
@@ -209,7 +216,7 @@ static void reuse_concat(struct eml_ir *ir, struct eml_ir_node *n)
     const struct eml_ir_node *longest = NULL;
     if (n->op != EML_OP_CONCAT || n->in[0]->data != NULL)
         return;
-    for (uint32_t i = 0; i < n->in[0]->n_readers; i++) {
+    for (uint32_t i = 0; i < compared_readers(n->in[0]); i++) {
         const struct eml_ir_node *m = n->in[0]->readers[i];
         if (begins_with(n, m) && (longest == NULL || m->n_in > longest->n_in))
             longest = m;
