@@ -1,5 +1,6 @@
 /* eml-hostd: relay, weight store, egress to KMS, metrics. Sees ciphertext only. */
 #define _GNU_SOURCE
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "host/http.h"
@@ -8,6 +9,7 @@
 #include "net/net.h"
 
 #include <getopt.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,6 +157,7 @@ int main(int argc, char **argv)
                          .metrics = &metrics};
     struct eml_why why = {.rule = "this machine cannot"};
     eml_log_program("eml-hostd");
+    json_set_alloc_funcs(eml_heap_alloc, eml_heap_free); /* credentials pass through it */
     enum eml_err err = no_core_dumps() ? EML_OK : EML_E_SYSTEM;
     if (err == EML_OK)
         err = eml_store_open(o.store, o.object_max, o.store_max, &h.store, &why);

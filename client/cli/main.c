@@ -3,6 +3,7 @@
 #include "cli/say.h"
 
 #include "crypto/crypto.h"
+#include "wire/json.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -50,6 +51,7 @@ int main(int argc, char **argv)
             continue;
         forbid_core_dumps();
         eml_crypto_init();
+        eml_json_init();
         eml_say_command(commands[i]->name);
         int code = commands[i]->main(commands[i], argc - 1, argv + 1);
         if (fflush(stdout) != 0) {

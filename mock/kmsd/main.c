@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/wipe.h"
+#include "wire/json.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -170,6 +171,7 @@ int main(int argc, char **argv)
     (void)sigprocmask(SIG_BLOCK, &ending, NULL); /* before the server's thread is made */
     eml_log_program("eml-kmsd");
     eml_crypto_init();
+    eml_json_init();
     int code = parse(&p, argc, argv);
     if (code >= 0)
         goto out;

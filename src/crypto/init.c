@@ -1,65 +1,33 @@
 #include "crypto/crypto.h"
 
-#include "base/wipe.h"
+#include "base/heap.h"
 
 #include <openssl/crypto.h>
 #include <openssl/ssl.h>
 
 #include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* OpenSSL keeps keys, key schedules and plaintext in heap blocks and clears only some of them
- * before it frees them. These allocators put the size in front of each block and clear all of it.
- */
-enum { HEADER = 16 }; /* keeps malloc's alignment */
-
+ * before it frees them. */
 static void *wiping_malloc(size_t n, const char *file, int line)
 {
     (void)file;
     (void)line;
-    if (n == 0 || n > SIZE_MAX - HEADER)
-        return NULL;
-    uint8_t *block = malloc(n + HEADER);
-    if (block == NULL)
-        return NULL;
-    memcpy(block, &n, sizeof n);
-    return block + HEADER;
+    return eml_heap_alloc(n);
 }
 
-static size_t block_size(const uint8_t *p)
-{
-    size_t n;
-    memcpy(&n, p - HEADER, sizeof n);
-    return n;
-}
-
-static void wiping_free(void *ptr, const char *file, int line)
+static void *wiping_realloc(void *p, size_t n, const char *file, int line)
 {
     (void)file;
     (void)line;
-    uint8_t *p = ptr;
-    if (p == NULL)
-        return;
-    eml_wipe(p, block_size(p));
-    free(p - HEADER);
+    return eml_heap_resize(p, n);
 }
 
-static void *wiping_realloc(void *ptr, size_t n, const char *file, int line)
+static void wiping_free(void *p, const char *file, int line)
 {
-    if (ptr == NULL)
-        return wiping_malloc(n, file, line);
-    if (n == 0) {
-        wiping_free(ptr, file, line);
-        return NULL;
-    }
-    void *grown = wiping_malloc(n, file, line);
-    if (grown == NULL)
-        return NULL;
-    size_t old = block_size(ptr);
-    memcpy(grown, ptr, old < n ? old : n);
-    wiping_free(ptr, file, line);
-    return grown;
+    (void)file;
+    (void)line;
+    eml_heap_free(p);
 }
 
 static void init_once(void)

@@ -1,6 +1,7 @@
 #include "wire/json.h"
 
 #include "base/cur.h"
+#include "base/heap.h"
 
 /* Depth by counting brackets outside strings. Text that is not JSON may be miscounted; jansson
  * refuses it then. Returns the position of the bracket that is too deep, or -1. */
@@ -46,6 +47,7 @@ static const char *rule_of(const json_error_t *e)
 
 void eml_json_init(void)
 {
+    json_set_alloc_funcs(eml_heap_alloc, eml_heap_free);
     json_object_seed(0);
 }
 

@@ -12,8 +12,9 @@
 
 #define EML_JSON_DEPTH_MAX 16u
 
-/* Seeds the hash of objects' member names, which reads the system's random device: to be called
- * before a sandbox forbids to open it. Programs without one need not call it. */
+/* To be called once, before anything else here and before a sandbox is entered: jansson's heap
+ * blocks are wiped when they are freed (answers of KMS hold keys), and the hash of objects' member
+ * names is seeded, which reads the system's random device. */
 void eml_json_init(void);
 
 /* Parses an object into *out, for json_decref. On failure *out is NULL: EML_E_INPUT with the rule,
