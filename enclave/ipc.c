@@ -223,9 +223,9 @@ enum eml_err eml_ipc_call(int sock, const struct eml_ipc_request *r, int64_t dea
     if (err == EML_OK)
         err = eml_ipc_recv(sock, deadline_ms, EML_ROOM(packet), &n,
                            answer->wants_fd ? &answer->fd : NULL);
-    if (err != EML_OK || packet[0] > EML_E_SYSTEM)
+    if (err != EML_OK)
         return EML_E_SYSTEM;
-    err = (enum eml_err)packet[0];
+    err = packet[0] <= EML_E_SYSTEM ? (enum eml_err)packet[0] : EML_E_SYSTEM;
     n--;
     if (err == EML_OK && (n > answer->body.len || (answer->fd >= 0) != answer->wants_fd))
         err = EML_E_SYSTEM;

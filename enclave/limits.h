@@ -20,6 +20,7 @@
 #define EML_THREADS_MAX 64u
 #define EML_SESSIONS 16u   /* (option) */
 #define EML_SESSION_S 600u /* (option) a session, whatever it does */
+#define EML_IDLE_S 60u     /* (option) a session without a request */
 #define EML_REQUEST_S 120u /* (option) from a request's first byte to its result's last */
 #define EML_MEMORY_BYTES (8ull << 30) /* (option) arena of one session */
 #define EML_CACHE_BYTES (4ull << 30)  /* (option) sealed weights kept */

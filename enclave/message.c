@@ -81,10 +81,13 @@ enum eml_err eml_worker_receive(struct eml_worker *w, enum eml_msg_type *type,
     size_t used = 0;
     bool done = false;
     *content = (struct eml_room){0};
+    int64_t idle_end = in_ms((int64_t)w->options->idle_s * 1000);
+    if (idle_end > w->session_end_ms)
+        idle_end = w->session_end_ms;
     for (bool first = true; !done; first = false) {
         struct eml_bytes part = {0};
         uint64_t total = 0;
-        int64_t deadline = first ? w->session_end_ms : w->request_end_ms;
+        int64_t deadline = first ? idle_end : w->request_end_ms;
         *broken = true;
         EML_TRY(eml_net_recv_frame(w->client, EML_RECORD_PLAIN_MAX + 16, deadline, &w->frame));
         EML_TRY(eml_channel_open(w->channel, eml_buf_bytes(&w->frame), type, &total, &part, &done,

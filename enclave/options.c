@@ -16,6 +16,7 @@ const char eml_options_usage[] =
     "  --threads N            of one session (as many as there are CPUs)\n"
     "  --max-sessions N       at once; others wait (16)\n"
     "  --session-seconds N    a session, whatever it does (600)\n"
+    "  --idle-seconds N       a session without a request (60)\n"
     "  --request-seconds N    one request, from its first byte to its result's last (120)\n"
     "  --memory-bytes N       of one session (8589934592)\n"
     "  --cache-bytes N        sealed weights kept (4294967296)\n"
@@ -36,26 +37,34 @@ enum eml_err eml_options_parse(int argc, char **argv, int skip, struct eml_optio
                               .max_sessions = EML_SESSIONS,
                               .session_s = EML_SESSION_S,
                               .request_s = EML_REQUEST_S,
+                              .idle_s = EML_IDLE_S,
                               .memory_bytes = EML_MEMORY_BYTES,
                               .cache_bytes = EML_CACHE_BYTES,
                               .flops = EML_FLOPS};
     /* The order of the three tables is that of the option's number. */
     static const struct option names[] = {
-        {"listen", 1, NULL, 0},          {"host", 1, NULL, 1},
-        {"kms-ca", 1, NULL, 2},          {"kms-endpoint", 1, NULL, 3},
-        {"threads", 1, NULL, 4},         {"max-sessions", 1, NULL, 5},
-        {"session-seconds", 1, NULL, 6}, {"request-seconds", 1, NULL, 7},
-        {"memory-bytes", 1, NULL, 8},    {"cache-bytes", 1, NULL, 9},
-        {"flops", 1, NULL, 10},          {NULL, 0, NULL, 0},
+        {"listen", 1, NULL, 0},
+        {"host", 1, NULL, 1},
+        {"kms-ca", 1, NULL, 2},
+        {"kms-endpoint", 1, NULL, 3},
+        {"threads", 1, NULL, 4},
+        {"max-sessions", 1, NULL, 5},
+        {"session-seconds", 1, NULL, 6},
+        {"request-seconds", 1, NULL, 7},
+        {"memory-bytes", 1, NULL, 8},
+        {"cache-bytes", 1, NULL, 9},
+        {"flops", 1, NULL, 10},
+        {"idle-seconds", 1, NULL, 11},
+        {NULL, 0, NULL, 0},
     };
-    enum { TEXTS = 4, LAST = 10 };
+    enum { TEXTS = 4, LAST = 11 };
     const char **const text[TEXTS] = {&o->listen, &o->host, &o->kms_ca, &o->kms_endpoint};
     const struct {
         uint64_t *to, max;
-    } num[] = {{&o->threads, EML_THREADS_MAX},  {&o->max_sessions, 1024},
-               {&o->session_s, 1u << 24},       {&o->request_s, 1u << 24},
-               {&o->memory_bytes, 1ull << 40},  {&o->cache_bytes, 1ull << 40},
-               {&o->flops, (uint64_t)INT64_MAX}};
+    } num[] = {{&o->threads, EML_THREADS_MAX},   {&o->max_sessions, 1024},
+               {&o->session_s, 1u << 24},        {&o->request_s, 1u << 24},
+               {&o->memory_bytes, 1ull << 40},   {&o->cache_bytes, 1ull << 40},
+               {&o->flops, (uint64_t)INT64_MAX}, {&o->idle_s, 1u << 24}};
     optind = 1;
     for (int k; (k = getopt_long(argc - skip, argv + skip, "", names, NULL)) != -1;) {
         if (k >= 0 && k < TEXTS)

@@ -10,7 +10,7 @@ struct eml_options {
     const char *kms_ca;       /* PEM file, or NULL: no KMS */
     const char *kms_endpoint; /* HOST or HOST:PORT, for TLS and the Host header */
     uint64_t threads;         /* of one worker, this one counted */
-    uint64_t max_sessions, session_s, request_s;
+    uint64_t max_sessions, session_s, request_s, idle_s;
     uint64_t memory_bytes, cache_bytes, flops;
 };
 

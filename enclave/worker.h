@@ -36,9 +36,9 @@ EML_MUST enum eml_err eml_worker_run(const struct eml_options *o);
 /* --- message.c: frames and messages --- */
 /* Hello, evidence, open. */
 EML_MUST enum eml_err eml_worker_handshake(struct eml_worker *w);
-/* One message, its content in the arena. Waits for its first record until the session's end, and
- * tells the broker when it has come. Types other than REQUEST and END are EML_E_INPUT. A broken
- * channel is EML_E_AUTH or EML_E_NET and *broken: then there is nobody to tell. */
+/* One message, its content in the arena. Waits for its first record for as long as a session may be
+ * idle, and tells the broker when it has come. Types other than REQUEST and END are EML_E_INPUT. A
+ * broken channel is EML_E_AUTH or EML_E_NET and *broken: then there is nobody to tell. */
 EML_MUST enum eml_err eml_worker_receive(struct eml_worker *w, enum eml_msg_type *type,
                                          struct eml_room *content, bool *broken);
 /* Seals and sends; the content is encoded from where it lies. */

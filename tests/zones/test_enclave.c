@@ -127,9 +127,13 @@ static pid_t spawn(const char *const *argv)
 
 static void start_enclave(void)
 {
-    const char *const argv[] = {enclaved,  "--listen",       w.enclave, "--host",
-                                w.service, "--max-sessions", "3",       "--request-seconds",
-                                "5",       "--threads",      "2",       NULL};
+    const char *const argv[] = {enclaved,  "--listen",
+                                w.enclave, "--host",
+                                w.service, "--max-sessions",
+                                "3",       "--request-seconds",
+                                "5",       "--threads",
+                                "2",       "--idle-seconds",
+                                "3",       NULL};
     assert_int_equal(setenv("EML_DEV_PKI", w.pki, 1), 0);
     w.pid = spawn(argv);
     for (int i = 0; i < 1000 && access(w.enclave + 5, F_OK) != 0; i++)
@@ -590,6 +594,25 @@ static void a_request_that_takes_too_long_is_ended(void **state)
     assert_works();
 }
 
+/* Whoever attests and then says nothing does not keep the place of others. */
+static void an_idle_session_is_ended(void **state)
+{
+    (void)state;
+    struct client before = open_session(), between = open_session();
+    uint8_t rest[64];
+    ask(&between, EML_MODE_SESSION, true, "x", 1);
+    expect_result(&between, 1);
+    int64_t start = eml_net_now_ms();
+    for (struct client *c = &before; c != NULL; c = c == &before ? &between : NULL)
+        for (size_t n = 1; n > 0 && eml_net_recv_some(c->fd, EML_ROOM(rest), soon(), &n) == EML_OK;)
+            ;
+    assert_in_range(eml_net_now_ms() - start, 2000, 8000);
+    close_session(&before);
+    close_session(&between);
+    wait_for_children(0);
+    assert_works();
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3)
@@ -609,6 +632,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_killed_worker_concerns_nobody_else),
         cmocka_unit_test(a_worker_has_nothing_but_its_two_sockets),
         cmocka_unit_test(a_request_that_takes_too_long_is_ended),
+        cmocka_unit_test(an_idle_session_is_ended),
     };
     return cmocka_run_group_tests(tests, up, down);
 }
