@@ -57,7 +57,6 @@ static void *connection_main(void *arg)
 {
     struct connection c = *(struct connection *)arg;
     free(arg);
-    c.host->metrics->active++;
     eml_host_serve(c.host, c.port, c.fd);
     c.host->metrics->active--;
     eml_net_close(&c.fd);
@@ -73,6 +72,7 @@ static bool start(const struct eml_server *s, struct gate *g, enum eml_host_port
     if (c == NULL)
         return false;
     *c = (struct connection){s->host, g, port, fd};
+    s->host->metrics->active++; /* before it runs: main asks who still uses what it frees */
     bool ok = pthread_attr_init(&attr) == 0;
     if (ok) {
         ok = pthread_attr_setstacksize(&attr, STACK) == 0 &&
@@ -80,8 +80,10 @@ static bool start(const struct eml_server *s, struct gate *g, enum eml_host_port
              pthread_create(&thread, &attr, connection_main, c) == 0;
         (void)pthread_attr_destroy(&attr);
     }
-    if (!ok)
+    if (!ok) {
+        s->host->metrics->active--;
         free(c);
+    }
     return ok;
 }
 
