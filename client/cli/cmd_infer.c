@@ -165,9 +165,10 @@ static enum eml_err print_json(struct job *j, const struct eml_attested *atteste
 
 static enum eml_err prepare(struct job *j, const struct arguments *a)
 {
-    if (eml_arena_create(&j->arena, EML_CLI_ARENA_BYTES) != EML_OK) {
-        eml_say("cannot reserve memory");
-        return EML_E_SYSTEM;
+    EML_TRY(eml_cli_reserve(&j->arena));
+    if (a->kms_key.n == 0 && (a->kms_endpoint.n != 0 || a->kms_ca.n != 0)) {
+        eml_say("--kms-endpoint and --kms-ca do nothing without --kms-key ARN");
+        return EML_E_USAGE;
     }
     const char *mode = eml_arg(&a->mode, "request");
     if (strcmp(mode, "request") != 0 && strcmp(mode, "session") != 0) {

@@ -7,8 +7,8 @@
 #include "base/wipe.h"
 #include "eif/eif.h"
 #include "file/file.h"
+#include "wire/json.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,13 +41,13 @@ static enum eml_err read_measurements(const char *path, struct eml_measurement *
         (void)eml_say_failed(path, e, &why, NULL);
         goto out;
     }
-    root = json_loadb((const char *)text.ptr, text.len, JSON_REJECT_DUPLICATES, NULL);
+    if ((e = eml_json_parse(eml_buf_bytes(&text), FILE_MAX, &root, &why)) != EML_OK) {
+        (void)eml_say_failed(path, e, &why, "it must be a JSON object of PCRs");
+        goto out;
+    }
     json_t *object = root;
     if (json_is_object(json_object_get(root, "Measurements")))
         object = json_object_get(root, "Measurements");
-    e = json_is_object(object) ? EML_OK : EML_E_INPUT;
-    if (e != EML_OK)
-        eml_say("%s is not a JSON object of PCRs", path);
     const char *key;
     json_t *value;
     json_object_foreach(object, key, value)

@@ -19,7 +19,7 @@ static enum eml_err push(const char *dir, const char *host, int64_t deadline_ms)
     struct eml_topology topology;
     struct eml_bytes sealed = {0};
     struct eml_why why = {0};
-    enum eml_err e = eml_arena_create(&arena, EML_CLI_ARENA_BYTES);
+    enum eml_err e = eml_cli_reserve(&arena);
     if (e == EML_OK)
         e = eml_cli_read_topology(topology_path, &encoded);
     if (e == EML_OK)

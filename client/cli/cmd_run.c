@@ -96,11 +96,9 @@ static enum eml_err run_job(const struct job *job)
     struct eml_buf topology = {0};
     struct eml_bytes sealed = {0};
     struct eml_why why = {0};
-    enum eml_err e = eml_arena_create(&arena, EML_CLI_ARENA_BYTES);
-    if (e == EML_OK)
-        e = eml_pool_create(job->threads, &pool);
-    if (e != EML_OK)
-        eml_say("cannot reserve memory or threads");
+    enum eml_err e = eml_cli_reserve(&arena);
+    if (e == EML_OK && (e = eml_pool_create(job->threads, &pool)) != EML_OK)
+        eml_say("cannot start %u threads; give fewer with --threads", job->threads);
     if (e == EML_OK)
         e = eml_cli_read_topology(job->topology_path, &topology);
     if (e == EML_OK && (e = eml_file_map(job->weights_path, UINT64_MAX, &sealed, &why)) != EML_OK)

@@ -16,6 +16,15 @@
 
 enum { POLICY_MAX = 1 << 20, PATH_LEN = 4096 };
 
+enum eml_err eml_cli_reserve(struct eml_arena *arena)
+{
+    enum eml_err e = eml_arena_create(arena, EML_CLI_ARENA_BYTES);
+    if (e != EML_OK)
+        eml_say("cannot reserve %zu GiB of address space; lift the limit (ulimit -v unlimited)",
+                EML_CLI_ARENA_BYTES >> 30);
+    return e;
+}
+
 enum eml_err eml_cli_read_topology(const char *path, struct eml_buf *encoded)
 {
     struct eml_why why = {0};
@@ -170,14 +179,18 @@ enum eml_err eml_cli_write_outputs(const char *dir, const struct eml_named_tenso
         if (e != EML_OK)
             break;
     }
-    for (size_t i = 0; e == EML_OK && i < n; i++)
-        if (!output_path(path, dir, outputs, i, ".new") ||
-            !output_path(final, dir, outputs, i, "") || rename(path, final) != 0)
-            e = EML_E_SYSTEM;
+    size_t placed = 0;
+    for (; e == EML_OK && placed < n; placed++)
+        if (!output_path(path, dir, outputs, placed, ".new") ||
+            !output_path(final, dir, outputs, placed, "") || rename(path, final) != 0) {
+            e = eml_fail(&why, errno == EISDIR ? EML_E_USAGE : EML_E_SYSTEM,
+                         "an output cannot be put in place (a folder of its name?)", (long)placed);
+            break;
+        }
     if (e == EML_OK)
         return EML_OK;
     for (size_t i = 0; i < written; i++)
-        if (output_path(path, dir, outputs, i, ".new"))
+        if (output_path(path, dir, outputs, i, i < placed ? "" : ".new"))
             (void)unlink(path);
     if (made)
         (void)rmdir(dir);

@@ -16,6 +16,9 @@
 
 /* All of these say what is wrong with which file, and return the class. */
 
+/* The command's arena. */
+EML_MUST enum eml_err eml_cli_reserve(struct eml_arena *arena);
+
 /* The encoded topology key. Refuses one that others may read (mode beyond 0600). Secret. */
 EML_MUST enum eml_err eml_cli_read_topology(const char *path, struct eml_buf *encoded);
 EML_MUST enum eml_err eml_cli_decode_topology(const char *path, struct eml_bytes encoded,

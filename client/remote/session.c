@@ -131,12 +131,30 @@ enum eml_err eml_remote_send(struct eml_remote *r, enum eml_msg_type type, struc
     return e == EML_OK ? EML_OK : eml_fail(why, e, "the request could not be sent", -1);
 }
 
-/* The enclave tells a class and nothing else; anything that is no class is nonsense. */
+/* The enclave tells a class and nothing else; anything that is no class is nonsense. What its
+ * machine cannot do is a peer's failure here: ours is fine. */
 static enum eml_err reported(struct eml_bytes content, struct eml_why *why)
 {
+    static const struct {
+        enum eml_err class;
+        const char *rule;
+    } said[] = {
+        [EML_E_USAGE] = {EML_E_INPUT, "enclave: the request has no meaning to it"},
+        [EML_E_INPUT] = {EML_E_INPUT, "enclave: the inputs do not fit the model (eml run with the "
+                                      "same files says why), or the host lacks the weights"},
+        [EML_E_AUTH] = {EML_E_AUTH, "enclave: weights of the host, or KMS's answer, are not "
+                                    "authentic (push the weights again)"},
+        [EML_E_REFUSED] = {EML_E_REFUSED, "enclave: over its limits of memory or operations, or "
+                                          "refused by KMS (see the key's policy)"},
+        [EML_E_UNSUPPORTED] = {EML_E_UNSUPPORTED, "enclave: it cannot run this model (decompose "
+                                                  "with the release that the enclave runs)"},
+        [EML_E_NET] = {EML_E_NET, "enclave: host or KMS did not answer it (try again)"},
+        [EML_E_SYSTEM] = {EML_E_NET, "enclave: its machine has no memory or descriptors left (try "
+                                     "again later)"},
+    };
     if (content.len != 1 || content.ptr[0] == EML_OK || content.ptr[0] > EML_E_SYSTEM)
         return eml_fail(why, EML_E_INPUT, "the enclave sent an error without a class", -1);
-    return eml_fail(why, (enum eml_err)content.ptr[0], "the enclave refused the request", -1);
+    return eml_fail(why, said[content.ptr[0]].class, said[content.ptr[0]].rule, -1);
 }
 
 enum eml_err eml_remote_receive(struct eml_remote *r, size_t max, enum eml_msg_type *type,

@@ -213,7 +213,7 @@ class BadWeights(Base):
         return model, path
 
     def assert_refused(self, model, code=REFUSED):
-        self.assert_fails(self.infer(model=model), code)
+        self.assert_fails(self.infer(model=model), code, "push the weights again")
         self.assert_works()
 
     def test_missing(self):
@@ -378,6 +378,16 @@ class PeersDie(Base):
         self.s.start_enclave()
         self.assert_works()
 
+    def test_output_that_cannot_be_put_in_place(self):
+        os.makedirs(os.path.join(self.out, "y.npy"))
+        done = self.infer()
+        self.assertEqual(done.returncode, USAGE, done.stderr)
+        self.assertEqual(os.listdir(self.out), ["y.npy"], "partial output")
+
+    def test_no_address_space(self):
+        done = self.infer(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)))
+        self.assert_fails(done, SYSTEM, "ulimit")
+
     def test_client_killed(self):
         client = subprocess.Popen([program("eml"), "infer", "--host", self.s.host, "--policy", self.s.path("policy.json"),
                                    "--topology", self.model + "/topology.key", "--input", "x=" + self.s.path("x.npy"),
@@ -449,6 +459,9 @@ class WithKms(Base):
         done = self.infer(*self.kms_options(self.create_key("ab" * 48)))
         self.assert_fails(done, REFUSED)
         self.assert_works()
+
+    def test_endpoint_without_key(self):
+        self.assert_fails(self.infer("--kms-endpoint", "https://localhost:1"), USAGE, "--kms-key")
 
     def test_unknown_key(self):
         done = self.infer(*self.kms_options("arn:aws:kms:us-east-1:000000000000:key/00000000-0000-4000-8000-000000000000"))
