@@ -1,5 +1,7 @@
 #include "build.h"
 
+#include <time.h>
+
 static struct eml_ir_value *input(struct t *t)
 {
     return t_input(t, "x", DIMS(EML_DIM_UNKNOWN, EML_DIM_UNKNOWN, 4));
@@ -141,6 +143,26 @@ static void concatenations_build_on_each_other(void **state)
     t_close(&t);
 }
 
+/* The work must not grow with the square of the readers of one value: 0.2 s then became 20. */
+static void very_many_read_one_value(void **state)
+{
+    enum { READERS = 60000 };
+    struct t t;
+    (void)state;
+    t_open(&t, 1);
+    struct eml_ir_value *x = input(&t), *twin[2] = {OP(&t, ABS, x), OP(&t, ABS, x)};
+    t_output(&t, OP(&t, MUL, twin[0], twin[1]));
+    struct eml_ir_value *y = x;
+    for (int i = 0; i < READERS; i++)
+        y = OP(&t, SUB, x, y);
+    t_output(&t, y);
+    clock_t start = clock();
+    simplify(&t);
+    assert_true(clock() - start < 10 * CLOCKS_PER_SEC);
+    assert_int_equal(eml_ir_node_count(t.ir), READERS + 2);
+    t_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +172,7 @@ int main(void)
         cmocka_unit_test(reshape_copies_dims_instead_of_computing_them),
         cmocka_unit_test(equal_nodes_are_one),
         cmocka_unit_test(concatenations_build_on_each_other),
+        cmocka_unit_test(very_many_read_one_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
