@@ -4,12 +4,14 @@ MODELS := build/models
 export EML_MODELS := $(abspath $(MODELS))
 export EML_NODE_MODULES := $(EML_MODELS)/node_modules
 
-.PHONY: help all setup build programs models demo test test-dev test-clang test-asan test-fuzz bench clean
+.PHONY: help all setup build programs models demo test test-dev test-clang test-asan test-fuzz test-full docs bench clean
 
 help:
 	@echo 'make demo [TEXT="..."]  the main job, end to end, on a real model'
 	@echo 'make test               every test: gcc, clang, sanitizers, fuzz smoke run'
 	@echo 'make bench              speeds, against ONNX Runtime'
+	@echo 'make test-full          the above and the node tests of ONNX 1.17'
+	@echo 'make docs               docs/operators.md from the operator list'
 	@echo 'make build              build/dev only     make clean  remove build/'
 
 all: build
@@ -51,6 +53,14 @@ test-fuzz: setup
 	@cmake --preset fuzz >/dev/null
 	cmake --build --preset fuzz
 	ctest --test-dir build/fuzz --output-on-failure --no-tests=error -j2 -L fuzz
+
+# Beyond CI: the newer ONNX node tests.
+test-full: test
+	@tools/fetch-node-tests.sh build/onnx-1.17
+	build/dev/tests/conformance/onnx-node-tests build/onnx-1.17/node
+
+docs: build
+	build/dev/tools/operators/eml-operators >docs/operators.md
 
 bench: build
 	@tools/fetch-models.sh $(MODELS) all
