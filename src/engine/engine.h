@@ -83,6 +83,8 @@ struct eml_plan_profile {
     uint64_t (*now_ns)(void); /* a monotonic clock: the engine has none */
 };
 void eml_plan_set_profile(struct eml_plan *p, struct eml_plan_profile profile);
+/* The shape planned for a value of the graph. */
+struct eml_shape eml_plan_shape(const struct eml_plan *p, uint32_t value);
 
 /* What is known of a value before running: for decomposition and checks. */
 struct eml_known {

@@ -539,3 +539,8 @@ void eml_plan_set_profile(struct eml_plan *p, struct eml_plan_profile profile)
 {
     p->profile = profile;
 }
+
+struct eml_shape eml_plan_shape(const struct eml_plan *p, uint32_t value)
+{
+    return p->known[value].shape;
+}
