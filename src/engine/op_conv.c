@@ -4,13 +4,15 @@
  * A row of the product is an output pixel; K runs over the window's lines (kz, ky), the pixels of a
  * line (kx) and the channels. For each tile a few pointers per pixel say where the pieces of K lie:
  * one per line where the whole line is inside the image (its pixels follow each other in memory),
- * else one per tap, those in the padding pointing at zeros. Both add up in the same order.
+ * else one per tap, those in the padding pointing at zeros. Both add up in the same order. Large 3
+ * x 3 windows go another way: winograd.h.
  */
 #include "engine/exec.h"
 #include "engine/fused.h"
 #include "engine/gemm.h"
 #include "engine/pack.h"
 #include "engine/spatial.h"
+#include "engine/winograd.h"
 
 #include <string.h>
 
@@ -23,7 +25,8 @@ enum {
 struct conv {
     struct eml_spatial s;
     int64_t group, ci, co; /* channels per group */
-    bool depthwise, pointwise;
+    bool depthwise, pointwise, winograd;
+    struct eml_winograd fast; /* if winograd */
     int64_t lines, lines_per_pass;
     size_t pointers, zeros,
         packed; /* elements of scratch; packed 0 if weights are packed already */
@@ -48,6 +51,7 @@ static enum eml_err conv_of(const struct eml_op_ctx *c, struct conv *v)
     v->pointwise = s->taps == 1 && w.group == 1;
     for (int d = 0; d < 3; d++)
         v->pointwise = v->pointwise && s->stride[d] == 1 && s->pad[d] == 0 && s->out[d] == s->in[d];
+    v->winograd = w.group == 1 && eml_winograd_plan(c->kernels, s, (size_t)o, c->threads, &v->fast);
     v->lines = s->kernel[0] * s->kernel[1];
     int64_t per_pass = K_RANGE / (s->kernel[2] * v->ci + 1), taps = TAPS_PER_PASS / s->kernel[2];
     v->lines_per_pass = per_pass < taps ? per_pass : taps;
@@ -71,12 +75,15 @@ struct pieces {
     const float **pointers; /* per thread: `stride` of them */
     size_t stride;
     float *zeros, *packed;
+    struct eml_winograd_pieces fast;
 };
 
 static struct pieces take(struct eml_scratch *scratch, const struct conv *v, unsigned threads)
 {
     struct pieces p = {.stride = (v->pointers + 7) / 8 * 8};
-    if (!v->pointwise) {
+    if (v->winograd) {
+        p.fast = eml_winograd_take(scratch, &v->fast, threads);
+    } else if (!v->pointwise) {
         p.pointers = eml_scratch_take(scratch, threads * p.stride, sizeof *p.pointers);
         p.zeros = eml_scratch_take(scratch, v->zeros, sizeof(float));
     }
@@ -365,7 +372,9 @@ enum eml_err eml_op_conv(const struct eml_op_ctx *c)
                           (size_t)v.group);
         j.w = j.p.packed;
     }
-    if (v.pointwise)
+    if (v.winograd)
+        eml_winograd_run(&v.fast, &j.p.fast, c->kernels, c->pool, j.y, j.x, j.w, &j.epilogue);
+    else if (v.pointwise)
         run_pointwise(c, &j);
     else
         run_windows(c, &j);

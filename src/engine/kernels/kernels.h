@@ -64,6 +64,17 @@ struct eml_depthwise {
     const struct eml_epilogue *epilogue;
 };
 
+/* A tile of 4 x 4 pixels of a Winograd convolution: the 36 products of its channel j are at
+ * m[f*m_step + j]. Writes the first `rows` x `columns` pixels, y_row and y_pixel floats apart, c
+ * channels each, and finishes them (epilogue->residual is laid out as y). */
+struct eml_winograd_tile {
+    float *y;
+    size_t y_row, y_pixel, rows, columns, c;
+    const float *m;
+    size_t m_step;
+    const struct eml_epilogue *epilogue;
+};
+
 enum eml_unary {
     EML_UNARY_EXP,
     EML_UNARY_ERF,
@@ -97,6 +108,14 @@ struct eml_kernels {
     void (*gemm_tile)(const struct eml_tile *t);
 
     void (*depthwise)(const struct eml_depthwise *d);
+
+    /* Winograd's F(4x4, 3x3): y = A^T ((G w G^T) . (B^T x B)) A by channel, where the product sums
+     * over input channels: 36 matrix products. NULL, all three, if the set has none.
+     * input: v[f*v_step + j] of the 6 x 6 pixels x[row*6 + column], c channels each.
+     * weights: u[f*u_step + j] of w[(row*3 + column)*w_step + j]; n a multiple of 16. */
+    void (*winograd_input)(float *v, size_t v_step, const float *const *x, size_t c);
+    void (*winograd_weights)(float *u, size_t u_step, const float *w, size_t w_step, size_t n);
+    void (*winograd_output)(const struct eml_winograd_tile *t);
 
     /* Pooling of one output pixel: y[j] = max or sum over t of x[t][j]; taps >= 1, all valid. NaN
      * propagates in max. `scale` multiplies the sum. */

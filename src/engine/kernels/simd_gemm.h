@@ -1,5 +1,6 @@
-/* The tile of a matrix product and the window kernels (depthwise, pooling) of one instruction set,
- * written once in the words of simd_<isa>.h; included by <isa>.c only. Contracts: kernels.h.
+/* The tile of a matrix product and the window kernels (depthwise, pooling, Winograd) of one
+ * instruction set, written once in the words of simd_<isa>.h; included by <isa>.c only. Contracts:
+ * kernels.h.
  *
  * A tile keeps m x v accumulators of one vector in registers: 8 x 3 of 16 floats with AVX-512,
  * 6 x 2 of 8 floats with AVX2. Each step of K broadcasts one element of each row of a and
@@ -303,8 +304,12 @@ static void pool_sum(float *y, const float *const *x, size_t taps, size_t c, flo
     }
 }
 
+#include "engine/kernels/simd_winograd.h"
+
 #define SIMD_TABLE                                                                                 \
-    .depthwise = depthwise, .pool_max = pool_max, .pool_sum = pool_sum,                            \
+    .winograd_input = winograd_input, .winograd_weights = winograd_weights,                        \
+    .winograd_output = winograd_output, .depthwise = depthwise, .pool_max = pool_max,              \
+    .pool_sum = pool_sum,                                                                          \
     .unary = {[EML_UNARY_EXP] = unary_exp,   [EML_UNARY_ERF] = unary_erf,                          \
               [EML_UNARY_TANH] = unary_tanh, [EML_UNARY_SIGMOID] = unary_sigmoid,                  \
               [EML_UNARY_SQRT] = unary_sqrt, [EML_UNARY_RECIPROCAL] = unary_reciprocal,            \

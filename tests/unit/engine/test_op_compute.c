@@ -6,6 +6,7 @@
 #include "engine/exec.h"
 #include "engine/kernels/kernels.h"
 #include "engine/pack.h"
+#include "engine/winograd.h"
 #include "engine/pool.h"
 
 #include <math.h>
@@ -325,6 +326,7 @@ static void gemm_matches(void **state)
 struct window_case {
     uint32_t n;
     int64_t kernel[3], stride[3], dilation[3], pads[6];
+    double error; /* times what a direct sum may err; 0: as a direct sum */
 };
 
 static struct window_case draw_window(struct eml_gen *g, int64_t stride_max)
@@ -428,7 +430,7 @@ static void check_conv(struct eml_gen *g, const struct window_case *w, int64_t g
     set_window(&b, w);
     set_int(&b, EML_ATTR_GROUP, group);
     set_output(&b, group * co);
-    b.k = (double)(ci * product(w->n, w->kernel));
+    b.k = (double)(ci * product(w->n, w->kernel)) * (w->error > 0 ? w->error : 1);
     draw_fusion(&b, group * co, eml_gen_bool(g));
     const float *px = b.in[0].data, *pw = b.in[1].data;
     int64_t taps = product(w->n, w->kernel), in_pixels = product(w->n, b.in[0].shape.dim + 1);
@@ -468,17 +470,58 @@ static void conv_matches(void **state)
     for (int i = 0; i < 100; i++) { /* depthwise */
         struct window_case w = draw_window(&g, 2);
         if (i % 2)
-            w = (struct window_case){2, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}};
+            w = (struct window_case){2, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}, 0};
         check_conv(&g, &w, eml_gen_range(&g, 2, 40), 1, 1);
     }
-    struct window_case line = {1, {700}, {100}, {1}, {0, 350}}; /* as in spectral front ends */
+    struct window_case line = {1, {700}, {100}, {1}, {0, 350}, 0}; /* as in spectral front ends */
     check_conv(&g, &line, 1, 1, 20);
-    struct window_case deep = {2, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}}; /* K in several passes */
+    struct window_case deep = {2,      {3, 3},       {2, 1},
+                               {1, 1}, {1, 1, 1, 1}, 0}; /* K in several passes */
     check_conv(&g, &deep, 1, 400, 50);
-    struct window_case point = {2, {1, 1}, {1, 1}, {1, 1}, {0}};
+    struct window_case point = {2, {1, 1}, {1, 1}, {1, 1}, {0}, 0};
     check_conv(&g, &point, 1, 30, 70);
-    struct window_case thin = {2, {1, 1}, {2, 2}, {1, 1}, {0}};
+    struct window_case thin = {2, {1, 1}, {2, 2}, {1, 1}, {0}, 0};
     check_conv(&g, &thin, 1, 30, 70);
+}
+
+static struct eml_spatial spatial_3x3(int64_t side, int64_t channels)
+{
+    const int64_t pads[4] = {1, 1, 1, 1};
+    struct eml_attr attr = {EML_ATTR_PADS, 4, pads};
+    struct eml_node node = {.op = EML_OP_CONV, .n_attr = 1, .attr = &attr};
+    struct eml_shape x = {4, {1, side, side, channels}}, w = {4, {channels, channels, 3, 3}};
+    struct eml_window window;
+    assert_int_equal(eml_window_make(&node, &x, &w, &window, NULL), EML_OK);
+    return eml_spatial_of(&window);
+}
+
+/* Where the fast method is taken, and that it is right there: borders, tails of channels, residuals
+ * and activations included. */
+static void winograd_matches(void **state)
+{
+    (void)state;
+    const struct eml_kernels *kn = eml_kernels_for(EML_ISA_AUTO);
+    struct eml_winograd w;
+    struct eml_spatial s = spatial_3x3(28, 64);
+    bool has = kn->winograd_input != NULL;
+    assert_int_equal(eml_winograd_plan(kn, &s, 64, 2, &w), has);
+    assert_false(eml_winograd_plan(eml_kernels_for(EML_ISA_REF), &s, 64, 2, &w));
+    assert_false(eml_winograd_plan(kn, &s, 4, 2, &w)); /* few channels: transforms cost more */
+    s.stride[2] = 2;
+    assert_false(eml_winograd_plan(kn, &s, 64, 2, &w));
+    s = spatial_3x3(28, 64);
+    s.dilation[1] = 2;
+    assert_false(eml_winograd_plan(kn, &s, 64, 2, &w));
+    s = spatial_3x3(7, 512); /* transformed weights out of cache */
+    assert_false(eml_winograd_plan(kn, &s, 512, 2, &w));
+    struct eml_gen g = eml_gen_seeded("winograd");
+    for (int i = 0; i < 60; i++) {
+        struct window_case c = {
+            .n = 2, .kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .error = 20};
+        for (int k = 0; k < 4; k++)
+            c.pads[k] = eml_gen_range(&g, 0, 2);
+        check_conv(&g, &c, 1, eml_gen_range(&g, 20, 90), eml_gen_range(&g, 20, 90));
+    }
 }
 
 static void check_conv_transpose(struct eml_gen *g, const struct window_case *w, int64_t group,
@@ -547,11 +590,12 @@ static void conv_transpose_matches(void **state)
                              eml_gen_range(&g, 1, 20));
     }
     for (int i = 0; i < 30; i++) { /* windows that tile the output */
-        struct window_case w = {2, {2, 3}, {2, 3}, {1, 1}, {0}};
+        struct window_case w = {2, {2, 3}, {2, 3}, {1, 1}, {0}, 0};
         check_conv_transpose(&g, &w, 1, eml_gen_range(&g, 1, 12), eml_gen_range(&g, 1, 20));
         check_conv_transpose(&g, &w, 1, eml_gen_range(&g, 1, 12), 16); /* whole panels per line */
     }
-    struct window_case many = {2, {9, 9}, {1, 1}, {1, 1}, {0}}; /* more taps than added at once */
+    struct window_case many = {2,      {9, 9}, {1, 1},
+                               {1, 1}, {0},    0}; /* more taps than added at once */
     check_conv_transpose(&g, &many, 1, 3, 2);
 }
 
@@ -560,7 +604,7 @@ static void check_pool(struct eml_gen *g, bool is_max)
     struct bench b;
     struct window_case w = draw_window(g, 3);
     if (eml_gen_range(g, 0, 20) == 0)
-        w = (struct window_case){2, {9, 10}, {3, 4}, {1, 1}, {4, 0, 5, 3}}; /* many taps */
+        w = (struct window_case){2, {9, 10}, {3, 4}, {1, 1}, {4, 0, 5, 3}, 0}; /* many taps */
     start(&b, g, is_max ? EML_OP_MAX_POOL : EML_OP_AVERAGE_POOL);
     bool include = !is_max && eml_gen_bool(g);
     draw_input(&b, &w, eml_gen_range(g, 1, 40));
@@ -690,10 +734,15 @@ int main(void)
         if (eml_pool_create(i + 1, &pools[i]) != EML_OK)
             return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matmul_matches),         cmocka_unit_test(matmul_takes_vectors),
-        cmocka_unit_test(gemm_matches),           cmocka_unit_test(conv_matches),
-        cmocka_unit_test(conv_transpose_matches), cmocka_unit_test(pools_match),
-        cmocka_unit_test(global_pools_match),     cmocka_unit_test(wrong_operands_are_refused),
+        cmocka_unit_test(matmul_matches),
+        cmocka_unit_test(matmul_takes_vectors),
+        cmocka_unit_test(gemm_matches),
+        cmocka_unit_test(conv_matches),
+        cmocka_unit_test(winograd_matches),
+        cmocka_unit_test(conv_transpose_matches),
+        cmocka_unit_test(pools_match),
+        cmocka_unit_test(global_pools_match),
+        cmocka_unit_test(wrong_operands_are_refused),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     for (unsigned i = 0; i < 3; i++)

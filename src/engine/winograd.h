@@ -1,0 +1,41 @@
+/* Convolution of 3 x 3 windows, stride 1, by Winograd's F(4x4, 3x3): a quarter of the multiplies.
+ *
+ * Four by four output pixels at a time, from six by six input pixels: 36 products of matrices
+ * [tiles, ci] x [ci, co]. Weights are transformed in each run, into scratch: they travel and lie in
+ * memory as for the direct convolution. Rounding errors are about twice the direct sum's (see
+ * kernels/simd_winograd.h). Results do not depend on the number of threads.
+ */
+#ifndef EML_ENGINE_WINOGRAD_H
+#define EML_ENGINE_WINOGRAD_H
+
+#include "engine/fused.h"
+#include "engine/spatial.h"
+
+/* How a convolution is cut: `chunks` of `chunk` tiles (the last may have fewer). */
+struct eml_winograd {
+    struct eml_spatial s;
+    size_t ci, co, tiles_y, tiles_x, tiles, chunk, chunks;
+};
+
+/* Scratch, per thread where a stride is given (in floats). */
+struct eml_winograd_pieces {
+    float *u;     /* [36][panels][ci][16] */
+    float *v, *m; /* per thread: [chunk][36][v_step], [chunk][36][m_step] */
+    size_t v_step, m_step, v_stride, m_stride;
+    float *zeros; /* [ci] */
+};
+
+/* Whether the method fits this convolution of one group and is expected to be faster; *w is set
+ * then. The answer depends on shapes, kernels and `threads` only. */
+bool eml_winograd_plan(const struct eml_kernels *kn, const struct eml_spatial *s, size_t co,
+                       unsigned threads, struct eml_winograd *w);
+
+struct eml_winograd_pieces eml_winograd_take(struct eml_scratch *scratch,
+                                             const struct eml_winograd *w, unsigned threads);
+
+/* y = conv(x, weights) + epilogue; weights: EML_LAYOUT_PANEL16 of a Conv. */
+void eml_winograd_run(const struct eml_winograd *w, const struct eml_winograd_pieces *p,
+                      const struct eml_kernels *kn, struct eml_pool *pool, float *y, const float *x,
+                      const float *weights, const struct eml_epilogue *e);
+
+#endif
