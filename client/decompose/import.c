@@ -35,17 +35,17 @@ static enum eml_err import_tensor(const struct import *im, const struct eml_onnx
     size_t width = eml_dtype_bytes((enum eml_dtype)t->dtype), bytes;
     if (width == 0)
         return refuse(im, "decompose: constant of an unsupported type");
+    if (!eml_onnx_tensor_size(t, &bytes))
+        return eml_fail(im->why, EML_E_INPUT, "decompose: constant of the wrong size", im->index);
     if (t->rank > EML_RANK_MAX)
         return refuse(im, "decompose: constant of more than 8 dims");
     for (uint32_t i = 0; i < t->rank; i++)
         s.dim[i] = t->dims[i];
-    if (!eml_mul_size((size_t)t->count, width, &bytes) || bytes != t->data.len)
-        return eml_fail(im->why, EML_E_INPUT, "decompose: constant of the wrong size", im->index);
     const void *data = t->data.ptr;
-    if (bytes == 0 || (uintptr_t)data % width != 0) {
+    if (bytes == 0 || bytes != t->data.len || (uintptr_t)data % width != 0) {
         void *copy = eml_ir_alloc(im->ir, bytes);
-        if (copy != NULL && bytes != 0)
-            memcpy(copy, data, bytes);
+        if (copy != NULL)
+            eml_onnx_tensor_copy(t, copy);
         data = copy;
     }
     *out = eml_ir_const(im->ir, (enum eml_dtype)t->dtype, &s, data);
@@ -392,6 +392,12 @@ static enum eml_err normalise(struct import *im, struct eml_ir_node *n)
         return EML_OK;
     case EML_OP_RESIZE:
         return resize(im, n, im->node->opset);
+    case EML_OP_CAST_LIKE: /* the like operand's elements are never read */
+        n->op = EML_OP_CAST;
+        eml_ir_set_int(im->ir, n, EML_ATTR_TO, n->in[1]->dtype);
+        eml_ir_set_in(im->ir, n, 1, NULL);
+        eml_ir_trim(n);
+        return EML_OK;
     case EML_OP_BATCH_NORMALIZATION:
         if (eml_ir_int(n, EML_ATTR_TRAINING_MODE, 0) != 0)
             return refuse(im, "decompose: BatchNormalization in training mode");
@@ -458,7 +464,55 @@ static enum eml_err upsample(struct import *im)
     return EML_OK;
 }
 
-static enum eml_err import_ordinary(struct import *im)
+/* ---- half precision ----
+ *
+ * The engine computes in float32 and float64 only. A node on float16 or bfloat16 gets its operands
+ * by a Cast to float32, and what it makes is what a Cast makes of its result. A value between two
+ * such nodes is never rounded: the second reads what the first made. Operators that only move
+ * elements take halves as they are, unless they follow a computation.
+ */
+
+static bool is_half(const struct eml_ir_value *v)
+{
+    return v != NULL && (v->dtype == EML_DT_F16 || v->dtype == EML_DT_BF16);
+}
+
+static struct eml_ir_value *cast_to(const struct import *im, struct eml_ir_node *before,
+                                    struct eml_ir_value *v, enum eml_dtype to)
+{
+    struct eml_ir_node *cast = eml_ir_node_new(im->ir, before, EML_OP_CAST, &v, 1, 1);
+    cast->origin = im->index;
+    eml_ir_set_int(im->ir, cast, EML_ATTR_TO, to);
+    cast->out[0]->has_rank = v->has_rank; /* some imports need the rank before inference */
+    cast->out[0]->shape = v->shape;
+    return cast->out[0];
+}
+
+/* Gives n float32 operands. *half is the type that its results have then, NONE if nothing was
+ * done. */
+static void widen_operands(const struct import *im, struct eml_ir_node *n, enum eml_dtype *half)
+{
+    struct eml_node as_is = {.op = n->op, .n_attr = n->n_attr, .attr = n->attr};
+    bool computed = !eml_node_takes(&as_is, EML_DT_F16);
+    *half = EML_DT_NONE;
+    if (n->op == EML_OP_CAST || n->op == EML_OP_CAST_LIKE || n->op == EML_OP_SHAPE ||
+        n->op == EML_OP_SIZE)
+        return;
+    for (uint32_t i = 0; i < n->n_in; i++)
+        computed = computed || (n->in[i] != NULL && n->in[i]->exact != NULL);
+    for (uint32_t i = 0; computed && i < n->n_in; i++) {
+        struct eml_ir_value *v = n->in[i];
+        if (!is_half(v))
+            continue;
+        if (n->op != EML_OP_POW || i == 0)
+            *half = v->dtype;
+        if (v->exact == NULL)
+            v->exact = cast_to(im, n, v, EML_DT_F32);
+        eml_ir_set_in(im->ir, n, i, v->exact);
+    }
+}
+
+static enum eml_err import_ordinary(struct import *im, enum eml_dtype *half)
 {
     const struct eml_onnx_node *src = im->node;
     /* the only operator that was renamed */
@@ -484,13 +538,31 @@ static enum eml_err import_ordinary(struct import *im)
     for (uint32_t i = 0; i < n_out; i++)
         if (src->out[i] != EML_ONNX_ABSENT)
             im->values[src->out[i]] = n->out[i];
+    widen_operands(im, n, half);
     return normalise(im, n);
+}
+
+/* Rounds the results that ONNX gives the operands' type. */
+static enum eml_err narrow_results(const struct import *im, enum eml_dtype half)
+{
+    /* LayerNormalization's mean and deviation have the type of its stash_type. */
+    uint32_t n = strcmp(im->node->op_type, "LayerNormalization") == 0 ? 1 : im->node->n_out;
+    struct eml_ir_node *last = im->ir->last;
+    for (uint32_t i = 0; half != EML_DT_NONE && i < n; i++) {
+        struct eml_ir_value **out = &im->values[im->node->out[i]], *exact = *out;
+        if (im->node->out[i] == EML_ONNX_ABSENT || exact == NULL || exact->dtype != EML_DT_F32)
+            continue;
+        *out = cast_to(im, NULL, exact, half);
+        (*out)->exact = exact;
+    }
+    return last == im->ir->last ? EML_OK : eml_fold_infer_from(im->ir, last->next, im->why);
 }
 
 static enum eml_err import_node(struct import *im)
 {
     const char *type = im->node->op_type;
     struct eml_ir_node *last = im->ir->last;
+    enum eml_dtype half = EML_DT_NONE;
     if (im->node->domain[0] == 0 && strcmp(type, "Constant") == 0)
         return constant(im);
     if (im->node->domain[0] == 0 && (strcmp(type, "Identity") == 0 || strcmp(type, "Dropout") == 0))
@@ -498,8 +570,9 @@ static enum eml_err import_node(struct import *im)
     if (im->node->domain[0] == 0 && strcmp(type, "Upsample") == 0)
         EML_TRY(upsample(im));
     else
-        EML_TRY(import_ordinary(im));
-    return eml_fold_infer_from(im->ir, last != NULL ? last->next : im->ir->first, im->why);
+        EML_TRY(import_ordinary(im, &half));
+    EML_TRY(eml_fold_infer_from(im->ir, last != NULL ? last->next : im->ir->first, im->why));
+    return narrow_results(im, half);
 }
 
 /* Unknown dims with the same name are the same number: the place where the name comes first. */

@@ -35,6 +35,9 @@ struct eml_ir_value {
     uint32_t uses;                /* operands that read it, plus graph outputs */
     struct eml_ir_node **readers; /* who may read it: entries may be stale or repeated */
     uint32_t n_readers, cap_readers;
+    /* import: of half precision, the same value in float32: what it was rounded from if it was, so
+     * that nodes which compute need not round */
+    struct eml_ir_value *exact;
     struct eml_ir_value *twin; /* layout: the same value channels-last */
     /* emission */
     enum eml_layout layout;

@@ -318,11 +318,17 @@ static int32_t result_dtype(const struct check *c, uint32_t i)
     }
 }
 
+/* Half precision is computed in float32: decomposition casts. */
+static bool takes(enum eml_op op, int32_t t)
+{
+    bool half = t == EML_DT_F16 || t == EML_DT_BF16;
+    return eml_op_takes(op, (enum eml_dtype)t) || (half && eml_op_takes(op, EML_DT_F32));
+}
+
 static void check_operand_type(const struct check *c)
 {
     int32_t first = operand_dtype(c, 0);
-    if (c->done.op != EML_OP_N && first != 0 && eml_check_dtype(first) &&
-        !eml_op_takes(c->done.op, (enum eml_dtype)first))
+    if (c->done.op != EML_OP_N && first != 0 && eml_check_dtype(first) && !takes(c->done.op, first))
         PROBLEM(c, EML_CHECK_TYPE, "%s operands are not supported by this operator",
                 eml_onnx_dtype_name(first));
     for (uint32_t i = 0; i < c->node->n_out; i++)

@@ -1,6 +1,7 @@
 #include "onnx/store.h"
 
 #include "base/checked.h"
+#include "model/graph.h"
 
 #include <string.h>
 
@@ -45,7 +46,12 @@ static const struct dtype {
     [25] = {"uint2", 2, FIELD_INT32, 0, UINT8_MAX},
     [26] = {"int2", 2, FIELD_INT32, INT8_MIN, UINT8_MAX},
 };
-enum { DTYPE_N = sizeof dtypes / sizeof dtypes[0], DTYPE_STRING = 8, DTYPE_BOOL = 9 };
+enum {
+    DTYPE_N = sizeof dtypes / sizeof dtypes[0],
+    DTYPE_STRING = 8,
+    DTYPE_BOOL = 9,
+    DTYPE_INT4 = 22
+};
 
 static bool known(int32_t dtype)
 {
@@ -243,4 +249,25 @@ enum eml_err eml_onnx_tensor_read(struct eml_onnx_store *s, const Onnx__TensorPr
             if (out->data.ptr[i] > 1)
                 return refuse(&r, "onnx: an element is out of its type's range");
     return EML_OK;
+}
+
+bool eml_onnx_tensor_size(const struct eml_onnx_tensor *t, size_t *bytes)
+{
+    size_t width = eml_dtype_bytes((enum eml_dtype)t->dtype), bits;
+    return width != 0 && eml_mul_size((size_t)t->count, width, bytes) &&
+           eml_mul_size((size_t)t->count, dtypes[t->dtype].bits, &bits) &&
+           t->data.len == bits / 8 + (bits % 8 != 0);
+}
+
+void eml_onnx_tensor_copy(const struct eml_onnx_tensor *t, uint8_t *to)
+{
+    if (dtypes[t->dtype].bits != 4) {
+        if (t->data.len != 0)
+            memcpy(to, t->data.ptr, t->data.len);
+        return;
+    }
+    for (size_t i = 0; i < (size_t)t->count; i++) {
+        uint8_t v = (t->data.ptr[i / 2] >> (i % 2 * 4)) & 15;
+        to[i] = (uint8_t)(v | (t->dtype == DTYPE_INT4 && (v & 8) != 0 ? 0xf0 : 0));
+    }
 }

@@ -11,8 +11,8 @@ enum { ALIGN = 64 };
 static enum eml_err to_tensor(const struct eml_onnx_tensor *from, struct eml_arena *arena,
                               struct eml_tensor *out, struct eml_why *why)
 {
-    struct eml_tensor t = {.dtype = (enum eml_dtype)from->dtype, .bytes = from->data.len};
-    if (eml_dtype_bytes(t.dtype) == 0)
+    struct eml_tensor t = {.dtype = (enum eml_dtype)from->dtype};
+    if (!eml_onnx_tensor_size(from, &t.bytes))
         return eml_fail(why, EML_E_UNSUPPORTED, "tensor: element type is not supported", -1);
     if (from->rank > EML_RANK_MAX)
         return eml_fail(why, EML_E_UNSUPPORTED, "tensor: more than 8 dims", -1);
@@ -22,8 +22,7 @@ static enum eml_err to_tensor(const struct eml_onnx_tensor *from, struct eml_are
     void *copy = eml_arena_alloc(arena, t.bytes, ALIGN);
     if (copy == NULL)
         return eml_fail(why, EML_E_SYSTEM, "tensor: too large for the memory reserved", -1);
-    if (t.bytes > 0)
-        memcpy(copy, from->data.ptr, t.bytes);
+    eml_onnx_tensor_copy(from, copy);
     t.data = copy;
     *out = t;
     return EML_OK;
@@ -53,6 +52,16 @@ enum eml_err eml_tensor_pb_decode(struct eml_bytes file, struct eml_arena *arena
     return err;
 }
 
+/* Two 4-bit elements to a byte, in place. */
+static size_t pack_int4(uint8_t *data, size_t n)
+{
+    for (size_t i = 0; i < n; i += 2) {
+        uint8_t high = i + 1 < n ? data[i + 1] & 15 : 0;
+        data[i / 2] = (uint8_t)((data[i] & 15) | high << 4);
+    }
+    return (n + 1) / 2;
+}
+
 enum eml_err eml_tensor_pb_encode(const struct eml_tensor *t, const char *name, struct eml_buf *out)
 {
     Onnx__TensorProto p = ONNX__TENSOR_PROTO__INIT;
@@ -70,9 +79,16 @@ enum eml_err eml_tensor_pb_encode(const struct eml_tensor *t, const char *name, 
     p.name = (char *)(uintptr_t)name;
     p.has_raw_data = 1;
     p.raw_data = (ProtobufCBinaryData){t->bytes, (uint8_t *)(uintptr_t)t->data};
+    struct eml_buf packed = {0};
+    if (t->dtype == EML_DT_U4 || t->dtype == EML_DT_I4) {
+        eml_buf_put(&packed, eml_bytes(t->data, t->bytes));
+        EML_TRY(eml_buf_ok(&packed));
+        p.raw_data = (ProtobufCBinaryData){pack_int4(packed.ptr, packed.len), packed.ptr};
+    }
     uint8_t *to = eml_buf_grow(out, onnx__tensor_proto__get_packed_size(&p));
     if (to != NULL)
         (void)onnx__tensor_proto__pack(&p, to);
+    eml_buf_free(&packed);
     enum eml_err err = eml_buf_ok(out);
     if (err != EML_OK)
         eml_buf_free(out);

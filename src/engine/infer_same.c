@@ -215,7 +215,9 @@ static enum eml_err cast_to(const struct eml_rule_ctx *c, enum eml_dtype to)
 enum eml_err eml_rule_cast(const struct eml_rule_ctx *c)
 {
     int64_t to = eml_node_int(c->node, EML_ATTR_TO, EML_DT_NONE);
-    EML_TRY(eml_rule_demand(c, to > EML_DT_NONE && to <= EML_DT_BF16, "Cast to an unknown type"));
+    EML_TRY(eml_rule_demand(
+        c, to > EML_DT_NONE && to <= EML_DT_LAST && eml_dtype_bytes((enum eml_dtype)to) != 0,
+        "Cast to an unknown type"));
     return cast_to(c, (enum eml_dtype)to);
 }
 

@@ -211,14 +211,13 @@ static enum eml_err run_binary(const struct eml_op_ctx *c, const struct eml_view
 static double as_double(enum eml_dtype t, const void *v, int64_t i)
 {
     switch (t) {
-    case EML_DT_F32:
-        return (double)((const float *)v)[i];
-    case EML_DT_F64:
-        return ((const double *)v)[i];
-    case EML_DT_I32:
-        return ((const int32_t *)v)[i];
+#define CASE(name, type)                                                                           \
+    case EML_DT_##name:                                                                            \
+        return (double)((const type *)v)[i];
+        EML_NUMBER_TYPES(CASE)
+#undef CASE
     default:
-        return (double)((const int64_t *)v)[i];
+        EML_BUG();
     }
 }
 

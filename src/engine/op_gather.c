@@ -110,6 +110,10 @@ enum eml_err eml_op_range(const struct eml_op_ctx *c)
             ((int64_t *)y->data)[i] =
                 ((const int64_t *)c->in[0].data)[0] + i * ((const int64_t *)c->in[2].data)[0];
             break;
+        case EML_DT_I16:
+            ((int16_t *)y->data)[i] = (int16_t)(((const int16_t *)c->in[0].data)[0] +
+                                                i * ((const int16_t *)c->in[2].data)[0]);
+            break;
         case EML_DT_I32:
             ((int32_t *)y->data)[i] = (int32_t)(((const int32_t *)c->in[0].data)[0] +
                                                 i * ((const int32_t *)c->in[2].data)[0]);

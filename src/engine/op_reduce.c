@@ -369,6 +369,8 @@ CUM_SUM(F32, float, double)
 CUM_SUM(F64, double, double)
 CUM_SUM(I32, int32_t, uint64_t)
 CUM_SUM(I64, int64_t, uint64_t)
+CUM_SUM(U32, uint32_t, uint64_t)
+CUM_SUM(U64, uint64_t, uint64_t)
 
 enum eml_err eml_op_cum_sum(const struct eml_op_ctx *c)
 {
@@ -390,6 +392,12 @@ enum eml_err eml_op_cum_sum(const struct eml_op_ctx *c)
         break;
     case EML_DT_I32:
         cum_sum_I32(c, n, inner);
+        break;
+    case EML_DT_U32:
+        cum_sum_U32(c, n, inner);
+        break;
+    case EML_DT_U64:
+        cum_sum_U64(c, n, inner);
         break;
     default:
         cum_sum_I64(c, n, inner);

@@ -6,8 +6,9 @@
 #define SIGNED (T(I8) | T(I16) | T(I32) | T(I64))
 #define UNSIGNED (T(U8) | T(U16) | T(U32) | T(U64))
 #define NUMBERS (FLOATS | SIGNED | UNSIGNED)
-#define MOVABLE (NUMBERS | T(BOOL) | T(F16) | T(BF16))
-#define SUMMABLE (FLOATS | T(I32) | T(I64))
+#define FLOAT8 (T(F8E4M3FN) | T(F8E4M3FNUZ) | T(F8E5M2) | T(F8E5M2FNUZ))
+#define MOVABLE (NUMBERS | T(BOOL) | T(F16) | T(BF16) | FLOAT8 | T(U4) | T(I4))
+#define SUMMABLE (FLOATS | T(I32) | T(I64) | T(U32) | T(U64))
 
 /* Types of the first operand (the result is checked by the rule); 0: see unary(). */
 static uint32_t accepted(const struct eml_node *n)
@@ -30,8 +31,6 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_MOD:
         return eml_node_int(n, EML_ATTR_FMOD, 0) != 0 ? NUMBERS : SIGNED | UNSIGNED;
     case EML_OP_EQUAL:
-    case EML_OP_CAST:
-    case EML_OP_CAST_LIKE:
         return NUMBERS | T(BOOL);
     case EML_OP_AND:
     case EML_OP_OR:
@@ -58,7 +57,9 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_RELU:
         return FLOATS | SIGNED;
     case EML_OP_POW:
+        return FLOATS | T(I32) | T(I64);
     case EML_OP_RANGE:
+        return FLOATS | T(I16) | T(I32) | T(I64);
     case EML_OP_CUM_SUM:
     case EML_OP_REDUCE_SUM:
     case EML_OP_REDUCE_MEAN:
@@ -80,6 +81,8 @@ static uint32_t accepted(const struct eml_node *n)
         return eml_node_int(n, EML_ATTR_REDUCTION, 0) != 0 ? NUMBERS : MOVABLE;
     case EML_OP_MAX_POOL:
         return FLOATS | T(I8) | T(U8);
+    case EML_OP_CAST:
+    case EML_OP_CAST_LIKE:
     case EML_OP_WHERE: /* the condition is the first operand; checked below */
     case EML_OP_SHAPE:
     case EML_OP_SIZE:
@@ -143,6 +146,11 @@ static bool in(uint32_t set, enum eml_dtype t)
     return (unsigned)t < 32 && (set >> t & 1) != 0;
 }
 
+bool eml_node_takes(const struct eml_node *n, enum eml_dtype first)
+{
+    return in(accepted(n), first);
+}
+
 bool eml_op_takes(enum eml_op op, enum eml_dtype first)
 {
     struct eml_node n = {.op = op};
@@ -170,7 +178,7 @@ enum eml_err eml_types_check(const struct eml_rule_ctx *c)
         ok = in(MOVABLE, c->in[2]->dtype);
     if (n->op == EML_OP_CAST || n->op == EML_OP_CAST_LIKE || n->op == EML_OP_POW ||
         n->op == EML_OP_CONSTANT_OF_SHAPE)
-        ok = ok && in(n->op == EML_OP_POW ? SUMMABLE : MOVABLE & ~(T(F16) | T(BF16)),
+        ok = ok && in(n->op == EML_OP_POW ? NUMBERS : MOVABLE,
                       n->op == EML_OP_POW ? c->in[1]->dtype : c->out[0].dtype);
     if (!ok)
         return eml_fail(c->why, EML_E_UNSUPPORTED, "element type not supported by this operator",

@@ -40,17 +40,24 @@ enum eml_dtype {
     EML_DT_I16 = 5,
     EML_DT_I32 = 6,
     EML_DT_I64 = 7,
-    EML_DT_STRING = 8, /* not runnable yet */
+    EML_DT_STRING = 8,
     EML_DT_BOOL = 9,
     EML_DT_F16 = 10,
     EML_DT_F64 = 11,
     EML_DT_U32 = 12,
     EML_DT_U64 = 13,
     EML_DT_BF16 = 16,
+    EML_DT_F8E4M3FN = 17,
+    EML_DT_F8E4M3FNUZ = 18,
+    EML_DT_F8E5M2 = 19,
+    EML_DT_F8E5M2FNUZ = 20,
+    EML_DT_U4 = 21, /* in memory one element per byte, the value in int8 or uint8 */
+    EML_DT_I4 = 22,
+    EML_DT_LAST = EML_DT_I4, /* of ONNX's that the engine has */
     EML_DT_SEQUENCE = 64, /* ours: a list of tensors; of values of graphs that run dynamically */
 };
 
-/* Bytes of one element; 0 for NONE, STRING and anything unknown. */
+/* Bytes of one element in memory; 0 for NONE and anything unknown. */
 size_t eml_dtype_bytes(enum eml_dtype t);
 /* "float32", "int64", ...; "unknown" for anything else. */
 const char *eml_dtype_name(enum eml_dtype t);

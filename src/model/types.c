@@ -8,6 +8,12 @@ size_t eml_dtype_bytes(enum eml_dtype t)
     case EML_DT_U8:
     case EML_DT_I8:
     case EML_DT_BOOL:
+    case EML_DT_F8E4M3FN:
+    case EML_DT_F8E4M3FNUZ:
+    case EML_DT_F8E5M2:
+    case EML_DT_F8E5M2FNUZ:
+    case EML_DT_U4:
+    case EML_DT_I4:
         return 1;
     case EML_DT_U16:
     case EML_DT_I16:
@@ -30,11 +36,26 @@ size_t eml_dtype_bytes(enum eml_dtype t)
 const char *eml_dtype_name(enum eml_dtype t)
 {
     static const char *const names[] = {
-        [EML_DT_F32] = "float32", [EML_DT_U8] = "uint8",      [EML_DT_I8] = "int8",
-        [EML_DT_U16] = "uint16",  [EML_DT_I16] = "int16",     [EML_DT_I32] = "int32",
-        [EML_DT_I64] = "int64",   [EML_DT_STRING] = "string", [EML_DT_BOOL] = "bool",
-        [EML_DT_F16] = "float16", [EML_DT_F64] = "float64",   [EML_DT_U32] = "uint32",
-        [EML_DT_U64] = "uint64",  [EML_DT_BF16] = "bfloat16",
+        [EML_DT_F32] = "float32",
+        [EML_DT_U8] = "uint8",
+        [EML_DT_I8] = "int8",
+        [EML_DT_U16] = "uint16",
+        [EML_DT_I16] = "int16",
+        [EML_DT_I32] = "int32",
+        [EML_DT_I64] = "int64",
+        [EML_DT_STRING] = "string",
+        [EML_DT_BOOL] = "bool",
+        [EML_DT_F16] = "float16",
+        [EML_DT_F64] = "float64",
+        [EML_DT_U32] = "uint32",
+        [EML_DT_U64] = "uint64",
+        [EML_DT_BF16] = "bfloat16",
+        [EML_DT_F8E4M3FN] = "float8e4m3fn",
+        [EML_DT_F8E4M3FNUZ] = "float8e4m3fnuz",
+        [EML_DT_F8E5M2] = "float8e5m2",
+        [EML_DT_F8E5M2FNUZ] = "float8e5m2fnuz",
+        [EML_DT_U4] = "uint4",
+        [EML_DT_I4] = "int4",
     };
     size_t i = (size_t)t;
     return i < sizeof names / sizeof names[0] && names[i] != NULL ? names[i] : "unknown";

@@ -157,7 +157,7 @@ static const char *get_tensor(struct eml_cur *c, struct eml_named_tensor *t)
     if (t->name.len == 0)
         return "tensor: name of 1 to 512 bytes of UTF-8";
     uint64_t dtype = eml_cbor_uint(c);
-    if (!eml_cur_ok(c) || dtype > EML_DT_BF16 || eml_dtype_bytes((enum eml_dtype)dtype) == 0)
+    if (!eml_cur_ok(c) || dtype > EML_DT_LAST || eml_dtype_bytes((enum eml_dtype)dtype) == 0)
         return "tensor: unknown element type";
     t->tensor.dtype = (enum eml_dtype)dtype;
     if (!get_shape(c, &t->tensor.shape))

@@ -197,7 +197,7 @@ static void put_value(struct eml_buf *b, const struct eml_value *v)
 static enum eml_dtype get_dtype(struct decoder *d)
 {
     uint64_t t = uint_to(d, EML_DT_SEQUENCE);
-    if (t > EML_DT_BF16 && t != EML_DT_SEQUENCE)
+    if (t > EML_DT_LAST && t != EML_DT_SEQUENCE)
         eml_cur_fail(&d->cur);
     return (enum eml_dtype)t;
 }

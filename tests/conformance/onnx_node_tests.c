@@ -1,15 +1,16 @@
 /* onnx-node-tests DIR: the ONNX backend node tests against the whole way of a model.
  *
  * Each folder of DIR has model.onnx and test_data_set_<k>/{input,output}_<i>.pb. A test passes if
- * every output of every data set has the right type and shape and lies within rtol 1e-3, atol 1e-5;
- * is skipped if the model is refused, with the reason; fails otherwise. Sizes that depend on the
- * data of inputs are refused by design; where a test feeds such operands (the shape of a Reshape,
- * the axes of a Squeeze), it is tried again with those bound as constants, as real models have
- * them.
+ * every output of every data set has the right type and shape and lies within rtol 1e-3, atol 1e-5
+ * (float16: 1e-3, bfloat16: 1e-2); is skipped if the model is refused, with the reason; fails
+ * otherwise. Sizes that depend on the data of inputs are refused by design; where a test feeds such
+ * operands (the shape of a Reshape, the axes of a Squeeze), it is tried again with those bound as
+ * constants, as real models have them.
  */
 #define _DEFAULT_SOURCE
 #include "runner.h"
 
+#include "engine/formats.h"
 #include "file/file.h"
 #include "onnx/tensor_pb.h"
 
@@ -69,6 +70,13 @@ static bool has_set(const struct test *t, unsigned set)
     return access(path, F_OK) == 0;
 }
 
+/* The test data writes bfloat16 as uint16. */
+static void take_bf16(struct eml_tensor *t, int32_t declared)
+{
+    if (t->dtype == EML_DT_U16 && declared == EML_DT_BF16)
+        t->dtype = EML_DT_BF16;
+}
+
 static double element(const struct eml_tensor *t, size_t i)
 {
     switch (t->dtype) {
@@ -76,8 +84,27 @@ static double element(const struct eml_tensor *t, size_t i)
         return (double)((const float *)t->data)[i];
     case EML_DT_F64:
         return ((const double *)t->data)[i];
+    case EML_DT_F16:
+    case EML_DT_BF16:
+        return eml_format_decode(t->dtype, ((const uint16_t *)t->data)[i]);
     default:
-        return 0;
+        return eml_format_decode(t->dtype, ((const uint8_t *)t->data)[i]);
+    }
+}
+
+/* What may be between two results beside 1e-3 of them; negative: they are equal bit for bit. */
+static double slack(enum eml_dtype t)
+{
+    switch (t) {
+    case EML_DT_F32:
+    case EML_DT_F64:
+        return 1e-5;
+    case EML_DT_F16:
+        return 1e-3;
+    case EML_DT_BF16:
+        return 1e-2;
+    default: /* the steps between float8 are coarse */
+        return eml_format_is(t) ? 0 : -1;
     }
 }
 
@@ -88,12 +115,13 @@ static bool equal(const struct eml_tensor *a, const struct eml_tensor *want)
     for (uint32_t i = 0; i < a->shape.rank; i++)
         if (a->shape.dim[i] != want->shape.dim[i])
             return false;
-    if (a->dtype != EML_DT_F32 && a->dtype != EML_DT_F64)
+    double more = slack(a->dtype);
+    if (more < 0)
         return a->bytes == 0 || memcmp(a->data, want->data, a->bytes) == 0;
     for (size_t i = 0; i < a->bytes / eml_dtype_bytes(a->dtype); i++) {
         double x = element(a, i), y = element(want, i);
         bool same = x == y || (isnan(x) && isnan(y));
-        if (!same && !(fabs(x - y) <= 1e-5 + 1e-3 * fabs(y)))
+        if (!same && !(fabs(x - y) <= more + 1e-3 * fabs(y)))
             return false;
     }
     return true;
@@ -161,6 +189,7 @@ static enum verdict compare(struct test *t, unsigned set, const struct eml_tenso
         (void)snprintf(detail, sizeof detail, "data set %u, output %u", set, i);
         if (read_tensor(t, set, "output", i, &want) != EML_OK)
             return say(t, SKIPPED, "expected output cannot be read", detail);
+        take_bf16(&want, (int32_t)outputs[i].dtype);
         if (!equal(&outputs[i], &want))
             return say(t, FAILED, "wrong result", detail);
     }
@@ -185,11 +214,18 @@ static enum verdict run_set(struct test *t, unsigned set, bool bound)
         v = say(t, SKIPPED, "too many inputs or outputs", "");
         goto out;
     }
-    for (uint32_t i = 0; i < m->n_inputs; i++)
+    for (uint32_t i = 0; i < m->n_inputs; i++) {
         if (read_tensor(t, set, "input", i, &inputs[i]) != EML_OK) {
             v = say(t, SKIPPED, "an input is no supported tensor", "");
             goto out;
         }
+        const struct eml_onnx_type *declared = &m->values[m->inputs[i]].type;
+        take_bf16(&inputs[i], declared->dtype);
+        if (declared->has_rank && declared->rank != inputs[i].shape.rank) {
+            v = say(t, SKIPPED, "an input has not the rank that the model declares", "");
+            goto out;
+        }
+    }
     if (bound && !bind_inputs(m, t, inputs)) {
         v = SKIPPED; /* for the reason found before */
         goto out;

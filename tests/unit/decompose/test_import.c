@@ -170,6 +170,40 @@ static void upsampling_of_old_is_a_resize(void **state)
     }
 }
 
+/* Between two nodes that compute nothing is rounded; what leaves is, and what was asked for. */
+static void half_precision_is_computed_in_float32(void **state)
+{
+    struct model d;
+    struct eml_buf to_f32 = {0};
+    (void)state;
+    memset(&d, 0, sizeof d);
+    t_open(&d.t, 1);
+    eml_pb_value(&d.graph, 11, "x", EML_DT_F16, DIMS(2, 3));
+    eml_pb_value(&d.graph, 12, "y", EML_DT_F16, NULL, 0);
+    eml_pb_value(&d.graph, 12, "z", EML_DT_F32, NULL, 0);
+    eml_pb_attr_int(&to_f32, "to", EML_DT_F32);
+    eml_pb_node(&d.graph, "", "Transpose", NAMES("x"), NAMES("t"), NULL);
+    eml_pb_node(&d.graph, "", "Exp", NAMES("t"), NAMES("e"), NULL);
+    eml_pb_node(&d.graph, "", "Transpose", NAMES("e"), NAMES("u"), NULL);
+    eml_pb_node(&d.graph, "", "Add", NAMES("u", "x"), NAMES("y"), NULL);
+    eml_pb_node(&d.graph, "", "Cast", NAMES("e"), NAMES("z"), &to_f32);
+    OK(import(&d, 13, why));
+    (void)eml_ir_sweep(d.t.ir);
+    const struct eml_ir_node *moved = d.t.ir->first, *add = t_find(&d.t, EML_OP_ADD);
+    assert_int_equal(moved->op, EML_OP_TRANSPOSE);
+    assert_int_equal(moved->out[0]->dtype, EML_DT_F16); /* moving needs no float32 */
+    const struct eml_ir_node *exp = t_find(&d.t, EML_OP_EXP);
+    assert_int_equal(exp->in[0]->dtype, EML_DT_F32);
+    assert_int_equal(add->in[0]->maker->op, EML_OP_TRANSPOSE);
+    assert_ptr_equal(add->in[0]->maker->in[0], exp->out[0]); /* not rounded */
+    assert_int_equal(d.t.ir->outputs[0].value->dtype, EML_DT_F16);
+    assert_ptr_equal(d.t.ir->outputs[0].value->maker->in[0], add->out[0]);
+    const struct eml_ir_node *asked = d.t.ir->outputs[1].value->maker;
+    assert_int_equal(asked->in[0]->dtype, EML_DT_F16); /* rounded, then cast */
+    assert_ptr_equal(asked->in[0]->maker->in[0], exp->out[0]);
+    end(&d);
+}
+
 static void what_cannot_be_imported_names_its_node(void **state)
 {
     struct model d;
@@ -207,6 +241,7 @@ int main(void)
         cmocka_unit_test(softmax_of_old_flattens),
         cmocka_unit_test(what_only_onnx_has_goes),
         cmocka_unit_test(upsampling_of_old_is_a_resize),
+        cmocka_unit_test(half_precision_is_computed_in_float32),
         cmocka_unit_test(what_cannot_be_imported_names_its_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -232,9 +232,9 @@ static const struct row ROWS[] = {
                                                                                      {"b{1,0}"})
                                             R(CAST, "TO=1", IN("i64{5}"), {"f32[1]"}) R(
                                                 CAST,
-                                                "TO=8",
+                                                "TO=14",
                                                 IN("i64{5}"),
-                                                {"!element type not supported by this operator"})
+                                                {"!Cast to an unknown type"})
                                                 R(CAST, "TO=99", IN("i64{5}"),
                                                   {"!Cast to an unknown type"})
                                                     R(CAST, "", IN("i64{5}"), {"!Cast to an unknown type"}) R(

@@ -267,6 +267,48 @@ static void casts_saturate_truncate_and_wrap(void **state)
     gb_free(b);
 }
 
+static void casts_to_types_that_c_lacks(void **state)
+{
+    (void)state;
+    struct gb *b = gb_new();
+    const float x[6] = {-300, -0.4f, 7.9f, 1e9f, NAN, 460};
+    /* the last lies just above the middle of two bfloat16: double would lose the 1 */
+    const int64_t i[5] = {-9, 23, 70000, -70000, ((int64_t)1 << 62) + ((int64_t)1 << 54) + 1};
+    const int8_t four[3] = {-8, 7, -1};
+    uint32_t f = gb_input(b, EML_DT_F32, SHAPE(6)), k = gb_input(b, EML_DT_I64, SHAPE(5));
+    uint32_t q = gb_input(b, EML_DT_I4, SHAPE(3));
+    gb_output(b, NODE(b, CAST, OF(f), WITH1(TO, EML_DT_I4)));
+    gb_output(b, NODE(b, CAST, OF(f), WITH1(TO, EML_DT_U4)));
+    gb_output(b, NODE(b, CAST, OF(k), WITH1(TO, EML_DT_I4)));
+    gb_output(b, NODE(b, CAST, OF(k), WITH1(TO, EML_DT_F16)));
+    gb_output(b, NODE(b, CAST, OF(k), WITH1(TO, EML_DT_BF16)));
+    gb_output(b, NODE(b, CAST, OF(f), WITH1(TO, EML_DT_F8E4M3FN)));
+    gb_output(b, NODE(b, CAST, OF(f),
+                      .attr = {{EML_ATTR_TO, 1, {EML_DT_F8E4M3FN}}, {EML_ATTR_SATURATE, 1, {0}}},
+                      .n_attr = 2));
+    gb_output(b, NODE(b, CAST, OF(q), WITH1(TO, EML_DT_F16)));
+    struct gb_result r = gb_run_ok(b, (const void *[]){x, i, four});
+    assert_memory_equal(r.out[0].data, ((int8_t[]){-8, 0, 7, 7, 0, 7}), 6);
+    assert_memory_equal(r.out[1].data, ((uint8_t[]){0, 0, 7, 15, 0, 15}), 6);
+    assert_memory_equal(r.out[2].data, ((int8_t[]){7, 7, 0, 0, 1}), 5);
+    assert_memory_equal(r.out[3].data, ((uint16_t[]){0xc880, 0x4dc0, 0x7c00, 0xfc00, 0x7c00}), 10);
+    assert_memory_equal(r.out[4].data, ((uint16_t[]){0xc110, 0x41b8, 0x4789, 0xc789, 0x5e81}), 10);
+    assert_memory_equal(r.out[5].data, ((uint8_t[]){0xf9, 0xad, 0x50, 0x7e, 0x7f, 0x7e}), 6);
+    assert_int_equal(((const uint8_t *)r.out[6].data)[3], 0x7f);
+    assert_memory_equal(r.out[7].data, ((uint16_t[]){0xc800, 0x4700, 0xbc00}), 6);
+    gb_free(b);
+    b = gb_new();
+    uint32_t half = gb_input(b, EML_DT_BF16, SHAPE(4));
+    gb_output(b, NODE(b, CAST, OF(half), WITH1(TO, EML_DT_U4)));
+    gb_output(b, NODE(b, CAST, OF(half), WITH1(TO, EML_DT_BOOL)));
+    gb_output(b, NODE(b, CAST, OF(half), WITH1(TO, EML_DT_F16)));
+    r = gb_run_ok(b, (const void *[]){(uint16_t[]){0x4180, 0x8000, 0x7fc0, 0xbf00}});
+    assert_memory_equal(r.out[0].data, ((uint8_t[]){15, 0, 0, 0}), 4);
+    assert_memory_equal(r.out[1].data, ((uint8_t[]){1, 0, 1, 1}), 4);
+    assert_memory_equal(r.out[2].data, ((uint16_t[]){0x4c00, 0x8000, 0x7e00, 0xb800}), 8);
+    gb_free(b);
+}
+
 static void clip_and_prelu(void **state)
 {
     (void)state;
@@ -862,6 +904,7 @@ int main(void)
         cmocka_unit_test(where_and_logic),
         cmocka_unit_test(functions_match_libm),
         cmocka_unit_test(casts_saturate_truncate_and_wrap),
+        cmocka_unit_test(casts_to_types_that_c_lacks),
         cmocka_unit_test(clip_and_prelu),
         cmocka_unit_test(transposes),
         cmocka_unit_test(slices),
