@@ -5,9 +5,10 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { createRequire } from "node:module";
-import { mkdtempSync, rmSync, writeFileSync, readFileSync, appendFileSync, existsSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { readNpy, writeNpy } from "../tests/support/npy.mjs";
 
 const args = process.argv.slice(2);
 const flag = (name, otherwise) => {
@@ -59,21 +60,6 @@ function makeInputs(spec) {
     out[name] = { type, dims, data };
   }
   return out;
-}
-
-function writeNpy(file, { type, dims, data }) {
-  let header = `{'descr': '${type === "int64" ? "<i8" : "<f4"}', 'fortran_order': False, 'shape': (${dims.join(", ")}${dims.length === 1 ? "," : ""}), }`;
-  header += " ".repeat((64 - ((10 + header.length + 1) % 64)) % 64) + "\n";
-  const head = Buffer.alloc(10);
-  head.write("\x93NUMPY\x01\x00", "latin1");
-  head.writeUInt16LE(header.length, 8);
-  writeFileSync(file, Buffer.concat([head, Buffer.from(header, "latin1"), Buffer.from(data.buffer, data.byteOffset, data.byteLength)]));
-}
-
-function readNpyF32(file) {
-  const b = readFileSync(file);
-  const at = 10 + b.readUInt16LE(8);
-  return new Float32Array(b.buffer.slice(b.byteOffset + at, b.byteOffset + b.length));
 }
 
 class Ours {
@@ -128,7 +114,7 @@ async function bench(name, file, spec, threads, scratch) {
   const createMs = Number(process.hrtime.bigint() - created) / 1e6;
   await ours.ask(`write ${scratch}`);
   const first = await session.run(feeds);
-  const deviations = session.outputNames.map((o, i) => deviation(readNpyF32(path.join(scratch, `${i}.npy`)), first[o].data));
+  const deviations = session.outputNames.map((o, i) => deviation(readNpy(path.join(scratch, `${i}.npy`)).data, first[o].data));
   const samples = { ort: [], bare: [], request: [], open: [], wipe: [], exposure: [] };
   for (let i = -3; i < runs; i++) {
     const t0 = process.hrtime.bigint();

@@ -3,9 +3,10 @@
 // within rtol 1e-3, atol 1e-5. THREADS and REPEAT (environment) set what is timed.
 import { createRequire } from 'node:module';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { tmpdir } from 'node:os';
+import { readNpy, writeNpy } from '../support/npy.mjs';
 
 const [runModel, modelsDir, modulesDir, filter = ''] = process.argv.slice(2);
 const ort = createRequire(join(resolve(modulesDir), 'x.js'))('onnxruntime-node');
@@ -54,25 +55,6 @@ const cases = [
   ['GPT-2 small', join(modelsDir, 'gpt2-small.onnx'), [{ input_ids: tokens([1, 32], 50257) }, { input_ids: tokens([2, 9], 50257) }]],
 ];
 
-function npy({ type, data, dims }) {
-  const descr = type === 'float32' ? '<f4' : '<i8';
-  const shape = dims.length === 1 ? `${dims[0]},` : dims.join(', ');
-  let header = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${shape}), }`;
-  header = header.padEnd(Math.ceil((header.length + 11) / 64) * 64 - 11) + '\n';
-  const head = Buffer.alloc(10);
-  head.write('\x93NUMPY\x01\x00', 'latin1');
-  head.writeUInt16LE(header.length, 8);
-  return Buffer.concat([head, Buffer.from(header, 'latin1'), Buffer.from(data.buffer)]);
-}
-function readNpy(path) {
-  const file = readFileSync(path);
-  const n = file.readUInt16LE(8);
-  const header = file.subarray(10, 10 + n).toString('latin1');
-  const dims = /'shape': \(([^)]*)\)/.exec(header)[1].split(',').filter((s) => s.trim()).map(Number);
-  const body = file.subarray(10 + n);
-  const bytes = body.buffer.slice(body.byteOffset, body.byteOffset + body.length);
-  return { dims, data: header.includes('<f4') ? new Float32Array(bytes) : new BigInt64Array(bytes) };
-}
 function deviation(ours, theirs) {
   if (ours.dims.join() !== theirs.dims.join()) return { abs: Infinity, rel: Infinity, bad: -1 };
   let abs = 0, rel = 0, bad = 0;
@@ -107,7 +89,7 @@ for (const [name, path, variants] of cases) {
     const feeds = {};
     for (const [input, t] of Object.entries(inputs)) {
       const file = join(dir, `${input}.npy`);
-      writeFileSync(file, npy(t));
+      writeNpy(file, t);
       args.push(`${input}=${file}`);
       feeds[input] = new ort.Tensor(t.type, t.data, t.dims);
     }
