@@ -55,6 +55,23 @@ static void tcp_connects(void **state)
     assert_non_null(strstr(why.rule, "nobody answers"));
 }
 
+static void vsock_connects(void **state)
+{
+    (void)state;
+    int l = -1;
+    char address[64];
+    (void)snprintf(address, sizeof address, "vsock:1:%u", 20000 + (unsigned)getpid() % 20000);
+    if (eml_net_listen(address, &l, NULL) != EML_OK) {
+        print_message("vsock is not tested: this kernel has no vsock_loopback\n");
+        skip();
+    }
+    talk(address, l);
+    eml_net_close(&l);
+    int c = 0;
+    assert_int_equal(eml_net_connect(address, in_ms(2000), &c, NULL), EML_E_NET);
+    assert_int_equal(c, -1);
+}
+
 static void unix_connects_and_replaces_only_a_dead_socket(void **state)
 {
     (void)state;
@@ -179,6 +196,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tcp_connects),
+        cmocka_unit_test(vsock_connects),
         cmocka_unit_test(unix_connects_and_replaces_only_a_dead_socket),
         cmocka_unit_test(a_file_in_the_way_stays),
         cmocka_unit_test(accept_and_wrong_uses_end),
