@@ -4,6 +4,8 @@ set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+include(CheckPIESupported)
+check_pie_supported() # also link programs so
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "" FORCE)
 endif()
@@ -12,7 +14,7 @@ set(CMAKE_C_FLAGS_RELEASE "-O2")
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wvla -Wstrict-prototypes
   -Wmissing-prototypes -Wformat=2 -fstack-protector-strong -fno-strict-overflow
-  -fno-common -ffp-contract=off -fno-math-errno -fno-trapping-math)
+  -fstack-clash-protection -fno-common -ffp-contract=off -fno-math-errno -fno-trapping-math)
 add_compile_definitions(_POSIX_C_SOURCE=200809L)
 if(EML_WERROR)
   add_compile_options(-Werror)
