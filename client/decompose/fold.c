@@ -394,7 +394,7 @@ static bool complete(const struct eml_known *k)
 enum eml_err eml_fold_check_planned(const struct eml_ir *ir, struct eml_why *why)
 {
     for (const struct eml_ir_node *n = ir->first; n != NULL; n = n->next) {
-        bool inputs = true;
+        bool inputs = !eml_op_sized_by_data(n->op);
         for (uint32_t i = 0; i < n->n_in; i++)
             if (n->in[i] != NULL && n->in[i]->data == NULL)
                 inputs = inputs && complete(&n->in[i]->probe[0]);

@@ -287,6 +287,7 @@ static int32_t result_dtype(const struct check *c, uint32_t i)
     case EML_OP_SIZE:
     case EML_OP_ARG_MAX:
     case EML_OP_ARG_MIN:
+    case EML_OP_NON_MAX_SUPPRESSION:
         return EML_DT_I64;
     case EML_OP_EQUAL:
     case EML_OP_LESS:
@@ -306,6 +307,7 @@ static int32_t result_dtype(const struct check *c, uint32_t i)
     case EML_OP_LAYER_NORMALIZATION:
         return i == 0 ? operand_dtype(c, 0) : EML_DT_F32;
     case EML_OP_TOP_K:
+    case EML_OP_UNIQUE:
     case EML_OP_MAX_POOL:
         return i == 0 ? operand_dtype(c, 0) : EML_DT_I64;
     case EML_OP_ONE_HOT:

@@ -251,8 +251,23 @@ static struct eml_op_ctx context(struct run *r, const struct frame *f, const str
     return c;
 }
 
+/* Scratch of a node, unless it has it already. */
+static enum eml_err take_scratch(struct run *r, struct eml_op_ctx *c)
+{
+    size_t bytes = 0;
+    eml_scratch_fn *count = eml_op_scratch(c->node->op);
+    if (c->scratch.ptr != NULL || count == NULL)
+        return EML_OK;
+    if (!count(c, &bytes) || bytes > EML_TENSOR_BYTES_MAX)
+        return eml_fail(r->why, EML_E_REFUSED, "scratch memory above the limit", -1);
+    if (bytes == 0)
+        return EML_OK;
+    c->scratch = (struct eml_room){eml_heap_get(&r->heap, bytes), bytes};
+    return c->scratch.ptr != NULL ? EML_OK : no_room(r);
+}
+
 /* Shapes of results that the rule left open: by what the operands hold. */
-static enum eml_err size_results(struct run *r, const struct eml_op_ctx *c)
+static enum eml_err size_results(struct run *r, struct eml_op_ctx *c)
 {
     struct eml_shape shape[8];
     int64_t count;
@@ -266,6 +281,8 @@ static enum eml_err size_results(struct run *r, const struct eml_op_ctx *c)
         return eml_fail(r->why, EML_E_UNSUPPORTED, "shape depends on data", -1);
     for (uint32_t i = 0; i < c->n_out; i++)
         shape[i] = r->results[i].shape;
+    EML_TRY(spend(r, eml_op_flops(c)));
+    EML_TRY(take_scratch(r, c));
     EML_TRY(size(c, shape));
     for (uint32_t i = 0; i < c->n_out; i++) {
         int64_t bytes;
@@ -280,23 +297,15 @@ static enum eml_err size_results(struct run *r, const struct eml_op_ctx *c)
 
 static enum eml_err compute(struct run *r, struct eml_op_ctx *c, struct eml_item **out)
 {
-    size_t scratch = 0;
-    eml_scratch_fn *count = eml_op_scratch(c->node->op);
     eml_op_fn *kernel = eml_op_kernel(c->node->op);
     if (kernel == eml_op_none)
         return no_room(r); /* its result would have been known */
     for (uint32_t i = 0; i < c->n_out; i++)
         r->views[c->n_in + i] = out[i]->view;
-    if (count != NULL && (!count(c, &scratch) || scratch > EML_TENSOR_BYTES_MAX))
-        return eml_fail(r->why, EML_E_REFUSED, "scratch memory above the limit", -1);
     EML_TRY(spend(r, eml_op_flops(c)));
-    if (scratch > 0) {
-        c->scratch = (struct eml_room){eml_heap_get(&r->heap, scratch), scratch};
-        if (c->scratch.ptr == NULL)
-            return no_room(r);
-    }
+    EML_TRY(take_scratch(r, c));
     enum eml_err e = kernel(c);
-    eml_heap_put(&r->heap, c->scratch.ptr, scratch);
+    eml_heap_put(&r->heap, c->scratch.ptr, c->scratch.len);
     return e;
 }
 

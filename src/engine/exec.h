@@ -47,11 +47,14 @@ struct eml_op_ctx {
  * the operators that eml_op_in_place names, and then element for element. */
 typedef enum eml_err eml_op_fn(const struct eml_op_ctx *c);
 /* Scratch that a kernel needs, asked while planning (shapes and layouts known, no data); an
- * operator without an entry in plan_ops.c's table needs none. False if it cannot be counted. */
+ * operator without an entry in plan_ops.c's table needs none. False if it cannot be counted. Of an
+ * operator with an eml_size function it is asked first, while running: c->in has data, c->out has
+ * no shapes. */
 typedef bool eml_scratch_fn(const struct eml_op_ctx *c, size_t *bytes);
 
 /* Sizes of outputs that depend on the operands' elements, asked while running: sets the dims of
- * shape[0..n_out) that the rule left unknown. c->out has no data. An operator without an entry in
+ * shape[0..n_out) that the rule left unknown. c->out has no data; what is left in c->scratch is
+ * what the kernel finds there, so that nothing is computed twice. An operator without an entry in
  * plan_ops.c's table has outputs whose sizes its rule knows once the operands are known. */
 typedef enum eml_err eml_size_fn(const struct eml_op_ctx *c, struct eml_shape *shape);
 
@@ -61,6 +64,9 @@ typedef enum eml_err eml_size_fn(const struct eml_op_ctx *c, struct eml_shape *s
 #undef OP
 
 enum eml_err eml_size_non_zero(const struct eml_op_ctx *c, struct eml_shape *shape);
+enum eml_err eml_size_compress(const struct eml_op_ctx *c, struct eml_shape *shape);
+enum eml_err eml_size_unique(const struct eml_op_ctx *c, struct eml_shape *shape);
+enum eml_err eml_size_non_max_suppression(const struct eml_op_ctx *c, struct eml_shape *shape);
 
 bool eml_scratch_matmul(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_gemm(const struct eml_op_ctx *c, size_t *bytes);
@@ -69,6 +75,10 @@ bool eml_scratch_conv_transpose(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_batch_normalization(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_resize(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_deform_conv(const struct eml_op_ctx *c, size_t *bytes);
+bool eml_scratch_unique(const struct eml_op_ctx *c, size_t *bytes);
+/* Most boxes that a class may select: [0, boxes]. */
+int64_t eml_nms_most(const struct eml_op_ctx *c);
+bool eml_scratch_non_max_suppression(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_rnn(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_dft(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_stft(const struct eml_op_ctx *c, size_t *bytes);

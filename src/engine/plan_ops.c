@@ -30,6 +30,8 @@ static eml_scratch_fn *const SCRATCH[EML_OP_N] = {
     [EML_OP_BATCH_NORMALIZATION] = eml_scratch_batch_normalization,
     [EML_OP_RESIZE] = eml_scratch_resize,
     [EML_OP_DEFORM_CONV] = eml_scratch_deform_conv,
+    [EML_OP_UNIQUE] = eml_scratch_unique,
+    [EML_OP_NON_MAX_SUPPRESSION] = eml_scratch_non_max_suppression,
     [EML_OP_RNN] = eml_scratch_rnn,
     [EML_OP_GRU] = eml_scratch_rnn,
     [EML_OP_LSTM] = eml_scratch_rnn,
@@ -40,7 +42,15 @@ static eml_scratch_fn *const SCRATCH[EML_OP_N] = {
 
 static eml_size_fn *const SIZES[EML_OP_N] = {
     [EML_OP_NON_ZERO] = eml_size_non_zero,
+    [EML_OP_COMPRESS] = eml_size_compress,
+    [EML_OP_UNIQUE] = eml_size_unique,
+    [EML_OP_NON_MAX_SUPPRESSION] = eml_size_non_max_suppression,
 };
+
+bool eml_op_sized_by_data(enum eml_op op)
+{
+    return SIZES[op] != NULL;
+}
 
 eml_size_fn *eml_op_size(enum eml_op op)
 {
@@ -148,6 +158,10 @@ uint64_t eml_op_flops(const struct eml_op_ctx *c)
     case EML_OP_LSTM: /* every step reads all weights once per row of the batch */
         return mul(2, mul(elements(&c->in[0]) / ((uint64_t)c->in[0].shape.dim[2] + 1) + 1,
                           elements(w) + elements(&c->in[2])));
+    case EML_OP_UNIQUE: /* sorting */
+        return mul(64, in);
+    case EML_OP_NON_MAX_SUPPRESSION: /* each box with each that may be selected */
+        return mul(16, mul(elements(&c->in[1]), (uint64_t)eml_nms_most(c) + 16));
     case EML_OP_DEFORM_CONV:
         return mul(2, mul(out, mul(kernel_elements(w), (uint64_t)w->shape.dim[1])));
     case EML_OP_MAX_POOL:

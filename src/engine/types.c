@@ -70,6 +70,7 @@ static uint32_t accepted(const struct eml_node *n)
         return SUMMABLE;
     case EML_OP_REDUCE_MAX:
     case EML_OP_REDUCE_MIN:
+    case EML_OP_UNIQUE:
         return NUMBERS | T(BOOL);
     case EML_OP_ARG_MAX:
     case EML_OP_ARG_MIN:
@@ -101,6 +102,7 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_GATHER_ND:
     case EML_OP_REVERSE_SEQUENCE:
     case EML_OP_CENTER_CROP_PAD:
+    case EML_OP_COMPRESS:
     case EML_OP_MAX_UNPOOL:
     case EML_OP_EXPAND:
     case EML_OP_TILE:
@@ -117,6 +119,7 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_GEMM:
     case EML_OP_CONV:
     case EML_OP_CONV_TRANSPOSE:
+    case EML_OP_NON_MAX_SUPPRESSION:
     case EML_OP_GRID_SAMPLE:
     case EML_OP_ROI_ALIGN:
     case EML_OP_MAX_ROI_POOL:
