@@ -292,13 +292,10 @@ static enum eml_err pad_dim(const struct eml_rule_ctx *c, int64_t mode, int64_t 
         *dim = EML_DIM_UNKNOWN;
         return EML_OK;
     }
-    int64_t n = *dim, d = 0, limit = mode == 1 && n > 0 ? n - 1 : n;
+    int64_t n = *dim, d = 0;
     EML_TRY(eml_rule_demand(c, begin >= -n && end >= -n, "Pad: cuts away more than there is"));
     EML_TRY(eml_rule_demand(c, eml_add_i64(n, begin, &d) && eml_add_i64(d, end, &d) && d >= 0,
                             "Pad: cuts away more than there is"));
-    if (mode == 1 || mode == 3) /* reflect: each side once at most; wrap likewise */
-        EML_TRY(eml_rule_demand(c, begin <= limit && end <= limit,
-                                "Pad: reflects or wraps more than there is"));
     EML_TRY(eml_rule_demand(c, mode == 0 || n > 0 || d == 0, "Pad: nothing to repeat"));
     *dim = d;
     return EML_OK;

@@ -215,21 +215,20 @@ static int64_t pad_source(const struct pad *p, uint32_t d, int64_t i)
     i -= p->begin[d];
     if (i >= 0 && i < n)
         return i;
+    int64_t period = 2 * (n - 1);
     switch (p->mode) {
-    case PAD_REFLECT:
-        i = i < 0 ? -i : 2 * (n - 1) - i;
-        break;
+    case PAD_REFLECT: /* to and fro, as often as needed */
+        if (n == 1)
+            return 0;
+        i = (i % period + period) % period;
+        return i < n ? i : period - i;
     case PAD_EDGE:
-        i = i < 0 ? 0 : n - 1;
-        break;
+        return i < 0 ? 0 : n - 1;
     case PAD_WRAP:
-        i = i < 0 ? i + n : i - n;
-        break;
+        return (i % n + n) % n;
     default:
         return -1;
     }
-    /* Together with a cut (negative pad) a reflection can leave the tensor. */
-    return i < 0 ? 0 : i >= n ? n - 1 : i;
 }
 
 static void pad_rows(void *arg, int64_t begin, int64_t end, unsigned thread)

@@ -538,7 +538,7 @@ static const struct row ROWS[] = {
                                             R(PAD, "", IN("f32[2,3]", "i64{0,1,0,2}"), {"f32[2,6]"}) R(
                                                 PAD, "",
                                                 IN("f32[2,3]", "i64{1,-1}", "-", "i64{-1}"),
-                                                {"f32[2,3]"}) R(PAD, "MODE=1", IN("f32[3]", "i64{3,0}"), {"!Pad: reflects or wraps more than there is"})
+                                                {"f32[2,3]"}) R(PAD, "MODE=1", IN("f32[3]", "i64{3,0}"), {"f32[6]"})
                                                 R(PAD, "", IN("f32[3]", "i64{-4,0}"),
                                                   {"!Pad: cuts away more than there is"})
                                                     R(PAD, "MODE=2", IN("f32[0]", "i64{1,0}"),

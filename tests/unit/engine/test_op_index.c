@@ -359,6 +359,171 @@ static void pooling_and_back(void **state)
     }
 }
 
+/* ---- results as large as the data says ---- */
+
+/* Runs b's one node and compares the outputs with `want`: n integers each, after the shape. */
+static struct gb_result run_open(struct gb *b, uint32_t out, uint32_t n_out,
+                                 const void *const *data)
+{
+    for (uint32_t i = 0; i < n_out; i++)
+        gb_output(b, out + i);
+    return gb_run_ok(b, data);
+}
+
+static void assert_ints(const struct eml_tensor *t, uint32_t n, const int64_t *want)
+{
+    assert_int_equal(t->bytes, n * sizeof *want);
+    if (n > 0)
+        assert_memory_equal(t->data, want, n * sizeof *want);
+}
+#define ASSERT_INTS(t, ...)                                                                        \
+    assert_ints((t), sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), (int64_t[]){__VA_ARGS__})
+
+static void compress_takes_short_and_long_conditions(void **state)
+{
+    (void)state;
+    const int64_t x[6] = {1, 2, 3, 4, 5, 6};
+    const uint8_t keep[8] = {0, 7, 1, 0, 0, 1, 1, 1};
+    for (int64_t n = 0; n <= 8; n++) {
+        struct gb *b = gb_new();
+        uint32_t in = gb_input(b, EML_DT_I64, SHAPE(3, 2)), by = gb_input(b, EML_DT_BOOL, SHAPE(n));
+        struct gb_result r =
+            run_open(b, NODE(b, COMPRESS, OF(in, by)), 1, (const void *[]){x, keep});
+        const int64_t want[3] = {2, 3, 6};
+        assert_ints(&r.out[0], n <= 1 ? 0 : n == 2 ? 1 : n <= 5 ? 2 : 3, want);
+        gb_free(b);
+        b = gb_new();
+        in = gb_input(b, EML_DT_I64, SHAPE(3, 2));
+        by = gb_input(b, EML_DT_BOOL, SHAPE(n));
+        r = run_open(b, NODE(b, COMPRESS, OF(in, by), WITH1(AXIS, -2)), 1,
+                     (const void *[]){x, keep});
+        assert_ints(&r.out[0], n <= 1 ? 0 : n == 2 ? 2 : 4, x + 2);
+        assert_int_equal(r.out[0].shape.rank, 2);
+        assert_int_equal(r.out[0].shape.dim[1], 2);
+        gb_free(b);
+    }
+}
+
+static void unique_counts_nan_once(void **state)
+{
+    (void)state;
+    const float x[7] = {2, NAN, -1, 2, NAN, 0, -1};
+    for (int64_t sorted = 0; sorted < 2; sorted++) {
+        struct gb *b = gb_new();
+        uint32_t in = gb_input(b, EML_DT_F32, SHAPE(7));
+        uint32_t out = NODE(b, UNIQUE, OF(in), .n_out = 4, WITH1(SORTED, sorted));
+        struct gb_result r = run_open(b, out, 4, (const void *[]){x});
+        const float *y = r.out[0].data;
+        assert_int_equal(r.out[0].bytes, 4 * sizeof *y);
+        if (sorted) {
+            assert_true(y[0] == -1 && y[1] == 0 && y[2] == 2 && isnan(y[3]));
+            ASSERT_INTS(&r.out[1], 2, 5, 0, 1);
+            ASSERT_INTS(&r.out[2], 2, 3, 0, 2, 3, 1, 0);
+            ASSERT_INTS(&r.out[3], 2, 1, 2, 2);
+        } else {
+            assert_true(y[0] == 2 && isnan(y[1]) && y[2] == -1 && y[3] == 0);
+            ASSERT_INTS(&r.out[1], 0, 1, 2, 5);
+            ASSERT_INTS(&r.out[2], 0, 1, 2, 0, 1, 3, 2);
+            ASSERT_INTS(&r.out[3], 2, 2, 2, 1);
+        }
+        gb_free(b);
+    }
+}
+
+static void unique_slices(void **state)
+{
+    (void)state;
+    const int64_t x[8] = {1, 0, 1, 0, 2, 3, 2, 3};
+    struct gb *b = gb_new();
+    uint32_t in = gb_input(b, EML_DT_I64, SHAPE(2, 4));
+    struct gb_result r =
+        run_open(b, NODE(b, UNIQUE, OF(in), .n_out = 4, WITH1(AXIS, 1)), 4, (const void *[]){x});
+    ASSERT_INTS(&r.out[0], 0, 1, 3, 2);
+    ASSERT_INTS(&r.out[2], 1, 0, 1, 0);
+    gb_free(b);
+    b = gb_new(); /* of nothing */
+    in = gb_input(b, EML_DT_I64, SHAPE(2, 0));
+    r = run_open(b, NODE(b, UNIQUE, OF(in), .n_out = 4), 4, (const void *[]){x});
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(r.out[i].bytes, 0);
+    gb_free(b);
+}
+
+static void suppression_of_wild_boxes(void **state)
+{
+    (void)state;
+    struct eml_gen g = eml_gen_seeded("suppression_of_wild_boxes");
+    for (int round = 0; round < 300; round++) {
+        float boxes[2 * 6 * 4], scores[2 * 3 * 6], overlap = 0.3f, least = eml_gen_f32(&g, -1, 1);
+        int64_t most = eml_gen_range(&g, -2, 8);
+        for (int i = 0; i < 48; i++)
+            boxes[i] = eml_gen_range(&g, 0, 15) == 0 ? wild[eml_gen_range(&g, 0, WILD_N - 1)]
+                                                     : eml_gen_f32(&g, 0, 1);
+        for (int i = 0; i < 36; i++)
+            scores[i] = eml_gen_range(&g, 0, 9) == 0 ? wild[eml_gen_range(&g, 0, WILD_N - 1)]
+                                                     : eml_gen_f32(&g, -1, 1);
+        struct gb *b = gb_new();
+        uint32_t in = gb_input(b, EML_DT_F32, SHAPE(2, 6, 4));
+        uint32_t of = gb_input(b, EML_DT_F32, SHAPE(2, 3, 6));
+        uint32_t limit = gb_input(b, EML_DT_I64, SHAPE(1));
+        uint32_t iou = gb_input(b, EML_DT_F32, SCALAR), low = gb_input(b, EML_DT_F32, SCALAR);
+        uint32_t out = NODE(b, NON_MAX_SUPPRESSION, OF(in, of, limit, iou, low),
+                            WITH1(CENTER_POINT_BOX, round % 2));
+        struct gb_result r =
+            run_open(b, out, 1, (const void *[]){boxes, scores, &most, &overlap, &least});
+        const int64_t *y = r.out[0].data;
+        int64_t n = r.out[0].shape.dim[0], run = 0;
+        for (int64_t i = 0; i < n; i++, y += 3) {
+            assert_true(y[0] >= 0 && y[0] < 2 && y[1] >= 0 && y[1] < 3 && y[2] >= 0 && y[2] < 6);
+            const float *s = scores + (y[0] * 3 + y[1]) * 6;
+            assert_true(s[y[2]] > least);
+            bool same = i > 0 && y[0] == y[-3] && y[1] == y[-2];
+            run = same ? run + 1 : 1;
+            assert_true(run <= most);
+            assert_true(!same || s[y[2]] <= s[y[-1]]);
+        }
+        gb_free(b);
+    }
+}
+
+static void sorting_many(void **state)
+{
+    (void)state;
+    struct eml_gen g = eml_gen_seeded("sorting_many");
+    int64_t x[500];
+    for (int round = 0; round < 50; round++) {
+        int64_t n = eml_gen_range(&g, 0, 500), last = INT64_MIN, sum = 0;
+        for (int64_t i = 0; i < n; i++)
+            sum += x[i] = eml_gen_range(&g, -50, 50);
+        struct gb *b = gb_new();
+        uint32_t in = gb_input(b, EML_DT_I64, SHAPE(n));
+        struct gb_result r =
+            run_open(b, NODE(b, UNIQUE, OF(in), .n_out = 4), 4, (const void *[]){x});
+        const int64_t *y = r.out[0].data, *first = r.out[1].data, *count = r.out[3].data;
+        for (int64_t i = 0; i < r.out[0].shape.dim[0]; i++) {
+            assert_true(y[i] > last && x[first[i]] == y[i]);
+            last = y[i];
+            sum -= y[i] * count[i];
+        }
+        assert_int_equal(sum, 0);
+        gb_free(b);
+    }
+}
+
+static void pads_reflect_and_wrap_again_and_again(void **state)
+{
+    (void)state;
+    const int64_t x[3] = {1, 2, 3};
+    struct gb *b = gb_new();
+    uint32_t in = gb_input(b, EML_DT_I64, SHAPE(3));
+    gb_output(b, NODE(b, PAD, OF(in, INTS(b, 5, 4)), WITH1(MODE, 1)));
+    gb_output(b, NODE(b, PAD, OF(in, INTS(b, 5, 7)), WITH1(MODE, 3)));
+    struct gb_result r = gb_run_ok(b, (const void *[]){x});
+    ASSERT_INTS(&r.out[0], 2, 1, 2, 3, 2, 1, 2, 3, 2, 1, 2, 3);
+    ASSERT_INTS(&r.out[1], 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1);
+    gb_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +539,12 @@ int main(void)
         cmocka_unit_test(max_roi_pool_by_hand),
         cmocka_unit_test(deform_conv_takes_any_offset),
         cmocka_unit_test(pooling_and_back),
+        cmocka_unit_test(compress_takes_short_and_long_conditions),
+        cmocka_unit_test(unique_counts_nan_once),
+        cmocka_unit_test(unique_slices),
+        cmocka_unit_test(suppression_of_wild_boxes),
+        cmocka_unit_test(sorting_many),
+        cmocka_unit_test(pads_reflect_and_wrap_again_and_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
