@@ -38,8 +38,8 @@ uint64_t eml_flops_einsum(const struct eml_op_ctx *c)
     struct job j;
     uint64_t n = (uint64_t)c->out[0].count;
     make_job(c, &j);
-    bool over = __builtin_mul_overflow(n, (uint64_t)j.outer_n, &n) |
-                __builtin_mul_overflow(n, (uint64_t)j.inner_n, &n) |
+    bool over = __builtin_mul_overflow(n, (uint64_t)j.outer_n, &n) ||
+                __builtin_mul_overflow(n, (uint64_t)j.inner_n, &n) ||
                 __builtin_mul_overflow(n, (uint64_t)c->n_in, &n);
     return over ? UINT64_MAX : n;
 }
