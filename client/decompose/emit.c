@@ -6,6 +6,7 @@
 #include "decompose/emit.h"
 
 #include "base/checked.h"
+#include "engine/i8gemm.h"
 #include "engine/pack.h"
 #include "engine/rnn.h"
 
@@ -134,6 +135,9 @@ static enum eml_layout layout_for(const struct eml_ir_node *n, uint32_t i)
     const struct eml_ir_value *v = n->in[i];
     const struct eml_shape *s = &v->shape;
     int64_t group = eml_ir_int(n, EML_ATTR_GROUP, 1);
+    if ((v->dtype == EML_DT_U8 || v->dtype == EML_DT_I8) && s->rank >= 2 && eml_ir_count(v) != 0 &&
+        eml_slot_read_by(n->op, i, EML_LAYOUT_PANEL16_I8))
+        return EML_LAYOUT_PANEL16_I8;
     if (v->dtype != EML_DT_F32 || s->rank < 2 || eml_ir_count(v) == 0 ||
         !eml_slot_read_by(n->op, i, EML_LAYOUT_PANEL16))
         return EML_LAYOUT_PLAIN;
@@ -158,6 +162,28 @@ static size_t taps(const struct eml_shape *s)
     for (uint32_t i = 2; i < s->rank; i++)
         n *= (size_t)s->dim[i];
     return n;
+}
+
+static void pack_bytes(const struct eml_ir_node *n, const struct eml_ir_value *v, int8_t *to)
+{
+    const struct eml_shape *s = &v->shape;
+    const bool conv = n->op == EML_OP_CONV_INTEGER || n->op == EML_OP_QLINEAR_CONV;
+    const size_t group = (size_t)eml_ir_int(n, EML_ATTR_GROUP, 1), count = eml_ir_count(v);
+    const size_t columns = conv ? (size_t)s->dim[0] / group : (size_t)s->dim[s->rank - 1];
+    const size_t k = conv ? count / (size_t)s->dim[0] : (size_t)s->dim[s->rank - 2];
+    struct eml_i8_source src = {.flip = v->dtype == EML_DT_U8, .inner = 1, .outer_stride = columns};
+    src.col_stride = 1;
+    if (conv) {
+        src.inner = (size_t)s->dim[1];
+        src.inner_stride = k / src.inner;
+        src.outer_stride = 1;
+        src.col_stride = k;
+    }
+    for (size_t m = 0; m < count / (k * columns); m++) {
+        src.src = (const uint8_t *)v->data + m * k * columns;
+        eml_i8_pack(to, &src, k, columns);
+        to += eml_i8_packed_bytes(k, columns);
+    }
 }
 
 static void pack(const struct eml_ir_node *n, const struct eml_ir_value *v, enum eml_layout layout,
@@ -315,6 +341,8 @@ static void fill(const struct emit *e, uint8_t *stream)
         uint8_t *to = stream + v->offset;
         if (s->value == NULL)
             memcpy(to, s->node->params, s->node->n_params * sizeof(float));
+        else if (v->layout == EML_LAYOUT_PANEL16_I8)
+            pack_bytes(s->node, s->value, (int8_t *)to);
         else if (v->layout != EML_LAYOUT_PLAIN)
             pack(s->node, s->value, v->layout, (float *)(void *)to);
         else if (v->bytes != 0)

@@ -515,11 +515,12 @@ static void widen_operands(const struct import *im, struct eml_ir_node *n, enum 
 static enum eml_err import_ordinary(struct import *im, enum eml_dtype *half)
 {
     const struct eml_onnx_node *src = im->node;
-    /* the only operator that was renamed */
-    const char *type = strcmp(src->op_type, "Scatter") == 0 ? "ScatterElements" : src->op_type;
     struct eml_ir_value *in[EML_NODE_IN_MAX];
+    char name[128];
     enum eml_op op;
-    if (src->domain[0] != 0 || !find_op(type, &op))
+    /* the only operator that was renamed is Scatter */
+    if (!eml_onnx_op_name(src, name) ||
+        !find_op(strcmp(name, "Scatter") == 0 ? "ScatterElements" : name, &op))
         return refuse(im, "decompose: operator that is not supported");
     if (src->n_in > EML_NODE_IN_MAX || src->n_out > EML_NODE_OUT_MAX)
         return refuse(im, "decompose: too many operands");

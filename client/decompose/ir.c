@@ -409,6 +409,8 @@ bool eml_ir_spatial(enum eml_op op)
     switch (op) {
     case EML_OP_CONV:
     case EML_OP_CONV_TRANSPOSE:
+    case EML_OP_CONV_INTEGER:
+    case EML_OP_QLINEAR_CONV:
     case EML_OP_MAX_POOL:
     case EML_OP_AVERAGE_POOL:
     case EML_OP_LP_POOL:

@@ -265,6 +265,21 @@ static bool one_axis(struct layout *l)
     return true;
 }
 
+/* To or from quantised numbers, with scales for all or along an axis. */
+static bool quantise(struct layout *l)
+{
+    struct eml_ir_node *n = l->n;
+    uint32_t rank = n->in[0]->shape.rank;
+    if (eml_ir_int(n, EML_ATTR_BLOCK_SIZE, 0) != 0 || !n->in[0]->has_rank ||
+        !on_twins(l, 0, 1, rank))
+        return false;
+    eml_ir_set_in(l->ir, n, 0, last_of(l, n->in[0]));
+    if (n->op != EML_OP_DYNAMIC_QUANTIZE_LINEAR)
+        eml_ir_set_int(l->ir, n, EML_ATTR_AXIS, axis_last(eml_ir_int(n, EML_ATTR_AXIS, 1), rank));
+    out_is_last(l, 0);
+    return true;
+}
+
 /* The axes that operand i lists, in channels-last numbers; all axes if it is absent. */
 static bool axes_operand(struct layout *l, uint32_t i, uint32_t rank, int64_t *axes, uint32_t *n)
 {
@@ -523,6 +538,10 @@ static bool on_last(struct layout *l)
         return squeeze(l);
     case EML_OP_SLICE:
         return slice(l);
+    case EML_OP_QUANTIZE_LINEAR:
+    case EML_OP_DEQUANTIZE_LINEAR:
+    case EML_OP_DYNAMIC_QUANTIZE_LINEAR:
+        return quantise(l);
     case EML_OP_PAD:
         return pad(l);
     case EML_OP_SHAPE:

@@ -19,6 +19,7 @@ struct standard {
 static const struct standard standards[] = {
 #define HISTORY(...) {__VA_ARGS__},
 #include "onnx/history.def"
+#include "onnx/contrib.def" /* "com." sorts behind the capitals */
 #undef HISTORY
 };
 enum { STANDARDS_N = sizeof standards / sizeof standards[0] };
@@ -312,6 +313,18 @@ static int32_t result_dtype(const struct check *c, uint32_t i)
         return i == 0 ? operand_dtype(c, 0) : EML_DT_I64;
     case EML_OP_ONE_HOT:
         return operand_dtype(c, 2);
+    case EML_OP_QUANTIZE_LINEAR:         /* by its zero point or an attribute */
+    case EML_OP_DYNAMIC_QUANTIZE_LINEAR: /* of two types */
+        return 0;
+    case EML_OP_MATMUL_INTEGER:
+    case EML_OP_CONV_INTEGER:
+        return EML_DT_I32;
+    case EML_OP_MATMUL_INTEGER_TO_FLOAT:
+        return EML_DT_F32;
+    case EML_OP_QLINEAR_MATMUL:
+    case EML_OP_QLINEAR_CONV:
+        return operand_dtype(c, 7);
+    case EML_OP_DEQUANTIZE_LINEAR:
     case EML_OP_WHERE:
     case EML_OP_CAST_LIKE:
         return operand_dtype(c, 1);
@@ -378,21 +391,22 @@ static bool find_operator(struct check *c)
         PROBLEM(c, EML_CHECK_SUBGRAPH, "functions defined in the model are not supported");
         return false;
     }
-    if (n->domain[0] != '\0') {
+    char name[128];
+    if (!eml_onnx_op_name(n, name)) {
         PROBLEM(c, EML_CHECK_OPERATOR, "operators of domain %s are not supported", n->domain);
         return false;
     }
-    c->standard = in_force(n->op_type, n->opset, &exists);
+    c->standard = in_force(name, n->opset, &exists);
     if (!exists) {
-        PROBLEM(c, EML_CHECK_OPERATOR, "not an operator of the ONNX standard (up to opset %d)",
-                EML_CHECK_OPSET_MAX);
+        PROBLEM(c, EML_CHECK_OPERATOR, "not an operator of the ONNX standard (up to opset %d)%s",
+                EML_CHECK_OPSET_MAX, n->domain[0] != '\0' ? ", nor a known one of its domain" : "");
         return false;
     }
     if (has_subgraph(n)) {
         PROBLEM(c, EML_CHECK_SUBGRAPH, "control flow with subgraphs is not supported");
         return false;
     }
-    if (!find_done(n->op_type, &c->done)) {
+    if (!find_done(name, &c->done)) {
         PROBLEM(c, EML_CHECK_OPERATOR, "operator not supported");
         return false;
     }

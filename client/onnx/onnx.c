@@ -150,3 +150,19 @@ int64_t eml_onnx_opset(const struct eml_onnx_model *m, const char *domain)
             return m->opsets[i].version;
     return 0;
 }
+
+bool eml_onnx_op_name(const struct eml_onnx_node *n, char name[128])
+{
+    static const char domain[] = "com.microsoft";
+    const bool other = n->domain[0] != '\0';
+    const size_t length = strlen(n->op_type), prefix = other ? sizeof domain : 0;
+    name[0] = '\0';
+    if ((other && strcmp(n->domain, domain) != 0) || length >= 128 - prefix)
+        return false;
+    if (other) {
+        memcpy(name, domain, sizeof domain - 1);
+        name[sizeof domain - 1] = '.';
+    }
+    memcpy(name + prefix, n->op_type, length + 1);
+    return true;
+}

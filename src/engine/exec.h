@@ -91,6 +91,9 @@ uint64_t eml_flops_dft(const struct eml_op_ctx *c);
 uint64_t eml_flops_stft(const struct eml_op_ctx *c);
 /* Control flow, lists and optionals, which only dynamic.c runs. */
 bool eml_op_runs_dynamically(enum eml_op op);
+bool eml_scratch_dynamic_quantize_linear(const struct eml_op_ctx *c, size_t *bytes);
+bool eml_scratch_matmul_integer(const struct eml_op_ctx *c, size_t *bytes);
+bool eml_scratch_conv_integer(const struct eml_op_ctx *c, size_t *bytes);
 
 /* ---- inferring ---- */
 

@@ -41,6 +41,11 @@ EML_MUST enum eml_err eml_rule_steer(const struct eml_rule_ctx *c, uint32_t i, b
 EML_MUST enum eml_err eml_rule_broadcast(const struct eml_rule_ctx *c, struct eml_shape *a,
                                          const struct eml_shape *b);
 
+/* The product's shape and its number of columns, by the rules of MatMul. */
+EML_MUST enum eml_err eml_rule_matmul_shape(const struct eml_rule_ctx *c, const struct eml_shape *a,
+                                            const struct eml_shape *b, struct eml_shape *out,
+                                            int64_t *n);
+
 /* Sets output i; the shape may be NULL: not even the rank is known. */
 void eml_rule_out(const struct eml_rule_ctx *c, uint32_t i, enum eml_dtype t,
                   const struct eml_shape *s);

@@ -41,9 +41,10 @@ static enum eml_err tail(const struct eml_rule_ctx *c, const struct eml_shape *o
 
 /* ---- products ---- */
 
-static enum eml_err matmul_shape(const struct eml_rule_ctx *c, struct eml_shape *out, int64_t *n)
+enum eml_err eml_rule_matmul_shape(const struct eml_rule_ctx *c, const struct eml_shape *of_a,
+                                   const struct eml_shape *of_b, struct eml_shape *out, int64_t *n)
 {
-    struct eml_shape a = c->in[0]->shape, b = c->in[1]->shape;
+    struct eml_shape a = *of_a, b = *of_b;
     EML_TRY(eml_rule_demand(c, a.rank >= 1 && b.rank >= 1, "MatMul: scalar operand"));
     bool a_vec = a.rank == 1, b_vec = b.rank == 1;
     int64_t m = a_vec ? 1 : a.dim[a.rank - 2], k = a.dim[a.rank - 1];
@@ -71,7 +72,7 @@ enum eml_err eml_rule_matmul(const struct eml_rule_ctx *c)
         return EML_OK;
     struct eml_shape s;
     int64_t n;
-    EML_TRY(matmul_shape(c, &s, &n));
+    EML_TRY(eml_rule_matmul_shape(c, &c->in[0]->shape, &c->in[1]->shape, &s, &n));
     eml_rule_out(c, 0, c->in[0]->dtype, &s);
     return tail(c, &s, n, true);
 }

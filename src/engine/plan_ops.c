@@ -38,6 +38,12 @@ static eml_scratch_fn *const SCRATCH[EML_OP_N] = {
     [EML_OP_DFT] = eml_scratch_dft,
     [EML_OP_STFT] = eml_scratch_stft,
     [EML_OP_DET] = eml_scratch_det,
+    [EML_OP_DYNAMIC_QUANTIZE_LINEAR] = eml_scratch_dynamic_quantize_linear,
+    [EML_OP_MATMUL_INTEGER] = eml_scratch_matmul_integer,
+    [EML_OP_QLINEAR_MATMUL] = eml_scratch_matmul_integer,
+    [EML_OP_MATMUL_INTEGER_TO_FLOAT] = eml_scratch_matmul_integer,
+    [EML_OP_CONV_INTEGER] = eml_scratch_conv_integer,
+    [EML_OP_QLINEAR_CONV] = eml_scratch_conv_integer,
 };
 
 static eml_size_fn *const SIZES[EML_OP_N] = {
@@ -149,6 +155,13 @@ uint64_t eml_op_flops(const struct eml_op_ctx *c)
         bool ta = eml_node_int(c->node, EML_ATTR_TRANS_A, 0) != 0;
         return mul(2, mul(out, (uint64_t)c->in[0].shape.dim[ta ? 0 : 1]));
     }
+    case EML_OP_QLINEAR_MATMUL:
+    case EML_OP_MATMUL_INTEGER:
+    case EML_OP_MATMUL_INTEGER_TO_FLOAT:
+        return mul(2, mul(out, (uint64_t)c->in[0].shape.dim[c->in[0].shape.rank - 1]));
+    case EML_OP_QLINEAR_CONV:
+        return mul(2, mul(out, mul(kernel_elements(&c->in[3]), (uint64_t)c->in[3].shape.dim[1])));
+    case EML_OP_CONV_INTEGER:
     case EML_OP_CONV:
         return mul(2, mul(out, mul(kernel_elements(w), (uint64_t)w->shape.dim[1])));
     case EML_OP_CONV_TRANSPOSE:

@@ -114,6 +114,17 @@ static uint32_t accepted(const struct eml_node *n)
         return MOVABLE;
     case EML_OP_RESIZE:
         return eml_node_int(n, EML_ATTR_MODE, 0) == 0 ? MOVABLE : T(F32);
+    case EML_OP_QUANTIZE_LINEAR:
+        return T(F32) | T(F16) | T(I32);
+    case EML_OP_DEQUANTIZE_LINEAR:
+        return T(U8) | T(I8) | T(U16) | T(I16) | T(I32);
+    case EML_OP_MATMUL_INTEGER:
+    case EML_OP_QLINEAR_MATMUL:
+    case EML_OP_MATMUL_INTEGER_TO_FLOAT:
+    case EML_OP_CONV_INTEGER:
+    case EML_OP_QLINEAR_CONV:
+        return T(U8) | T(I8);
+    case EML_OP_DYNAMIC_QUANTIZE_LINEAR:
     case EML_OP_ACTIVATE:
     case EML_OP_MATMUL:
     case EML_OP_GEMM:
@@ -166,7 +177,7 @@ bool eml_op_takes(enum eml_op op, enum eml_dtype first)
 static bool takes_act(enum eml_op op)
 {
     return op == EML_OP_ACTIVATE || op == EML_OP_MATMUL || op == EML_OP_GEMM || op == EML_OP_CONV ||
-           op == EML_OP_CONV_TRANSPOSE;
+           op == EML_OP_CONV_TRANSPOSE || op == EML_OP_MATMUL_INTEGER_TO_FLOAT;
 }
 
 enum eml_err eml_types_check(const struct eml_rule_ctx *c)

@@ -90,6 +90,11 @@ enum eml_layout {
     EML_LAYOUT_PANEL16 = 1,
     /* depthwise Conv (group == C == O, I/group == 1): [kh*kw][C rounded up to 16] floats */
     EML_LAYOUT_DEPTHWISE = 2,
+    /* u8 or i8 weights of the operators of quantised numbers, matrices as for PANEL16 (Conv's for
+     * ConvInteger and QLinearConv, MatMul's for the others): panels of 16 columns, each as
+     * ceil(K/4) groups of 4 rows, a group as 16 columns of 4 signed bytes (u8 minus 128; zeros
+     * behind K and N), then the sums of the 16 columns as int32. */
+    EML_LAYOUT_PANEL16_I8 = 3,
 };
 
 struct eml_value {

@@ -75,6 +75,35 @@ static bool panel16_bytes(const struct eml_shape *s, enum eml_op op, uint64_t gr
     }
 }
 
+/* A panel is ceil(K/4) + 1 groups of 64 bytes. */
+static bool panel16_i8_bytes(const struct eml_shape *s, enum eml_op op, uint64_t group,
+                             uint64_t *bytes)
+{
+    const uint32_t r = s->rank;
+    struct product all = {64, true}, k;
+    bool ok = true;
+    uint64_t n;
+    if (op == EML_OP_CONV_INTEGER || op == EML_OP_QLINEAR_CONV) {
+        if (r < 3 || (uint64_t)s->dim[0] % group != 0)
+            return false;
+        k = product_of(s, 1, r);
+        n = (uint64_t)s->dim[0] / group;
+        times(&all, group);
+    } else {
+        if (r < 2 || group != 1)
+            return false;
+        k = product_of(s, r - 2, r - 1);
+        n = (uint64_t)s->dim[r - 1];
+        struct product matrices = product_of(s, 0, r - 2);
+        all.ok = matrices.ok;
+        times(&all, matrices.v);
+    }
+    times(&all, round_to_panel((struct product){n, true}, &ok) / PANEL);
+    times(&all, k.v / 4 + (k.v % 4 != 0) + 1);
+    *bytes = all.v;
+    return ok && k.ok && all.ok;
+}
+
 bool eml_slot_read_by(enum eml_op op, uint32_t k, enum eml_layout l)
 {
     switch (l) {
@@ -82,6 +111,11 @@ bool eml_slot_read_by(enum eml_op op, uint32_t k, enum eml_layout l)
         return true;
     case EML_LAYOUT_DEPTHWISE:
         return op == EML_OP_CONV && k == 1;
+    case EML_LAYOUT_PANEL16_I8:
+        if (op == EML_OP_QLINEAR_MATMUL || op == EML_OP_QLINEAR_CONV)
+            return k == 3;
+        return k == 1 && (op == EML_OP_MATMUL_INTEGER || op == EML_OP_CONV_INTEGER ||
+                          op == EML_OP_MATMUL_INTEGER_TO_FLOAT);
     case EML_LAYOUT_PANEL16:
         if (op == EML_OP_RNN || op == EML_OP_GRU || op == EML_OP_LSTM)
             return k == 1 || k == 2;
@@ -100,7 +134,8 @@ bool eml_slot_bytes(enum eml_dtype t, const struct eml_shape *s, enum eml_layout
     for (uint32_t i = 0; i < s->rank; i++)
         if (s->dim[i] < 0)
             return false;
-    if (l != EML_LAYOUT_PLAIN && t != EML_DT_F32)
+    const bool byte = t == EML_DT_U8 || t == EML_DT_I8;
+    if (l == EML_LAYOUT_PANEL16_I8 ? !byte : l != EML_LAYOUT_PLAIN && t != EML_DT_F32)
         return false;
     switch (l) {
     case EML_LAYOUT_PLAIN: {
@@ -118,6 +153,8 @@ bool eml_slot_bytes(enum eml_dtype t, const struct eml_shape *s, enum eml_layout
         return op == EML_OP_CONV && s->rank >= 3 && s->dim[1] == 1 && s->dim[0] == group &&
                panels((struct product){1, true}, product_of(s, 2, s->rank), product_of(s, 0, 1),
                       bytes);
+    case EML_LAYOUT_PANEL16_I8:
+        return panel16_i8_bytes(s, op, (uint64_t)group, bytes);
     }
     return false;
 }
