@@ -29,6 +29,8 @@ static enum eml_err optimise(struct eml_ir *ir, const struct eml_onnx_model *m, 
     eml_fuse_chains(ir);
     EML_TRY(eml_ir_ok(ir, why));
     EML_TRY(eml_fold_infer_from(ir, ir->first, why));
+    eml_fuse_integers(ir);
+    EML_TRY(eml_ir_ok(ir, why));
     eml_fuse_products(ir);
     EML_TRY(eml_ir_ok(ir, why));
     EML_TRY(eml_fold(ir, why));

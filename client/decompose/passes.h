@@ -33,5 +33,7 @@ EML_MUST enum eml_err eml_layout_channels_last(struct eml_ir *ir, struct eml_why
 void eml_fuse_chains(struct eml_ir *ir);
 /* Scales, shifts, residual sums and activations move into the products that make their input. */
 void eml_fuse_products(struct eml_ir *ir);
+/* Integer products that are turned to float become one operator. */
+void eml_fuse_integers(struct eml_ir *ir);
 
 #endif

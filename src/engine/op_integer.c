@@ -234,14 +234,23 @@ struct copy_rows {
     uint8_t flip;
 };
 
+/* to = from with the top bit turned over, or not */
+static void copy_bytes(uint8_t *restrict to, const uint8_t *restrict from, size_t n, uint8_t flip)
+{
+    if (flip == 0) {
+        memcpy(to, from, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        to[i] = from[i] ^ flip;
+}
+
 static void copy_rows(const void *arg, size_t row, size_t m, uint8_t *to)
 {
     const struct copy_rows *j = arg;
     const size_t bytes = eml_i8_groups(j->k) * 4;
     for (size_t r = 0; r < m; r++, to += bytes) {
-        const uint8_t *from = j->a + (row + r) * j->k;
-        for (size_t i = 0; i < j->k; i++)
-            to[i] = from[i] ^ j->flip;
+        copy_bytes(to, j->a + (row + r) * j->k, j->k, j->flip);
         memset(to + j->k, 0, bytes - j->k);
     }
 }
@@ -383,9 +392,7 @@ static void window_row(const struct window_rows *j, const struct eml_pixel *p, u
                     memset(to, j->pad, n);
                     continue;
                 }
-                const uint8_t *from = j->x + eml_spatial_offset(sp, p->image, z, y, x);
-                for (size_t i = 0; i < n; i++)
-                    to[i] = from[i] ^ j->flip;
+                copy_bytes(to, j->x + eml_spatial_offset(sp, p->image, z, y, x), n, j->flip);
             }
 }
 

@@ -68,7 +68,8 @@ static int64_t load_int(const struct eml_view *v, int64_t i)
         return ((const type *)v->data)[i];
         LOAD(U8, uint8_t)
         LOAD(I8, int8_t)
-        LOAD(U16, uint16_t) LOAD(I16, int16_t) LOAD(I32, int32_t)
+        LOAD(U16, uint16_t)
+        LOAD(I16, int16_t) LOAD(I32, int32_t)
 #undef LOAD
             default : EML_BUG();
     }

@@ -54,7 +54,7 @@ static enum eml_err check_input_value(const struct check *c, const struct eml_va
 static enum eml_err check_slot(struct check *c, const struct eml_value *v, uint32_t i)
 {
     uint64_t bytes;
-    if ((unsigned)v->layout > EML_LAYOUT_PANEL16_I8)
+    if ((unsigned)v->layout >= EML_LAYOUT_N)
         return bad(c, "graph: unknown layout", i);
     if (v->offset % 64 != 0)
         return bad(c, "graph: slot is not aligned to 64 bytes", i);

@@ -95,6 +95,7 @@ enum eml_layout {
      * ceil(K/4) groups of 4 rows, a group as 16 columns of 4 signed bytes (u8 minus 128; zeros
      * behind K and N), then the sums of the 16 columns as int32. */
     EML_LAYOUT_PANEL16_I8 = 3,
+    EML_LAYOUT_N
 };
 
 struct eml_value {

@@ -121,6 +121,8 @@ bool eml_slot_read_by(enum eml_op op, uint32_t k, enum eml_layout l)
             return k == 1 || k == 2;
         return k == 1 && (op == EML_OP_CONV || op == EML_OP_CONV_TRANSPOSE || op == EML_OP_MATMUL ||
                           op == EML_OP_GEMM);
+    case EML_LAYOUT_N:
+        break;
     }
     return false;
 }
@@ -155,6 +157,8 @@ bool eml_slot_bytes(enum eml_dtype t, const struct eml_shape *s, enum eml_layout
                       bytes);
     case EML_LAYOUT_PANEL16_I8:
         return panel16_i8_bytes(s, op, (uint64_t)group, bytes);
+    case EML_LAYOUT_N:
+        break;
     }
     return false;
 }

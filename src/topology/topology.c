@@ -240,7 +240,7 @@ static void get_value(struct decoder *d, struct eml_value *v)
     v->dtype = get_dtype(d);
     get_shape(d, &v->shape);
     if (kind == EML_VALUE_SLOT) {
-        v->layout = (enum eml_layout)uint_to(d, EML_LAYOUT_DEPTHWISE);
+        v->layout = (enum eml_layout)uint_to(d, EML_LAYOUT_N - 1);
         v->offset = uint_to(d, EML_WEIGHT_BYTES_MAX);
         v->bytes = uint_to(d, EML_WEIGHT_BYTES_MAX);
     }

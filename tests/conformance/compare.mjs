@@ -50,12 +50,15 @@ const cases = [
   ['MobileFaceNet', join(face, 'fr_feature.onnx'), [{ input: image([1, 3, 112, 112]) }]],
   ['DenseNet-121', join(face, 'fr_expression.onnx'), [{ input: image([1, 3, 224, 224]) }]],
   ['MiniLM-L6', join(modelsDir, 'minilm-l6.onnx'), [bert(1, 128), bert(1, 17), bert(3, 40, 11)]],
+  ['MiniLM-L6 int8', join(modelsDir, 'minilm-l6-int8.onnx'), [bert(1, 128), bert(1, 17), bert(3, 40, 11)]],
   ['MobileNetV2', join(modelsDir, 'mobilenetv2.onnx'), [[1, 3, 224, 224], [3, 3, 224, 224]].map((d) => ({ input: image(d) }))],
   ['ResNet-50', join(modelsDir, 'resnet50.onnx'), [[1, 3, 224, 224], [2, 3, 224, 224]].map((d) => ({ input: image(d) }))],
   ['GPT-2 small', join(modelsDir, 'gpt2-small.onnx'), [{ input_ids: tokens([1, 32], 50257) }, { input_ids: tokens([2, 9], 50257) }]],
 ];
 
-function deviation(ours, theirs) {
+// In a model quantised on the fly, a difference of one ulp moves a value to the next of 256 steps: ONNX
+// Runtime itself differs by `spread` between its levels of optimisation. That is what we may differ by.
+function deviation(ours, theirs, spread = 0) {
   if (ours.dims.join() !== theirs.dims.join()) return { abs: Infinity, rel: Infinity, bad: -1 };
   let abs = 0, rel = 0, bad = 0;
   for (let i = 0; i < theirs.data.length; i++) {
@@ -63,7 +66,7 @@ function deviation(ours, theirs) {
     const d = Math.abs(a - b);
     abs = Math.max(abs, d);
     rel = Math.max(rel, d / (Math.abs(b) + 1e-2));
-    if (!(d <= 1e-5 + 1e-3 * Math.abs(b))) bad++;
+    if (!(d <= 1e-5 + 1e-3 * Math.abs(b) + 1.5 * spread)) bad++;
   }
   return { abs, rel, bad };
 }
@@ -93,6 +96,12 @@ for (const [name, path, variants] of cases) {
       args.push(`${input}=${file}`);
       feeds[input] = new ort.Tensor(t.type, t.data, t.dims);
     }
+    const spread = {};
+    if (name.includes('int8')) {
+      const plain = await ort.InferenceSession.create(path, { graphOptimizationLevel: 'disabled' });
+      const [a, b] = [await plain.run(feeds), await session.run(feeds)];
+      for (const o of session.outputNames) spread[o] = deviation(a[o], b[o]).abs;
+    }
     const times = [];
     let theirs;
     for (let i = 0; i < repeat; i++) {
@@ -104,7 +113,7 @@ for (const [name, path, variants] of cases) {
       const stats = JSON.parse(execFileSync(runModel, args.map(String), { stdio: ['ignore', 'pipe', 'pipe'] }));
       let worst = { abs: 0, rel: 0, bad: 0 };
       session.outputNames.forEach((output, i) => {
-        const d = deviation(readNpy(join(dir, `output_${i}.npy`)), theirs[output]);
+        const d = deviation(readNpy(join(dir, `output_${i}.npy`)), theirs[output], spread[output]);
         worst = { abs: Math.max(worst.abs, d.abs), rel: Math.max(worst.rel, d.rel), bad: worst.bad || d.bad };
       });
       if (worst.bad) failed++;

@@ -93,6 +93,92 @@ def recurrent_cases():
               activations=["Sigmoid", "Tanh", "Tanh", "HardSigmoid", "Relu", "Tanh"])
 
 
+def scalar(v, t):
+    return np.array(v, t)
+
+
+def product_cases():
+    s = lambda v: scalar(v, np.float32)
+    for a, b in ((u8, u8), (u8, i8), (i8, i8)):
+        n = f"{a.__name__}{b.__name__}"
+        z = lambda f: scalar(int(f(1)[0]), f.__name__.replace("u8", "uint8").replace("i8", "int8"))
+        for m, k, cols, consts in ((5, 7, 3, ("b", "bz")), (33, 64, 50, ("b", "bz")),
+                                   (1, 130, 17, ()), (9, 20, 16, ("b",))):
+            case(f"matmulinteger_{n}_{m}x{k}x{cols}", "MatMulInteger",
+                 [("a", a(m, k)), ("b", b(k, cols)), ("az", z(a)), ("bz", z(b))], 1, consts)
+        case(f"matmulinteger_columns_{n}", "MatMulInteger",
+             [("a", a(2, 4, 9)), ("b", b(9, 20)), ("az", z(a)), ("bz", b(20))], 1, ("b", "bz"))
+        case(f"qlinearmatmul_{n}", "QLinearMatMul",
+             [("a", a(11, 30)), ("as", s(.02)), ("az", z(a)), ("b", b(30, 19)), ("bs", s(.03)),
+              ("bz", z(b)), ("ys", s(.4)), ("yz", z(a))], 1, ("b", "bs", "bz"))
+        case(f"qlinearmatmul_columns_{n}", "QLinearMatMul",
+             [("a", a(11, 30)), ("as", s(.02)), ("az", z(a)), ("b", b(30, 19)),
+              ("bs", np.abs(f32(19)) / 20), ("bz", b(19)), ("ys", s(.4)), ("yz", z(a))],
+             1, ("b", "bs", "bz"))
+        case(f"matmulintegertofloat_{n}", "MatMulIntegerToFloat",
+             [("a", a(6, 40)), ("b", b(40, 21)), ("as", s(.02)), ("bs", np.abs(f32(21)) / 20),
+              ("az", z(a)), ("bz", b(21)), ("bias", f32(21))], 1, ("b", "bs", "bz", "bias"), MS)
+    case("matmulinteger_batches", "MatMulInteger",
+         [("a", u8(2, 1, 5, 6)), ("b", i8(3, 6, 7)), ("az", scalar(3, np.uint8))], 1)
+    case("matmulintegertofloat_plain", "MatMulIntegerToFloat",
+         [("a", u8(3, 5)), ("b", i8(5, 4)), ("as", s(.1)), ("bs", s(.2))], 1, (), MS)
+
+
+def convolution_cases():
+    s = lambda v: scalar(v, np.float32)
+    shapes = {"3x3": ((2, 5, 9, 8), (7, 5, 3, 3), {"pads": [1, 1, 1, 1]}),
+              "groups": ((1, 6, 7, 7), (8, 3, 3, 3), {"group": 2, "strides": [2, 2]}),
+              "depthwise": ((1, 18, 6, 5), (18, 1, 3, 3), {"group": 18, "pads": [0, 1, 2, 1]}),
+              "1x1": ((1, 20, 4, 4), (33, 20, 1, 1), {}),
+              "dilated": ((1, 3, 12, 11), (4, 3, 3, 2), {"dilations": [2, 3],
+                                                         "auto_pad": "SAME_UPPER"}),
+              "1d": ((2, 4, 15), (5, 4, 5), {"pads": [2, 2]})}
+    for n, (xs, ws, attrs) in shapes.items():
+        if n == "dilated":
+            attrs = {"dilations": [2, 3], "pads": [2, 1, 2, 2]}
+        for wt in (u8, i8):
+            w = wt(*ws)
+            zero = wt(1)[0]
+            case(f"convinteger_{n}_{wt.__name__}", "ConvInteger",
+                 [("x", u8(*xs)), ("w", w), ("xz", scalar(113, np.uint8)),
+                  ("wz", scalar(zero, w.dtype))], 1, ("w", "wz"), **attrs)
+            case(f"qlinearconv_{n}_{wt.__name__}", "QLinearConv",
+                 [("x", u8(*xs)), ("xs", s(.02)), ("xz", scalar(113, np.uint8)), ("w", w),
+                  ("ws", s(.03)), ("wz", scalar(zero, w.dtype)), ("ys", s(.3)),
+                  ("yz", scalar(100, np.uint8)),
+                  ("bias", rng.integers(-2000, 2000, ws[0]).astype(np.int32))], 1,
+                 ("w", "ws", "wz", "bias"), **attrs)
+        case(f"qlinearconv_{n}_channels", "QLinearConv",
+             [("x", i8(*xs)), ("xs", s(.02)), ("xz", scalar(-7, np.int8)), ("w", i8(*ws)),
+              ("ws", np.abs(f32(ws[0])) / 30), ("wz", np.zeros(ws[0], np.int8)), ("ys", s(.3)),
+              ("yz", scalar(9, np.int8))], 1, ("w", "ws", "wz"), **attrs)
+    case("qlinearconv_weights_at_run_time", "QLinearConv",
+         [("x", u8(1, 3, 6, 6)), ("xs", s(.02)), ("xz", scalar(113, np.uint8)),
+          ("w", u8(5, 3, 2, 2)), ("ws", s(.03)), ("wz", scalar(99, np.uint8)), ("ys", s(.3)),
+          ("yz", scalar(100, np.uint8))], 1)
+
+
+def linear_cases():
+    for t, zero in ((np.uint8, 120), (np.int8, -3), (np.uint16, 30000), (np.int16, 77)):
+        n = np.dtype(t).name
+        case(f"quantizelinear_{n}", "QuantizeLinear",
+             [("x", f32(5, 40, scale=9)), ("s", scalar(.1, np.float32)), ("z", scalar(zero, t))],
+             1, opset=21)
+        case(f"quantizelinear_axis_{n}", "QuantizeLinear",
+             [("x", f32(3, 4, 5, scale=9)), ("s", np.abs(f32(4)) + .01),
+              ("z", np.full(4, zero, t))], 1, opset=21, axis=-2)
+        case(f"dequantizelinear_{n}", "DequantizeLinear",
+             [("x", rng.integers(np.iinfo(t).min, np.iinfo(t).max, (3, 4, 5)).astype(t)),
+              ("s", np.abs(f32(3)) + .01), ("z", np.full(3, zero, t))], 1, opset=21, axis=0)
+    case("quantizelinear_ties", "QuantizeLinear",
+         [("x", np.array([.5, 1.5, 2.5, -.5, -1.5, 300, -300, 1e30, -1e30], np.float32)),
+          ("s", scalar(1, np.float32)), ("z", scalar(10, np.uint8))], 1)
+    case("dynamicquantizelinear_large", "DynamicQuantizeLinear", [("x", f32(70, 501))], 3)
+    case("dynamicquantizelinear_positive", "DynamicQuantizeLinear", [("x", np.abs(f32(67)) + 3)], 3)
+    case("dynamicquantizelinear_negative", "DynamicQuantizeLinear", [("x", -np.abs(f32(67)))], 3)
+    case("dynamicquantizelinear_zeros", "DynamicQuantizeLinear", [("x", np.zeros(5, np.float32))], 3)
+
+
 def write_model(path, op, inputs, n_out, consts, domain, opset, present_out, attrs):
     dtypes = {np.dtype(k): v for k, v in {
         "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7,
@@ -156,4 +242,7 @@ def main(modules, out):
 
 if __name__ == "__main__":
     recurrent_cases()
+    product_cases()
+    convolution_cases()
+    linear_cases()
     main(sys.argv[1], sys.argv[2])

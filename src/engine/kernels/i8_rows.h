@@ -9,7 +9,6 @@
 
 /* Adding 1.5 * 2^23 to a number below 2^22 leaves it rounded half to even in the low bits. */
 #define I8_MAGIC 12582912.0F
-#define I8_ROUNDABLE 4194303.0F
 
 /* v = lo..hi, NaN = lo, both below 2^22 in size */
 static inline int32_t round_within(float v, float lo, float hi)
@@ -20,74 +19,101 @@ static inline int32_t round_within(float v, float lo, float hi)
     return (int32_t)(sum - I8_MAGIC);
 }
 
-/* int32 arithmetic that wraps */
-static inline int32_t wrap_add(int32_t a, int32_t b)
+/* 16 columns: one vector of the widest set, several of the others. */
+typedef int32_t i16x __attribute__((vector_size(64)));
+typedef uint32_t u16x __attribute__((vector_size(64)));
+typedef float f16x __attribute__((vector_size(64)));
+typedef uint8_t b16x __attribute__((vector_size(16)));
+
+#define I8_LOAD(to, from) memcpy(&(to), from, sizeof(to))
+
+/* The first n of 16 elements of `width` bytes. */
+static inline void store(void *to, const void *from, size_t n, size_t width)
 {
-    return (int32_t)((uint32_t)a + (uint32_t)b);
+    if (n == EML_I8_PANEL)
+        memcpy(to, from, EML_I8_PANEL * width);
+    else
+        memcpy(to, from, n * width);
 }
 
-static inline int32_t wrap_mul(int32_t a, int32_t b)
+/* *x where it is above (below) the limit, else the limit; NaN becomes the limit */
+static inline void at_least(f16x *x, float limit)
 {
-    return (int32_t)((uint32_t)a * (uint32_t)b);
+    const f16x l = (f16x){0} + limit;
+    const i16x keep = *x > l;
+    *x = (f16x)(((i16x)*x & keep) | ((i16x)l & ~keep));
 }
 
-static inline void store_bytes(uint8_t *y, const int32_t *v, size_t n)
+static inline void at_most(f16x *x, float limit)
 {
-    uint8_t bytes[EML_I8_PANEL];
-    for (size_t j = 0; j < EML_I8_PANEL; j++)
-        bytes[j] = (uint8_t)v[j];
-    memcpy(y, bytes, n);
+    const f16x l = (f16x){0} + limit;
+    const i16x keep = *x < l;
+    *x = (f16x)(((i16x)*x & keep) | ((i16x)l & ~keep));
 }
 
-static inline void finish_row(const struct eml_i8_finish *f, int32_t v[EML_I8_PANEL], size_t row,
-                              size_t column, size_t n)
+static inline void store_float(const struct eml_i8_finish *f, const u16x *v, size_t row,
+                               size_t column, size_t n)
 {
-    float s[EML_I8_PANEL];
-    const size_t at = row * f->ldy + column;
-    if (f->bias_i)
-        for (size_t j = 0; j < EML_I8_PANEL; j++)
-            v[j] = wrap_add(v[j], f->bias_i[column + j]);
-    if (f->dtype == EML_DT_I32) {
-        memcpy((int32_t *)f->y + at, v, n * sizeof *v);
-        return;
+    f16x scale, s = __builtin_convertvector((i16x)*v, f16x);
+    I8_LOAD(scale, f->b_scale + column);
+    s *= scale * f->a_scale[row * f->a_scale_step];
+    if (f->bias_f) {
+        f16x bias;
+        I8_LOAD(bias, f->bias_f + column);
+        s += bias;
     }
-    if (f->dtype == EML_DT_F32) {
-        const float a_scale = f->a_scale[row * f->a_scale_step];
-        for (size_t j = 0; j < EML_I8_PANEL; j++)
-            s[j] = (float)v[j] * (a_scale * f->b_scale[column + j]);
-        if (f->bias_f)
-            for (size_t j = 0; j < EML_I8_PANEL; j++)
-                s[j] += f->bias_f[column + j];
-        memcpy((float *)f->y + at, s, n * sizeof *s);
-        return;
+    store((float *)f->y + row * f->ldy + column, &s, n, sizeof(float));
+}
+
+static inline void store_bytes(const struct eml_i8_finish *f, const u16x *v, size_t row,
+                               size_t column, size_t n)
+{
+    const int32_t lo = f->dtype == EML_DT_I8 ? -128 : 0, hi = lo + 255;
+    f16x scale, s = __builtin_convertvector((i16x)*v, f16x);
+    I8_LOAD(scale, f->b_scale + column);
+    s *= scale;
+    at_least(&s, (float)(lo - f->y_zero));
+    at_most(&s, (float)(hi - f->y_zero));
+    s = (s + I8_MAGIC) - I8_MAGIC;
+    const i16x r = __builtin_convertvector(s, i16x) + f->y_zero;
+    const b16x bytes = __builtin_convertvector(r, b16x);
+    store((uint8_t *)f->y + row * f->ldy + column, &bytes, n, 1);
+}
+
+/* The sums of one row in one panel, corrected and stored. */
+static inline void finish_panel(const struct eml_i8_finish *f, const struct eml_i8_piece *p,
+                                const int32_t *sums, size_t r, size_t q, uint32_t rest)
+{
+    const size_t row = p->row + r, at = q * EML_I8_PANEL, column = p->column + at;
+    const size_t n = p->n - at < EML_I8_PANEL ? p->n - at : EML_I8_PANEL;
+    u16x v, more;
+    I8_LOAD(v, sums);
+    I8_LOAD(more, p->b + ((q + 1) * (p->groups + 1) - 1) * 64);
+    v -= more * (uint32_t)f->a_zero[row * f->a_step];
+    if (f->b_zero) {
+        I8_LOAD(more, f->b_zero + column);
+        v -= more * rest;
     }
-    const bool is_signed = f->dtype == EML_DT_I8;
-    const int32_t lo = is_signed ? -128 : 0, hi = lo + 255;
-    for (size_t j = 0; j < EML_I8_PANEL; j++)
-        v[j] = f->y_zero + round_within((float)v[j] * f->b_scale[column + j],
-                                        (float)(lo - f->y_zero), (float)(hi - f->y_zero));
-    store_bytes((uint8_t *)f->y + at, v, n);
+    if (f->bias_i) {
+        I8_LOAD(more, f->bias_i + column);
+        v += more;
+    }
+    if (f->dtype == EML_DT_I32)
+        store((int32_t *)f->y + row * f->ldy + column, &v, n, sizeof(int32_t));
+    else if (f->dtype == EML_DT_F32)
+        store_float(f, &v, row, column, n);
+    else
+        store_bytes(f, &v, row, column, n);
 }
 
 static void finish(const struct eml_i8_finish *f, const struct eml_i8_piece *p)
 {
     const size_t panels = (p->n + EML_I8_PANEL - 1) / EML_I8_PANEL;
     for (size_t r = 0; r < p->m; r++) {
-        const int32_t a_zero = f->a_zero[(p->row + r) * f->a_step];
-        const int32_t rest =
-            wrap_add(p->row_sums[r], wrap_mul(-a_zero, (int32_t)(uint32_t)(uint64_t)f->k));
-        for (size_t q = 0; q < panels; q++) {
-            const size_t column = p->column + q * EML_I8_PANEL, left = p->n - q * EML_I8_PANEL;
-            const int32_t *sums = p->sums + (r * panels + q) * EML_I8_PANEL;
-            int32_t v[EML_I8_PANEL], of_column[EML_I8_PANEL];
-            memcpy(of_column, p->b + ((q + 1) * (p->groups + 1) - 1) * 64, sizeof of_column);
-            for (size_t j = 0; j < EML_I8_PANEL; j++)
-                v[j] = wrap_add(sums[j], wrap_mul(-a_zero, of_column[j]));
-            if (f->b_zero)
-                for (size_t j = 0; j < EML_I8_PANEL; j++)
-                    v[j] = wrap_add(v[j], wrap_mul(-f->b_zero[column + j], rest));
-            finish_row(f, v, p->row + r, column, left < EML_I8_PANEL ? left : EML_I8_PANEL);
-        }
+        const uint32_t a_zero = (uint32_t)f->a_zero[(p->row + r) * f->a_step];
+        const uint32_t rest = (uint32_t)p->row_sums[r] - a_zero * (uint32_t)(uint64_t)f->k;
+        for (size_t q = 0; q < panels; q++)
+            finish_panel(f, p, p->sums + (r * panels + q) * EML_I8_PANEL, r, q, rest);
     }
 }
 

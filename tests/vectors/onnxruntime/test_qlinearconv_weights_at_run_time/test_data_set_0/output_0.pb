@@ -1,0 +1,1 @@
+By0J}÷gfËWzšy>œsKH{t?}7N‡OM~’Ãgl¥¦­Hº~e4ž2œ¬q{t[Àfc±º•ES€œ?uql=œd†ƒ"Á\W“kŒO€ÔGhV~XC­ 5bM‡sKe}zx#PZ[-FˆY;›}cut‰‰x™L_¶É®Q{W

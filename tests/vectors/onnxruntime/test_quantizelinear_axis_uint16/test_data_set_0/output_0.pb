@@ -1,0 +1,1 @@
+By0Jx0u%u;u"uBu#uOu$u2u*u<u1u4u=u5uþtuFu÷t[uAuKu:u#u?u"uAuCu&u5u,u4u&u:u+uduu†uJuJu'uu)u&u.u)u3u%u$u1u1u8u?u%u2uîtauu*u;u

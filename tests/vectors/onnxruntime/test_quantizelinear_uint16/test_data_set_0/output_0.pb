@@ -1,0 +1,2 @@
+(By0Jñt¼tÅuŽuxu©uPu0uauuáuuQu˜t¶tuŽu—u-uãuút&u*uçthuu#u/u1uuƒtuLuÑtÀu‘uWuuµt.uPu´u*u¹tàtütluPuÜt™u…ucuHu?uTu“tÇu5u›uÿtutbubuvu®uuu;uBu¡u°tu4u)uFu u‡u,ukuvuwuu¤tVuŸtöt*u-u’u´uMu÷tñuuÜtUuQu>uuRuàt¦t=uót<u^uÛt_u=uÊt„ultct%u¿tätuu“ußt2uÞuu“t¦uÒuƒu1u‹uötõtuÏuuu·u¼u uEuXuWuÝtøt÷tKu©uLuuuæt“tŠtYuuu¥uuu¡uIuÓtÅu&uìt±t”t~t}ucu
+uu9v¼tuu‚uêtÀuauYu6tótuutÍt3uWu§uKu@uñtPu¯uu0uÿtGußtHu
