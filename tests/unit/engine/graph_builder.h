@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GB_VALUES = 256, GB_NODES = 128, GB_IO = 8, GB_WEIGHTS = 1 << 20 };
+enum { GB_VALUES = 256, GB_NODES = 128, GB_IO = 12, GB_WEIGHTS = 1 << 20 };
 
 struct gb {
     struct eml_arena arena;

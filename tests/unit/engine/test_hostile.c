@@ -59,6 +59,7 @@ static struct eml_shape some_shape(struct eml_gen *g, const struct eml_shape *li
 
 struct hostile {
     struct gb *b;
+    enum eml_dtype usual; /* type of most operands */
     const void *data[GB_IO];
     struct eml_tensor in[GB_IO];
 };
@@ -80,8 +81,8 @@ static void *some_data(struct eml_gen *g, enum eml_dtype t, int64_t n)
 
 static uint32_t some_operand(struct hostile *h, struct eml_gen *g, const struct eml_shape *like)
 {
-    static const enum eml_dtype types[] = {EML_DT_F32, EML_DT_F32,  EML_DT_F32,
-                                           EML_DT_I64, EML_DT_BOOL, EML_DT_I32};
+    static const enum eml_dtype types[] = {EML_DT_F32,  EML_DT_F32, EML_DT_F32, EML_DT_I64,
+                                           EML_DT_BOOL, EML_DT_I32, EML_DT_U8,  EML_DT_I8};
     struct gb *b = h->b;
     if (eml_gen_range(g, 0, 9) == 0)
         return EML_ABSENT;
@@ -92,7 +93,7 @@ static uint32_t some_operand(struct hostile *h, struct eml_gen *g, const struct 
         return gb_ints(b, (uint32_t)eml_gen_range(g, 0, 6), v);
     }
     enum eml_dtype t =
-        like != NULL && eml_gen_range(g, 0, 3) != 0 ? EML_DT_F32 : types[eml_gen_range(g, 0, 5)];
+        like != NULL && eml_gen_range(g, 0, 3) != 0 ? h->usual : types[eml_gen_range(g, 0, 7)];
     struct eml_shape s = some_shape(g, like);
     uint32_t i = b->g.n_inputs;
     if (i == GB_IO)
@@ -118,12 +119,14 @@ static bool some_node(struct hostile *h, struct eml_gen *g)
     struct gb *b = h->b;
     const enum eml_op op = (enum eml_op)eml_gen_range(g, 0, EML_OP_N - 1);
     const struct eml_op_info *info = eml_op_info(op);
-    static uint32_t in[8], out[4];
+    static uint32_t in[9], out[4];
     static struct eml_attr attr[4];
     static int64_t values[4][8];
     struct eml_node *n = &b->nodes[b->g.n_nodes++];
+    const bool bytes = !eml_op_takes(op, EML_DT_F32) && eml_op_takes(op, EML_DT_U8);
+    h->usual = bytes ? EML_DT_U8 : EML_DT_F32;
     *n = (struct eml_node){.op = op, .in = in, .out = out, .attr = attr, .params = EML_ABSENT};
-    n->n_in = (uint32_t)eml_gen_range(g, info->in_min, info->in_max < 5 ? info->in_max : 5);
+    n->n_in = (uint32_t)eml_gen_range(g, info->in_min, info->in_max < 9 ? info->in_max : 9);
     n->n_out = (uint32_t)eml_gen_range(g, 1, info->out_max < 3 ? info->out_max : 3);
     n->n_attr = (uint32_t)eml_gen_range(g, 0, 4);
     for (uint32_t i = 0; i < n->n_attr; i++) {
@@ -133,7 +136,7 @@ static bool some_node(struct hostile *h, struct eml_gen *g)
     }
     const float params[4] = {0.5f, 0.25f, eml_gen_f32(g, -2, 2), 1};
     n->params = gb_slot(b, EML_DT_F32, SHAPE(4), params);
-    const struct eml_known *known[8];
+    const struct eml_known *known[9];
     struct eml_known results[4];
     const struct eml_shape *like = NULL;
     for (uint32_t i = 0; i < n->n_in; i++) {

@@ -895,9 +895,9 @@ static void rules_survive_anything(void **state)
     for (int round = 0; round < 60000; round++) {
         static const int64_t odd[] = {EML_INT_UNKNOWN, -INT64_MAX, INT64_MAX, INT32_MAX,
                                       INT32_MIN,       1LL << 40,  65536,     -1};
-        struct eml_known in[6], out[4];
-        const struct eml_known *pin[6];
-        uint32_t ids[6] = {0, 1, 2, 3, 4, 5};
+        struct eml_known in[9], out[4];
+        const struct eml_known *pin[9];
+        uint32_t ids[9] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
         struct eml_attr attrs[3];
         int64_t values[3][6];
         struct eml_node n = {.op = (enum eml_op)eml_gen_range(&g, 0, EML_OP_N - 1),
@@ -906,7 +906,7 @@ static void rules_survive_anything(void **state)
                              .attr = attrs,
                              .n_attr = 3};
         const struct eml_op_info *info = eml_op_info(n.op);
-        n.n_in = (uint32_t)eml_gen_range(&g, info->in_min, info->in_max < 6 ? info->in_max : 6);
+        n.n_in = (uint32_t)eml_gen_range(&g, info->in_min, info->in_max < 9 ? info->in_max : 9);
         n.n_out = (uint32_t)eml_gen_range(&g, 1, info->out_max < 4 ? info->out_max : 4);
         for (uint32_t i = 0; i < 3; i++) {
             attrs[i] = (struct eml_attr){(enum eml_attr_id)eml_gen_range(&g, 0, EML_ATTR_N - 1),

@@ -102,7 +102,7 @@ MUTATION(rank_9, f->v[X].shape.rank = 9;)
 MUTATION(kind_4, f->v[Y].kind = (enum eml_value_kind)4;)
 MUTATION(negative_dim, f->v[X].shape.dim[1] = -2;)
 MUTATION(huge_input, f->v[X].shape.dim[0] = INT64_MAX;)
-MUTATION(layout_3, f->v[W].layout = (enum eml_layout)3;)
+MUTATION(layout_4, f->v[W].layout = EML_LAYOUT_N;)
 MUTATION(misaligned, f->v[TABLE].offset += 8;)
 MUTATION(huge_slot, f->v[TABLE].bytes = EML_TENSOR_BYTES_MAX + 1;)
 MUTATION(slot_past_end, f->weight_bytes = 599;)
@@ -187,7 +187,7 @@ static const struct {
     {kind_4, "graph: unknown kind of value"},
     {negative_dim, "graph: negative dimension of an input"},
     {huge_input, "graph: input larger than the limit"},
-    {layout_3, "graph: unknown layout"},
+    {layout_4, "graph: unknown layout"},
     {misaligned, "graph: slot is not aligned to 64 bytes"},
     {huge_slot, "graph: slot larger than the limit"},
     {slot_past_end, "graph: slot outside the weights"},

@@ -327,6 +327,7 @@ static void tables_agree(void **state)
     } rows[] = {
 #define HISTORY(...) {__VA_ARGS__},
 #include "onnx/history.def"
+#include "onnx/contrib.def"
 #undef HISTORY
     };
     size_t n = sizeof rows / sizeof rows[0];
