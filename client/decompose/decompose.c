@@ -32,6 +32,7 @@ static enum eml_err optimise(struct eml_ir *ir, const struct eml_onnx_model *m, 
     eml_fuse_integers(ir);
     EML_TRY(eml_ir_ok(ir, why));
     eml_fuse_products(ir);
+    eml_fuse_attention(ir);
     EML_TRY(eml_ir_ok(ir, why));
     EML_TRY(eml_fold(ir, why));
     return eml_fold_check_planned(ir, why);

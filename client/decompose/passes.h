@@ -35,5 +35,7 @@ void eml_fuse_chains(struct eml_ir *ir);
 void eml_fuse_products(struct eml_ir *ir);
 /* Integer products that are turned to float become one operator. */
 void eml_fuse_integers(struct eml_ir *ir);
+/* Heads cut, multiplied, masked, normalised, multiplied and joined become one operator. */
+void eml_fuse_attention(struct eml_ir *ir);
 
 #endif

@@ -73,6 +73,7 @@ bool eml_scratch_gemm(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_conv(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_conv_transpose(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_batch_normalization(const struct eml_op_ctx *c, size_t *bytes);
+bool eml_scratch_attention(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_resize(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_deform_conv(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_unique(const struct eml_op_ctx *c, size_t *bytes);

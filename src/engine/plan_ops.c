@@ -29,6 +29,7 @@ static eml_scratch_fn *const SCRATCH[EML_OP_N] = {
     [EML_OP_CONV_TRANSPOSE] = eml_scratch_conv_transpose,
     [EML_OP_BATCH_NORMALIZATION] = eml_scratch_batch_normalization,
     [EML_OP_RESIZE] = eml_scratch_resize,
+    [EML_OP_ATTENTION] = eml_scratch_attention,
     [EML_OP_DEFORM_CONV] = eml_scratch_deform_conv,
     [EML_OP_UNIQUE] = eml_scratch_unique,
     [EML_OP_NON_MAX_SUPPRESSION] = eml_scratch_non_max_suppression,
@@ -155,6 +156,8 @@ uint64_t eml_op_flops(const struct eml_op_ctx *c)
         bool ta = eml_node_int(c->node, EML_ATTR_TRANS_A, 0) != 0;
         return mul(2, mul(out, (uint64_t)c->in[0].shape.dim[ta ? 0 : 1]));
     }
+    case EML_OP_ATTENTION: /* two products of as many multiplies */
+        return mul(4, mul(out, (uint64_t)c->in[1].shape.dim[1]));
     case EML_OP_QLINEAR_MATMUL:
     case EML_OP_MATMUL_INTEGER:
     case EML_OP_MATMUL_INTEGER_TO_FLOAT:

@@ -126,6 +126,7 @@ static uint32_t accepted(const struct eml_node *n)
         return T(U8) | T(I8);
     case EML_OP_DYNAMIC_QUANTIZE_LINEAR:
     case EML_OP_ACTIVATE:
+    case EML_OP_ATTENTION:
     case EML_OP_MATMUL:
     case EML_OP_GEMM:
     case EML_OP_CONV:

@@ -129,7 +129,7 @@ struct eml_kernels {
 
     /* y = act(x); slope, if used, has n elements (one row of channels). */
     void (*act)(float *y, const float *x, size_t n, const struct eml_act_spec *act);
-    /* One row each; n >= 1. Sums are of fixed order. */
+    /* One row each; n >= 1; y may equal x. Sums are of fixed order. */
     void (*softmax)(float *y, const float *x, size_t n);
     void (*log_softmax)(float *y, const float *x, size_t n);
     /* y = (x - mean) / sqrt(var + eps) * scale + bias; scale and bias [n], bias may be NULL. */

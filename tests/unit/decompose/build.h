@@ -164,6 +164,7 @@ static inline void t_all_passes(struct t *t)
     eml_fuse_chains(t->ir);
     OK(eml_fold_infer_from(t->ir, t->ir->first, why));
     eml_fuse_products(t->ir);
+    eml_fuse_attention(t->ir);
     OK(eml_fold(t->ir, why));
 }
 

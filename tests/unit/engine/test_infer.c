@@ -867,6 +867,23 @@ static const struct row ROWS[] = {
                                                                                       {"!pooling "
                                                                                        "over "
                                                                                        "nothing"})
+    R(ATTENTION, "NUM_HEADS=2", IN("f32[?,7,16]", "f32[3,?,16]", "f32[3,9,32]"), {"f32[?,7,32]"})
+    R(ATTENTION, "NUM_HEADS=2", IN("f32[3,7,16]", "f32[3,9,16]", "f32[3,9,32]", "f32[3,1,1,9]"),
+      {"f32[3,7,32]"})
+    R(ATTENTION, "NUM_HEADS=2", IN("f32[3,7,16]", "f32[3,9,16]", "f32[3,9,32]", "f32[3,1,1,1]"),
+      {"!Attention: the mask does not fit"})
+    R(ATTENTION, "NUM_HEADS=2", IN("f32[3,7,16]", "f32[3,9,16]", "f32[3,9,32]", "f32[2,1,7,9]"),
+      {"!Attention: the mask does not fit"})
+    R(ATTENTION, "NUM_HEADS=0", IN("f32[3,7,16]", "f32[3,9,16]", "f32[3,9,32]"),
+      {"!Attention: columns do not fit the heads"})
+    R(ATTENTION, "NUM_HEADS=4", IN("f32[3,7,16]", "f32[3,9,16]", "f32[3,9,32]"),
+      {"!Attention: columns do not fit the heads"})
+    R(ATTENTION, "NUM_HEADS=2", IN("f32[3,7,16]", "f32[3,9,14]", "f32[3,9,32]"),
+      {"!Attention: columns do not fit the heads"})
+    R(ATTENTION, "NUM_HEADS=2", IN("f32[3,7,16]", "f32[3,9,16]", "f32[3,8,32]"),
+      {"!Attention: operands differ in batch or keys"})
+    R(ATTENTION, "NUM_HEADS=2", IN("f32[7,16]", "f32[3,9,16]", "f32[3,9,32]"),
+      {"!Attention: operands are not of rank 3"})
 #undef R
 #undef IN
 };

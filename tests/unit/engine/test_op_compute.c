@@ -524,6 +524,85 @@ static void winograd_matches(void **state)
     }
 }
 
+static double score(const struct bench *b, int64_t batch, int64_t head, int64_t i, int64_t j)
+{
+    const struct eml_view *q = &b->in[0], *k = &b->in[1], *m = &b->in[3];
+    int64_t c = q->shape.dim[2], heads = b->node.attr[0].v[0], d = c / heads;
+    const float *pq = (const float *)q->data + (batch * q->shape.dim[1] + i) * c + head * d;
+    const float *pk = (const float *)k->data + (batch * k->shape.dim[1] + j) * c + head * d;
+    double s = 0;
+    for (int64_t x = 0; x < d; x++)
+        s += (double)pq[x] * (double)pk[x];
+    s *= (double)b->params[0];
+    if (b->n_in < 4)
+        return s;
+    const int64_t full[4] = {batch, head, i, j};
+    int64_t at = 0;
+    for (uint32_t x = 0; x < m->shape.rank; x++) {
+        int64_t n = m->shape.dim[x];
+        at = at * n + (n > 1 ? full[4 - m->shape.rank + x] : 0);
+    }
+    return s + (double)((const float *)m->data)[at];
+}
+
+static void attention_row(const struct bench *b, double *want, int64_t batch, int64_t head,
+                          int64_t i)
+{
+    const struct eml_view *v = &b->in[2];
+    int64_t keys = v->shape.dim[1], c = v->shape.dim[2], e = c / b->node.attr[0].v[0];
+    double total = 0, top = -INFINITY;
+    for (int64_t j = 0; j < keys; j++)
+        top = fmax(top, score(b, batch, head, i, j));
+    for (int64_t j = 0; j < keys; j++) {
+        double p = exp(score(b, batch, head, i, j) - top);
+        total += p;
+        for (int64_t x = 0; x < e; x++)
+            want[x] += p * (double)((const float *)v->data)[(batch * keys + j) * c + head * e + x];
+    }
+    for (int64_t x = 0; x < e; x++)
+        want[x] /= total > 0 ? total : 1;
+}
+
+static void check_attention(struct eml_gen *g, int64_t batch, int64_t heads, int64_t queries,
+                            int64_t keys)
+{
+    struct bench b;
+    start(&b, g, EML_OP_ATTENTION);
+    int64_t d = eml_gen_range(g, 1, 40), e = 16 * eml_gen_range(g, 1, 5);
+    b.in[0] = tensor(g, 3, (int64_t[]){batch, queries, heads * d});
+    b.in[1] = tensor(g, 3, (int64_t[]){batch, keys, heads * d});
+    b.in[2] = tensor(g, 3, (int64_t[]){batch, keys, heads * e});
+    b.n_in = 3;
+    if (eml_gen_bool(g)) {
+        int64_t m[4] = {eml_gen_bool(g) ? batch : 1, eml_gen_bool(g) ? heads : 1,
+                        eml_gen_bool(g) ? queries : 1, keys};
+        uint32_t drop = (uint32_t)eml_gen_range(g, 0, 3);
+        b.in[b.n_in++] = tensor(g, 4 - drop, m + drop);
+    }
+    set_int(&b, EML_ATTR_NUM_HEADS, heads);
+    b.params[0] = eml_gen_bool(g) ? 1 : 0.4F;
+    b.n_params = 1;
+    b.out = tensor(g, 3, (int64_t[]){batch, queries, heads * e});
+    b.k = (double)(keys + d);
+    double *want = wanted(&b);
+    for (int64_t i = 0; i < batch * queries * heads; i++)
+        attention_row(&b, want + i * e, i / heads / queries, i % heads, i / heads % queries);
+    check(&b, eml_op_attention, eml_scratch_attention, want);
+    finish(&b, NULL);
+    free(want);
+}
+
+static void attention_matches(void **state)
+{
+    (void)state;
+    struct eml_gen g = eml_gen_seeded("attention");
+    for (int i = 0; i < 60; i++)
+        check_attention(&g, eml_gen_range(&g, 1, 3), eml_gen_range(&g, 1, 5),
+                        eml_gen_range(&g, 1, 30), eml_gen_range(&g, 1, 70));
+    check_attention(&g, 1, 2, 300, 40); /* several tasks per head */
+    check_attention(&g, 1, 2, 5, 0);
+}
+
 static void check_conv_transpose(struct eml_gen *g, const struct window_case *w, int64_t group,
                                  int64_t ci, int64_t co)
 {
@@ -734,15 +813,11 @@ int main(void)
         if (eml_pool_create(i + 1, &pools[i]) != EML_OK)
             return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matmul_matches),
-        cmocka_unit_test(matmul_takes_vectors),
-        cmocka_unit_test(gemm_matches),
-        cmocka_unit_test(conv_matches),
-        cmocka_unit_test(winograd_matches),
-        cmocka_unit_test(conv_transpose_matches),
-        cmocka_unit_test(pools_match),
-        cmocka_unit_test(global_pools_match),
-        cmocka_unit_test(wrong_operands_are_refused),
+        cmocka_unit_test(matmul_matches),         cmocka_unit_test(matmul_takes_vectors),
+        cmocka_unit_test(gemm_matches),           cmocka_unit_test(conv_matches),
+        cmocka_unit_test(winograd_matches),       cmocka_unit_test(attention_matches),
+        cmocka_unit_test(conv_transpose_matches), cmocka_unit_test(pools_match),
+        cmocka_unit_test(global_pools_match),     cmocka_unit_test(wrong_operands_are_refused),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     for (unsigned i = 0; i < 3; i++)
