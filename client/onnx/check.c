@@ -407,7 +407,10 @@ static bool find_operator(struct check *c)
         return false;
     }
     if (!find_done(name, &c->done)) {
-        PROBLEM(c, EML_CHECK_OPERATOR, "operator not supported");
+        bool image = strcmp(n->op_type, "ImageDecoder") == 0;
+        PROBLEM(c, EML_CHECK_OPERATOR, "%s",
+                image ? "image files are not decoded in the enclave: give the model pixels"
+                      : "operator not supported");
         return false;
     }
     if (c->standard == NULL || strcmp(c->standard->attrs, "deprecated") == 0) {

@@ -84,6 +84,8 @@ static void operators_and_versions(void **state)
     assert_one(one_node("", "Mish", NAMES("x"), NULL), 17, EML_CHECK_VERSION,
                "not in the standard at opset 17");
     assert_one(one_node("", "Mish", NAMES("x"), NULL), 18, 0, NULL);
+    assert_one(one_node("", "ImageDecoder", NAMES("x"), NULL), 20, EML_CHECK_OPERATOR,
+               "image files are not decoded in the enclave: give the model pixels");
     assert_one(one_node("", "Multinomial", NAMES("x"), NULL), 13, EML_CHECK_OPERATOR,
                "operator not supported");
     assert_one(one_node("", "relu", NAMES("x"), NULL), 13, EML_CHECK_OPERATOR,
