@@ -543,6 +543,21 @@ static enum eml_err import_ordinary(struct import *im, enum eml_dtype *half)
     return normalise(im, n);
 }
 
+/* An operator that stands for several of the graph's. */
+static enum eml_err import_contrib(struct import *im)
+{
+    const struct eml_onnx_node *src = im->node;
+    struct eml_ir_value *in[EML_NODE_IN_MAX], *out[EML_NODE_OUT_MAX] = {0};
+    if (src->n_in > EML_NODE_IN_MAX || src->n_out > EML_NODE_OUT_MAX)
+        return refuse(im, "decompose: too many operands");
+    EML_TRY(operands(im, in));
+    EML_TRY(eml_import_contrib(im->ir, src, im->index, in, out, im->why));
+    for (uint32_t i = 0; i < src->n_out; i++)
+        if (src->out[i] != EML_ONNX_ABSENT)
+            im->values[src->out[i]] = out[i];
+    return EML_OK;
+}
+
 /* Rounds the results that ONNX gives the operands' type. */
 static enum eml_err narrow_results(const struct import *im, enum eml_dtype half)
 {
@@ -570,6 +585,8 @@ static enum eml_err import_node(struct import *im)
         return pass_through(im);
     if (im->node->domain[0] == 0 && strcmp(type, "Upsample") == 0)
         EML_TRY(upsample(im));
+    else if (eml_import_is_contrib(im->node))
+        EML_TRY(import_contrib(im));
     else
         EML_TRY(import_ordinary(im, &half));
     EML_TRY(eml_fold_infer_from(im->ir, last != NULL ? last->next : im->ir->first, im->why));

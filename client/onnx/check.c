@@ -281,6 +281,8 @@ static int32_t result_dtype(const struct check *c, uint32_t i)
                    ? (int32_t)to->ints[0]
                    : 0;
     case EML_OP_N: /* Constant; Dropout keeps its operand's type */
+        if (c->node->domain[0] != '\0')
+            return 0;
         return constant_dtype(c->node, operand_dtype(c, 0));
     case EML_OP_CONSTANT_OF_SHAPE:
         return constant_dtype(c->node, EML_DT_F32);

@@ -179,6 +179,48 @@ def linear_cases():
     case("dynamicquantizelinear_zeros", "DynamicQuantizeLinear", [("x", np.zeros(5, np.float32))], 3)
 
 
+def contrib_cases():
+    s = lambda v: scalar(v, np.float32)
+    for t, zero in ((u8, np.uint8), (i8, np.int8)):
+        n = t.__name__
+        z = [scalar(v, zero) for v in (90, 5, 77)]
+        for op in ("QLinearAdd", "QLinearMul"):
+            case(f"ms_{op.lower()}_{n}", op,
+                 [("a", t(3, 1, 6)), ("as", s(.0513)), ("az", z[0]), ("b", t(4, 6)), ("bs", s(.0417)),
+                  ("bz", z[1]), ("ys", s(.2)), ("yz", z[2])], 1, ("b",), MS)
+        for op, more in (("QLinearSigmoid", {}), ("QLinearLeakyRelu", {"alpha": .3})):
+            case(f"ms_{op.lower()}_{n}", op,
+                 [("x", t(5, 9)), ("xs", s(.05)), ("xz", z[0]), ("ys", s(.01)), ("yz", z[1])], 1,
+                 ("xs", "xz", "ys", "yz"), MS, **more)
+        case(f"ms_qlinearglobalaveragepool_{n}", "QLinearGlobalAveragePool",
+             [("x", t(2, 3, 5, 4)), ("xs", s(.05)), ("xz", z[0]), ("ys", s(.02)), ("yz", z[1])], 1,
+             (), MS)
+        case(f"ms_qlinearconcat_{n}", "QLinearConcat",
+             [("ys", s(.06)), ("yz", z[0]), ("a", t(2, 3)), ("as", s(.05)), ("az", z[1]),
+              ("b", t(2, 5)), ("bs", s(.07)), ("bz", z[2])], 1,
+             ("ys", "yz", "as", "az", "bs", "bz"), MS, axis=1)
+    for t in (u8, i8):
+        case(f"ms_dynamicquantizematmul_{t.__name__}", "DynamicQuantizeMatMul",
+             [("a", f32(7, 24)), ("b", t(24, 18)), ("bs", s(.02)),
+              ("bz", scalar(11, t(1).dtype)), ("bias", f32(18))], 1, ("b", "bs", "bz", "bias"), MS)
+    case("ms_fusedmatmul", "FusedMatMul", [("a", f32(2, 5, 3)), ("b", f32(2, 4, 5))], 1, (), MS,
+         alpha=.25, transA=1, transB=1)
+    case("ms_gelu", "Gelu", [("x", f32(4, 9, scale=2))], 1, (), MS)
+    case("ms_biasgelu", "BiasGelu", [("x", f32(4, 9, scale=2)), ("b", f32(9))], 1, ("b",), MS)
+    case("ms_fastgelu", "FastGelu", [("x", f32(4, 9, scale=2)), ("b", f32(9))], 1, ("b",), MS)
+    case("ms_quickgelu", "QuickGelu", [("x", f32(4, 9, scale=2))], 1, (), MS, alpha=1.2)
+    case("ms_skiplayernormalization", "SkipLayerNormalization",
+         [("x", f32(2, 5, 16)), ("skip", f32(2, 5, 16)), ("g", f32(16)), ("beta", f32(16)),
+          ("bias", f32(16))], 4, ("g", "beta", "bias"), MS, present_out=[0, 3], epsilon=1e-5)
+    case("ms_skiplayernormalization_plain", "SkipLayerNormalization",
+         [("x", f32(2, 5, 16)), ("skip", f32(2, 5, 16)), ("g", f32(16))], 1, ("g",), MS)
+    for zeros in (False, True):
+        case(f"ms_matmulnbits{'_zeros' if zeros else ''}", "MatMulNBits",
+             [("x", f32(5, 40)), ("b", u8(9, 3, 8)), ("s", np.abs(f32(27)) / 9),
+              ("z", u8(18) if zeros else None)], 1, ("b", "s", "z"), MS, K=40, N=9, bits=4,
+             block_size=16)
+
+
 def write_model(path, op, inputs, n_out, consts, domain, opset, present_out, attrs):
     dtypes = {np.dtype(k): v for k, v in {
         "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7,
@@ -245,4 +287,5 @@ if __name__ == "__main__":
     product_cases()
     convolution_cases()
     linear_cases()
+    contrib_cases()
     main(sys.argv[1], sys.argv[2])

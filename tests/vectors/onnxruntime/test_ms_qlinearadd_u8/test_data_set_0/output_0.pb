@@ -1,0 +1,1 @@
+By0JHv]odf–zvr_st€|LmLm|p…PplN›Hd‡pgžDqewmxQJ^rrœiN`‘i€m}ž•‚„hŠ}œˆ]vcv—Žgx

@@ -1,0 +1,1 @@
+	By0J-i'0iidhiUiihiifiii_igiZ<3iSfFii3gi
