@@ -4,12 +4,13 @@
 #include "base/wipe.h"
 #include "model/limits.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
-/* How the arena is used. Request mode: key | plan | activations | weights, so that the weights are
- * on top and go first. Session mode: key | weights | plan | activations, so that the weights stay
- * when an inference goes. */
+/* How the arena is used. Request mode: key | plan | activations | window, so that what is in clear
+ * of the weights is on top and goes first. Session mode: key | weights | plan | activations, so
+ * that the weights stay when an inference goes. */
 
 static uint64_t now_ns(void)
 {
@@ -57,7 +58,7 @@ void eml_model_weights(struct eml_model *m, struct eml_bytes sealed)
     m->sealed = sealed;
 }
 
-/* Decrypts all weights to the top of the arena. */
+/* Decrypts all weights to the top of the arena: session mode, and graphs that need it. */
 static enum eml_err open_weights(struct eml_model *m, struct eml_times *times, struct eml_why *why)
 {
     const struct eml_blob_info *info = &m->topology->blob;
@@ -70,6 +71,8 @@ static enum eml_err open_weights(struct eml_model *m, struct eml_times *times, s
     m->clear_since_ns = t;
     enum eml_err e = eml_blob_open(info, m->sealed, m->arena, (struct eml_room){room, n}, why);
     lap(&t, &times->open);
+    times->opened_bytes += n;
+    times->window_bytes = n;
     if (e == EML_OK)
         m->weights = (struct eml_room){room, n};
     return e;
@@ -114,6 +117,49 @@ static enum eml_err make_plan(struct eml_model *m, const struct eml_tensor *inpu
         return eml_fail(why, EML_E_REFUSED, "assemble: activations exceed the memory limit", -1);
     return EML_OK;
 }
+
+/* ---- request mode: weights are opened while the plan runs ---- */
+
+struct opener {
+    struct eml_blob_reader reader;
+    _Atomic uint64_t opened; /* blocks */
+};
+
+_Static_assert(EML_WEIGHTS_BLOCK == EML_CHUNK_BYTES, "a block of the engine is a chunk");
+
+static enum eml_err fetch(void *ctx, uint64_t block, struct eml_room out)
+{
+    struct opener *o = ctx;
+    atomic_fetch_add_explicit(&o->opened, 1, memory_order_relaxed);
+    return eml_blob_read(&o->reader, block, 1, out, NULL);
+}
+
+/* The window lies on top of the arena: it is wiped as soon as the run is over. */
+static enum eml_err run_sealed(struct eml_model *m, const struct eml_tensor *inputs, struct run *r,
+                               struct eml_times *times, struct eml_why *why)
+{
+    struct opener opener = {0};
+    uint64_t t = now_ns();
+    size_t mark = eml_arena_mark(m->arena), n = eml_plan_window_bytes(r->plan);
+    EML_TRY(eml_blob_reader_init(&opener.reader, &m->topology->blob, m->sealed, m->arena, why));
+    struct eml_room window = {eml_arena_alloc(m->arena, n, 4096), n};
+    if (window.ptr == NULL)
+        return eml_fail(why, EML_E_REFUSED, "assemble: the weights exceed the memory limit", -1);
+    const struct eml_weights_source source = {
+        .ctx = &opener, .blocks = opener.reader.chunks, .fetch = fetch};
+    lap(&t, &times->open);
+    uint64_t start = t;
+    enum eml_err e = eml_plan_run_sealed(r->plan, &source, window, inputs, r->activations, m->pool,
+                                         r->outputs, why);
+    lap(&t, &times->run);
+    wipe_to(m, mark, times);
+    times->exposure = now_ns() - start;
+    times->opened_bytes += opener.opened * EML_CHUNK_BYTES;
+    times->window_bytes = n;
+    return e;
+}
+
+/* ---- weights in clear: session mode, and graphs that cannot be planned ---- */
 
 static bool lies_in(const struct eml_tensor *t, struct eml_room room)
 {
@@ -169,6 +215,8 @@ static enum eml_err infer(struct eml_model *m, const struct eml_tensor *inputs, 
                           struct eml_why *why)
 {
     EML_TRY(make_plan(m, inputs, limits, r, times, why));
+    if (!keep_weights && eml_plan_window_bytes(r->plan) != SIZE_MAX)
+        return run_sealed(m, inputs, r, times, why);
     if (m->weights.ptr == NULL)
         EML_TRY(open_weights(m, times, why));
     uint64_t t = now_ns();

@@ -23,11 +23,17 @@ struct eml_model { /* plain; lives outside the arena, holds pointers into it and
         clear_since_ns; /* monotonic time of the first plaintext weight byte; 0 = none in clear */
 };
 
-/* Nanoseconds. Each call adds what it did to the caller's sums; exposure is the latest window's. */
+/* Nanoseconds and bytes. Each call adds what it did to the caller's sums; exposure and window_bytes
+ * are the latest call's. */
 struct eml_times {
-    uint64_t decode, plan, open, run, wipe;
+    uint64_t decode, plan;
+    uint64_t open; /* key schedule and storage order; in session mode decryption, too */
+    uint64_t run;  /* in request mode with decryption */
+    uint64_t wipe;
     uint64_t exposure; /* first plaintext weight byte to the end of the wipe */
     uint64_t wiped_bytes;
+    uint64_t opened_bytes; /* plaintext of weights, counted as often as it was decrypted */
+    uint64_t window_bytes; /* the most that can have been in clear at one time */
 };
 
 /* Decodes and checks the topology. m->sealed is set later by the caller with eml_model_weights.
@@ -40,9 +46,11 @@ EML_MUST enum eml_err eml_model_decode(struct eml_model *m, struct eml_arena *ar
 /* Borrows the sealed object; the bytes are checked when they are opened. */
 void eml_model_weights(struct eml_model *m, struct eml_bytes sealed);
 
-/* One inference. `inputs` in the order of topology->graph.inputs. Weights are opened if they are
- * not. `sink` is called once with the outputs while they exist. If keep_weights is false the
- * plaintext weights are wiped before sink is called; activations other than outputs always are
+/* One inference. `inputs` in the order of topology->graph.inputs. `sink` is called once with the
+ * outputs while they exist. keep_weights (session mode): all weights are opened by the first call
+ * and stay until close. Otherwise (request mode) each is opened just before it is used, into a
+ * window that later ones overwrite, and that is wiped before sink is called; a chunk that nobody
+ * reads is never opened, so that damage to it is not seen. Results are the same. Activations are
  * wiped before this returns, on success and on failure alike. limits: the caller's own ceilings,
  * combined with the topology's. EML_E_USAGE: keep_weights is false though an earlier call kept
  * them; the model can still be used, and closed. */

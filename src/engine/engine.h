@@ -77,6 +77,30 @@ EML_MUST enum eml_err eml_plan_run(const struct eml_plan *p, struct eml_bytes we
                                    struct eml_pool *pool, struct eml_tensor *outputs,
                                    struct eml_why *why);
 
+/* Weights that are opened block by block while a plan runs. */
+#define EML_WEIGHTS_BLOCK 65536u
+struct eml_weights_source {
+    void *ctx;
+    uint64_t blocks; /* of the whole stream; the last one is filled up */
+    /* Puts block `block` of the plaintext stream into out (EML_WEIGHTS_BLOCK long), after it was
+     * found authentic; on failure out holds no plaintext. Any number of threads at once. */
+    enum eml_err (*fetch)(void *ctx, uint64_t block, struct eml_room out);
+};
+
+/* Bytes that eml_plan_run_sealed needs for the weights that are in clear at one time; SIZE_MAX if
+ * the graph runs from weights in clear only: one that could not be planned. */
+size_t eml_plan_window_bytes(const struct eml_plan *p);
+
+/* As eml_plan_run, with the same results, from weights that are opened as they are needed: all
+ * plaintext of them is in `window` (eml_plan_window_bytes, 64-byte aligned), and stays there when
+ * this returns: the caller wipes it. No output lies there. Errors: also those of source->fetch
+ * (why->index is the block), EML_E_INPUT (a slot lies behind the source's end). */
+EML_MUST enum eml_err eml_plan_run_sealed(const struct eml_plan *p,
+                                          const struct eml_weights_source *source,
+                                          struct eml_room window, const struct eml_tensor *inputs,
+                                          struct eml_room activations, struct eml_pool *pool,
+                                          struct eml_tensor *outputs, struct eml_why *why);
+
 /* Per-node times of the last run, for profiling tools only. */
 struct eml_plan_profile {
     uint64_t *node_ns;        /* n_nodes entries, or NULL for no profiling */

@@ -1,12 +1,15 @@
 #include "engine/gemm.h"
 
+#include "engine/weights.h"
+
 enum {
     PANEL = 16,
     MR_MAX = 8,
-    K_RANGE = 2048,           /* rows of b per pass: 48 columns of them are 384 KiB */
-    B_RESIDENT = 96 * 1024,   /* floats of b that stay in the second-level cache beside a */
-    A_RESIDENT = 64 * 1024,   /* floats of a that stay there beside a group of b's columns */
-    TASK_MULTIPLIES = 2000000 /* about 35 microseconds of AVX-512 */
+    K_RANGE = 2048,            /* rows of b per pass: 48 columns of them are 384 KiB */
+    B_RESIDENT = 96 * 1024,    /* floats of b that stay in the second-level cache beside a */
+    A_RESIDENT = 64 * 1024,    /* floats of a that stay there beside a group of b's columns */
+    TASK_MULTIPLIES = 2000000, /* about 35 microseconds of AVX-512 */
+    STRIPE_BYTES = 1024 * 1024 /* of sealed b in clear at one time, unless nr columns are more */
 };
 
 static size_t min_size(size_t a, size_t b)
@@ -98,6 +101,28 @@ static void tile(const struct job *j, const struct eml_gemm_offsets *o, size_t r
     j->kn->gemm_tile(&t);
 }
 
+bool eml_gemm_open(struct eml_weights_window *w, const float *b, size_t b_panel, size_t from,
+                   size_t to, size_t k0, size_t k, size_t all)
+{
+    if (w == NULL || from == to)
+        return true;
+    if (k == all) /* gapless */
+        return eml_weights_open(w, b + from * b_panel, (to - from) * b_panel * sizeof(float));
+    for (size_t p = from; p < to; p++)
+        if (!eml_weights_open(w, b + p * b_panel + k0 * PANEL, k * PANEL * sizeof(float)))
+            return false;
+    return true;
+}
+
+static bool open_groups(const struct job *j, const struct eml_gemm_offsets *o, size_t group0,
+                        size_t group_end, size_t k0, size_t k)
+{
+    const struct eml_gemm *g = j->g;
+    size_t from = group0 * j->cut.panels / j->cut.groups;
+    size_t to = group_end * j->cut.panels / j->cut.groups;
+    return eml_gemm_open(g->window, g->b + o->b, g->b_panel, from, to, k0, k, g->k);
+}
+
 static void task(const struct job *j, const struct eml_gemm_offsets *o, size_t row_tile,
                  size_t column_task)
 {
@@ -109,6 +134,8 @@ static void task(const struct job *j, const struct eml_gemm_offsets *o, size_t r
     do {
         /* the last range may be half as long again: no short remainder */
         size_t k = g->k - k0 <= K_RANGE + K_RANGE / 2 ? g->k - k0 : K_RANGE;
+        if (!open_groups(j, o, group0, group_end, k0, k))
+            return;
         for (size_t row = row_tile * j->cut.rows; row < row_end; row += j->kn->mr) {
             for (size_t group = group0; group < group_end; group++)
                 tile(j, o, row, min_size(row_end - row, j->kn->mr), group, k0, k);
@@ -131,13 +158,53 @@ static void tasks(void *arg, int64_t begin, int64_t end, unsigned thread)
     }
 }
 
-void eml_gemm_run(const struct eml_kernels *kn, struct eml_pool *pool, const struct eml_gemm *g)
+static void run(const struct eml_kernels *kn, struct eml_pool *pool, const struct eml_gemm *g)
 {
-    if (g->m == 0 || g->n == 0 || g->batch == 0)
-        return;
     struct job j = {kn, g, eml_gemm_cut(kn, g->m, g->n, g->k, g->m * g->k)};
     size_t n = g->batch * j.cut.row_tiles * j.cut.column_tasks;
     /* many tiny products: several per claim */
     size_t work = max_size(g->m * g->n * max_size(g->k, 16) / (n / g->batch), 1);
     eml_pool_for(pool, (int64_t)n, (int64_t)max_size(TASK_MULTIPLIES / 8 / work, 1), tasks, &j);
+}
+
+enum eml_weights_use eml_gemm_use(const struct eml_kernels *kn, size_t k, uint64_t bytes,
+                                  size_t *stripe)
+{
+    size_t least = kn->nr * k * sizeof(float); /* a tensor's bytes fit, and k is one dim */
+    *stripe = max_size(least, STRIPE_BYTES);
+    return bytes > *stripe ? EML_WEIGHTS_STRIPES : EML_WEIGHTS_LAZY;
+}
+
+size_t eml_gemm_stripe_panels(const struct eml_kernels *kn, const struct eml_view *b,
+                              size_t b_panel)
+{
+    size_t step = kn->nr / PANEL;
+    return eml_weights_stripe_max(b) / (b_panel * sizeof(float)) / step * step;
+}
+
+/* Stripe by stripe of columns: only so much of b is in clear. */
+static void run_stripes(const struct eml_kernels *kn, struct eml_pool *pool,
+                        const struct eml_gemm *g)
+{
+    size_t panels = eml_gemm_stripe_panels(kn, g->stripes, g->b_panel);
+    for (size_t column = 0; column < g->n; column += panels * PANEL) {
+        struct eml_gemm s = *g;
+        size_t bytes = g->b_panel * sizeof(float), first = column / PANEL;
+        s.n = min_size(g->n - column, panels * PANEL);
+        s.c += column;
+        s.epilogue = eml_epilogue_at(&g->epilogue, 0, column);
+        s.b = (const float *)(const void *)eml_weights_stripe(g->window, g->stripes, first * bytes,
+                                                              div_up(s.n, PANEL) * bytes);
+        run(kn, pool, &s);
+    }
+}
+
+void eml_gemm_run(const struct eml_kernels *kn, struct eml_pool *pool, const struct eml_gemm *g)
+{
+    if (g->m == 0 || g->n == 0 || g->batch == 0)
+        return;
+    if (g->stripes != NULL)
+        run_stripes(kn, pool, g);
+    else
+        run(kn, pool, g);
 }

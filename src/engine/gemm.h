@@ -8,6 +8,7 @@
 #ifndef EML_ENGINE_GEMM_H
 #define EML_ENGINE_GEMM_H
 
+#include "engine/exec.h"
 #include "engine/kernels/kernels.h"
 #include "engine/pool.h"
 
@@ -28,9 +29,24 @@ struct eml_gemm {
     size_t b_row, b_panel;
     struct eml_epilogue epilogue;
     const struct eml_gemm_offsets *offsets;
+    struct eml_weights_window *window; /* where b is opened as it is read, or NULL */
+    const struct eml_view
+        *stripes; /* the operand b, if it is mapped in stripes; b is then unused */
 };
 
 void eml_gemm_run(const struct eml_kernels *kn, struct eml_pool *pool, const struct eml_gemm *g);
+
+/* Whether the packed panels [from, to) at b, rows [k0, k0 + k) of K = all, are open. */
+EML_MUST bool eml_gemm_open(struct eml_weights_window *w, const float *b, size_t b_panel,
+                            size_t from, size_t to, size_t k0, size_t k, size_t all);
+
+/* Panels of a stripe of a packed operand; at least nr / 16. */
+size_t eml_gemm_stripe_panels(const struct eml_kernels *kn, const struct eml_view *b,
+                              size_t b_panel);
+/* How much window a packed matrix of `bytes` bytes gets: EML_WEIGHTS_STRIPES, and the least bytes
+ * that hold nr columns of K = k; EML_WEIGHTS_LAZY if all of it is no more. */
+enum eml_weights_use eml_gemm_use(const struct eml_kernels *kn, size_t k, uint64_t bytes,
+                                  size_t *stripe);
 
 /* How a product is cut: `row_tiles` of `rows` rows, times `column_tasks` of `groups_per_task`
  * groups; group i of `groups` has the panels [i*panels/groups, (i+1)*panels/groups). Depends on the

@@ -12,6 +12,7 @@
 #include "engine/gemm.h"
 #include "engine/pack.h"
 #include "engine/spatial.h"
+#include "engine/weights.h"
 #include "engine/winograd.h"
 
 #include <string.h>
@@ -111,7 +112,22 @@ struct job {
     struct pieces p;
     struct eml_epilogue epilogue;
     struct eml_gemm_cut cut;
+    /* Sealed weights: w begins with panel first_panel, the job with column task first_task. */
+    struct eml_weights_window *window;
+    const struct eml_view *stripes; /* the operand, if it is mapped in stripes */
+    size_t first_task, first_panel;
 };
+
+enum eml_weights_use eml_use_conv(const struct eml_op_ctx *c, uint32_t i, uint64_t bytes,
+                                  size_t *stripe)
+{
+    struct conv v;
+    if (i != 1 || c->in[1].layout != EML_LAYOUT_PANEL16 || conv_of(c, &v) != EML_OK)
+        return EML_WEIGHTS_WHOLE;
+    if (v.group != 1 || v.winograd)
+        return EML_WEIGHTS_LAZY;
+    return eml_gemm_use(c->kernels, (size_t)(v.s.taps * v.ci), bytes, stripe);
+}
 
 static bool line_inside(const struct eml_spatial *s, int64_t at)
 {
@@ -227,7 +243,6 @@ static void block(const struct job *j, const float **pointers, int64_t group, st
                          .b_row = EML_PANEL,
                          .b_panel = EML_PANEL * line * (size_t)v->lines,
                          .accumulate = line0 > 0};
-    const float *w = j->w + (size_t)group * j->cut.panels * t.b_panel;
     for (size_t g = column_group; g < column_end; g++) {
         size_t panel = g * j->cut.panels / j->cut.groups;
         size_t end = (g + 1) * j->cut.panels / j->cut.groups * EML_PANEL;
@@ -235,10 +250,23 @@ static void block(const struct job *j, const float **pointers, int64_t group, st
         struct eml_epilogue e = eml_epilogue_at(&j->epilogue, row, channel);
         t.c = j->y + row * ldc + channel;
         t.n = (end < co ? end : co) - column;
-        t.b = w + panel * t.b_panel + (size_t)line0 * line * EML_PANEL;
+        t.b = j->w + ((size_t)group * j->cut.panels + panel - j->first_panel) * t.b_panel +
+              (size_t)line0 * line * EML_PANEL;
         t.epilogue = line1 == v->lines ? &e : NULL;
         j->kn->gemm_tile(&t);
     }
+}
+
+static bool open_groups(const struct job *j, int64_t group, size_t g0, size_t g1, int64_t line0,
+                        int64_t line1)
+{
+    const struct eml_gemm_cut *cut = &j->cut;
+    size_t line = (size_t)(j->v->s.kernel[2] * j->v->ci), all = line * (size_t)j->v->lines;
+    size_t base = (size_t)group * cut->panels;
+    size_t from = base + g0 * cut->panels / cut->groups - j->first_panel;
+    size_t to = base + g1 * cut->panels / cut->groups - j->first_panel;
+    return eml_gemm_open(j->window, j->w, EML_PANEL * all, from, to, (size_t)line0 * line,
+                         (size_t)(line1 - line0) * line, all);
 }
 
 static void tasks(void *arg, int64_t begin, int64_t end, unsigned thread)
@@ -253,13 +281,15 @@ static void tasks(void *arg, int64_t begin, int64_t end, unsigned thread)
         eml_gemm_task(cut, i % per_group, &row_tile, &column_task);
         size_t row0 = row_tile * cut->rows;
         size_t row_end = row0 + cut->rows < pixels ? row0 + cut->rows : pixels;
-        size_t g0 = column_task * cut->groups_per_task;
+        size_t g0 = (j->first_task + column_task) * cut->groups_per_task;
         size_t g1 =
             g0 + cut->groups_per_task < cut->groups ? g0 + cut->groups_per_task : cut->groups;
         for (int64_t line = 0; line < j->v->lines; line += j->v->lines_per_pass) {
             int64_t left = j->v->lines - line;
             int64_t line1 = line + (left < j->v->lines_per_pass ? left : j->v->lines_per_pass);
             struct eml_pixel p = eml_pixel_at(&j->v->s, (int64_t)row0);
+            if (!open_groups(j, group, g0, g1, line, line1))
+                return;
             for (size_t row = row0; row < row_end; row += j->kn->mr) {
                 size_t m = row_end - row < j->kn->mr ? row_end - row : j->kn->mr;
                 block(j, pointers, group, &p, row, m, line, line1, g0, g1);
@@ -326,8 +356,32 @@ static void run_pointwise(const struct eml_op_ctx *c, const struct job *j)
                          .b = j->w,
                          .b_row = EML_PANEL,
                          .b_panel = EML_PANEL * (size_t)v->ci,
-                         .epilogue = j->epilogue};
+                         .epilogue = j->epilogue,
+                         .window = j->window,
+                         .stripes = j->stripes};
     eml_gemm_run(c->kernels, c->pool, &g);
+}
+
+/* Stripe by stripe of columns: only so much of w is in clear. */
+static void run_stripes(const struct eml_op_ctx *c, struct job *j)
+{
+    const size_t all = j->cut.column_tasks;
+    const size_t bytes = EML_PANEL * sizeof(float) * (size_t)(j->v->s.taps * j->v->ci);
+    size_t at_once = eml_gemm_stripe_panels(c->kernels, j->stripes, bytes / sizeof(float)) /
+                     (c->kernels->nr / EML_PANEL) / j->cut.groups_per_task;
+    at_once = at_once == 0 ? 1 : at_once;
+    for (size_t task = 0; task < all; task += at_once) {
+        size_t end = all - task < at_once ? all : task + at_once;
+        size_t groups = end * j->cut.groups_per_task;
+        groups = groups < j->cut.groups ? groups : j->cut.groups;
+        size_t last = groups * j->cut.panels / j->cut.groups;
+        j->first_task = task;
+        j->first_panel = task * j->cut.groups_per_task * j->cut.panels / j->cut.groups;
+        j->cut.column_tasks = end - task;
+        j->w = (const float *)(const void *)eml_weights_stripe(
+            j->window, j->stripes, j->first_panel * bytes, (last - j->first_panel) * bytes);
+        eml_pool_for(c->pool, (int64_t)(j->cut.row_tiles * j->cut.column_tasks), 1, tasks, j);
+    }
 }
 
 static void run_windows(const struct eml_op_ctx *c, struct job *j)
@@ -344,6 +398,10 @@ static void run_windows(const struct eml_op_ctx *c, struct job *j)
     j->cut =
         eml_gemm_cut(c->kernels, (size_t)v->s.pixels, (size_t)v->co, (size_t)(v->s.taps * v->ci),
                      (size_t)(v->s.batch * in[0] * in[1] * in[2] * v->ci));
+    if (j->stripes != NULL) {
+        run_stripes(c, j);
+        return;
+    }
     size_t n = (size_t)v->group * j->cut.row_tiles * j->cut.column_tasks;
     eml_pool_for(c->pool, (int64_t)n, 1, tasks, j);
 }
@@ -364,6 +422,10 @@ enum eml_err eml_op_conv(const struct eml_op_ctx *c)
     EML_TRY(eml_fused_epilogue(c, 0, v.group * v.co, &j.epilogue));
     if (c->out[0].count == 0)
         return EML_OK;
+    if (c->in[1].layout == EML_LAYOUT_PANEL16) {
+        j.window = c->window;
+        j.stripes = c->in[1].room > 0 ? &c->in[1] : NULL;
+    }
     if (v.packed) {
         if (v.depthwise)
             eml_pack_depthwise(j.p.packed, j.w, (size_t)v.s.c, (size_t)v.s.taps);
@@ -373,7 +435,8 @@ enum eml_err eml_op_conv(const struct eml_op_ctx *c)
         j.w = j.p.packed;
     }
     if (v.winograd)
-        eml_winograd_run(&v.fast, &j.p.fast, c->kernels, c->pool, j.y, j.x, j.w, &j.epilogue);
+        eml_winograd_run(&v.fast, &j.p.fast, c->kernels, c->pool, j.y, j.x, j.w, j.window,
+                         &j.epilogue);
     else if (v.pointwise)
         run_pointwise(c, &j);
     else

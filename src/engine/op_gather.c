@@ -3,6 +3,7 @@
 #include "engine/exec.h"
 #include "engine/indices.h"
 #include "engine/walk.h"
+#include "engine/weights.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -36,6 +37,73 @@ static void gather_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
     }
 }
 
+/* Of a sealed table only the blocks with wanted rows are opened, each once. */
+enum { ROWS_BLOCKS = 8, ROWS_WORK = 1 << 24 };
+
+enum eml_weights_use eml_use_gather(const struct eml_op_ctx *c, uint32_t i, uint64_t bytes,
+                                    size_t *stripe)
+{
+    (void)stripe;
+    uint64_t blocks = bytes / EML_WEIGHTS_BLOCK, work;
+    bool rows = i == 0 && axis_of(c) == 0 && blocks >= ROWS_BLOCKS && c->out[0].count > 0 &&
+                !__builtin_mul_overflow(blocks + 2, (uint64_t)c->in[1].count, &work) &&
+                work <= ROWS_WORK;
+    return rows ? EML_WEIGHTS_ROWS : EML_WEIGHTS_WHOLE;
+}
+
+struct sealed_gather {
+    const struct gather *g;
+    struct eml_weights_window *window;
+    uint64_t first_block;
+};
+
+/* What of the bytes [from, end) of the table lies in the block goes to row i of the output. */
+static void copy_part(const struct gather *g, int64_t i, uint64_t from, uint64_t block_start,
+                      const uint8_t *block)
+{
+    uint64_t end = from + g->row, block_end = block_start + EML_WEIGHTS_BLOCK;
+    uint64_t start = from > block_start ? from : block_start;
+    end = end < block_end ? end : block_end;
+    memcpy(g->y + (size_t)i * g->row + (start - from), block + (start - block_start),
+           (size_t)(end - start));
+}
+
+static void gather_blocks(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    const struct sealed_gather *s = arg;
+    const struct gather *g = s->g;
+    uint64_t offset = g->x->offset;
+    for (int64_t b = begin; b < end; b++) {
+        uint64_t number = s->first_block + (uint64_t)b, start = number * EML_WEIGHTS_BLOCK;
+        uint64_t before = start > offset ? (start - offset) / g->row : 0;
+        int64_t first = (int64_t)before; /* rows with bytes in the block: [first, last] */
+        int64_t last = (int64_t)((start + EML_WEIGHTS_BLOCK - 1 - offset) / g->row);
+        const uint8_t *block = NULL;
+        for (int64_t i = 0; i < g->count; i++) {
+            int64_t at = normalise(index_at(g->k, i), g->n);
+            if (at < first || at > last)
+                continue;
+            if (block == NULL)
+                block = eml_weights_spare(s->window, number, thread);
+            if (block == NULL)
+                return; /* the runner knows */
+            copy_part(g, i, offset + (uint64_t)at * g->row, start, block);
+        }
+    }
+}
+
+static enum eml_err gather_sealed(const struct eml_op_ctx *c, const struct gather *g)
+{
+    for (int64_t i = 0; i < g->count; i++)
+        if (normalise(index_at(g->k, i), g->n) < 0)
+            return out_of_range(c);
+    uint64_t first = g->x->offset, end = first + (uint64_t)g->n * g->row;
+    struct sealed_gather s = {g, c->window, first / EML_WEIGHTS_BLOCK};
+    uint64_t blocks = (end - 1) / EML_WEIGHTS_BLOCK + 1 - s.first_block;
+    eml_pool_for(c->pool, (int64_t)blocks, 16, gather_blocks, &s);
+    return EML_OK;
+}
+
 enum eml_err eml_op_gather(const struct eml_op_ctx *c)
 {
     const struct eml_view *x = &c->in[0], *y = &c->out[0];
@@ -58,6 +126,8 @@ enum eml_err eml_op_gather(const struct eml_op_ctx *c)
     for (uint32_t i = axis + 1; i < x->shape.rank; i++)
         g.row *= (size_t)x->shape.dim[i];
     atomic_init(&g.bad, false);
+    if (x->data == NULL)
+        return gather_sealed(c, &g);
     eml_pool_for(c->pool, outer * g.count, 1 + 65536 / (int64_t)g.row, gather_rows, &g);
     return atomic_load_explicit(&g.bad, memory_order_relaxed) ? eml_index_bad(c) : EML_OK;
 }

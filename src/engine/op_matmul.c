@@ -88,6 +88,16 @@ static struct pieces take(struct eml_scratch *scratch, const struct shapes *s)
     return p;
 }
 
+enum eml_weights_use eml_use_product(const struct eml_op_ctx *c, uint32_t i, uint64_t bytes,
+                                     size_t *stripe)
+{
+    if (i != 1 || c->in[1].layout != EML_LAYOUT_PANEL16)
+        return EML_WEIGHTS_WHOLE;
+    if (batch_count(&c->in[1].shape) != 1)
+        return EML_WEIGHTS_LAZY;
+    return eml_gemm_use(c->kernels, udim(&c->in[1].shape, 2), bytes, stripe);
+}
+
 static bool count_scratch(const struct shapes *s, size_t *bytes)
 {
     struct eml_scratch scratch = {0};
@@ -147,6 +157,10 @@ static void set_b(const struct eml_op_ctx *c, const struct shapes *s, float *pac
                   struct eml_gemm *g)
 {
     g->b = s->packed || s->direct ? c->in[1].data : packed;
+    if (s->packed) {
+        g->window = c->window;
+        g->stripes = c->in[1].room > 0 ? &c->in[1] : NULL;
+    }
     g->b_row = s->direct ? s->n : EML_PANEL;
     g->b_panel = s->direct ? EML_PANEL : EML_PANEL * s->k;
     if (!s->packed && !s->direct)

@@ -417,6 +417,20 @@ static enum eml_err place_all(const struct planner *s, const bool *runs)
     return EML_OK;
 }
 
+/* An output that is a slot is copied out of the window. */
+static void place_slot_outputs(const struct planner *s)
+{
+    struct eml_plan *p = s->p;
+    for (uint32_t i = 0; i < s->g->n_outputs; i++) {
+        uint32_t id = s->g->outputs[i].value;
+        bool slot = p->place[id].kind == EML_PLACE_WEIGHTS;
+        p->window.outputs[i] = slot ? new_buffer(s, EML_NO_STEP, EML_NO_STEP, value_bytes(s, id))
+                                    : EML_NO_BUFFER;
+        if (slot)
+            p->window.n_spare = 1;
+    }
+}
+
 /* ---- all together ---- */
 
 static bool alloc(struct planner *s)
@@ -430,7 +444,8 @@ static bool alloc(struct planner *s)
     struct eml_plan *p = eml_arena_array(s->arena, 1, sizeof *p);
     if (p == NULL)
         return false;
-    size_t buffers = (size_t)g->n_values + g->n_nodes; /* outputs, inputs; scratch of each step */
+    /* outputs, inputs; scratch of each step; copies of outputs that are slots */
+    size_t buffers = (size_t)g->n_values + g->n_nodes + g->n_outputs;
     s->p = p;
     p->g = g;
     p->known = eml_arena_array(s->arena, g->n_values, sizeof *p->known);
@@ -439,13 +454,14 @@ static bool alloc(struct planner *s)
     p->needed = eml_arena_array(s->arena, g->n_values, sizeof *p->needed);
     p->steps = eml_arena_array(s->arena, g->n_nodes, sizeof *p->steps);
     p->buffers = eml_arena_array(s->arena, buffers, sizeof *p->buffers);
+    p->window.outputs = eml_arena_array(s->arena, g->n_outputs, sizeof *p->window.outputs);
     s->root = eml_arena_array(s->arena, g->n_values, sizeof *s->root);
     s->operands = eml_arena_array(s->arena, most_in, sizeof(struct eml_known *));
     s->results = eml_arena_array(s->arena, most_out, sizeof *s->results);
     s->views = eml_arena_array(s->arena, most_in + most_out, sizeof *s->views);
     return p->known != NULL && p->place != NULL && p->last != NULL && p->needed != NULL &&
-           p->steps != NULL && p->buffers != NULL && s->root != NULL && s->operands != NULL &&
-           s->results != NULL && s->views != NULL;
+           p->steps != NULL && p->buffers != NULL && p->window.outputs != NULL && s->root != NULL &&
+           s->operands != NULL && s->results != NULL && s->views != NULL;
 }
 
 static enum eml_err layout_memory(const struct planner *s, const struct eml_budget *budget)
@@ -490,6 +506,9 @@ static enum eml_err make(struct planner *s, const struct eml_tensor *inputs, enu
     find_needed(s, runs);
     find_lifetimes(s, runs);
     EML_TRY(place_all(s, runs));
+    place_slot_outputs(s);
+    if (!eml_weights_plan(s->p, s->arena))
+        return full(s);
     return layout_memory(s, budget);
 }
 
@@ -528,6 +547,11 @@ enum eml_err eml_plan_make(const struct eml_graph *g, const struct eml_tensor *i
 size_t eml_plan_activation_bytes(const struct eml_plan *p)
 {
     return p->activation_bytes;
+}
+
+size_t eml_plan_window_bytes(const struct eml_plan *p)
+{
+    return p->dynamic != NULL ? SIZE_MAX : p->window.bytes;
 }
 
 uint64_t eml_plan_flops(const struct eml_plan *p)

@@ -34,6 +34,34 @@ struct eml_step {
     uint32_t node;
     eml_op_fn *run;
     uint32_t scratch; /* buffer, or EML_NO_BUFFER */
+    /* Of a run from sealed weights: operands are entries [operands, operands + n_in) and the params
+     * the one behind; maps and ranges up to these ends are done before the step. */
+    uint32_t operands, maps_end, opens_end;
+};
+
+/* An operand in the window. */
+struct eml_weights_operand {
+    enum eml_weights_use use;
+    size_t at; /* bytes from the window's start */
+    size_t room;
+};
+
+struct eml_weights_map {
+    size_t at, n; /* blocks */
+    uint64_t stream;
+};
+
+/* What of the weights is where in the window, and when: weights_plan.c. */
+struct eml_weights_plan {
+    struct eml_weights_operand *operands;
+    struct eml_weights_map *maps;
+    struct eml_weights_range {
+        size_t at, n; /* bytes */
+    } *opens;
+    uint32_t n_maps, n_opens;
+    size_t n_blocks, n_spare;
+    size_t bytes; /* SIZE_MAX: cannot be counted */
+    uint32_t *outputs; /* per output of the graph: buffer of one that is a slot, or EML_NO_BUFFER */
 };
 
 struct eml_plan {
@@ -53,6 +81,7 @@ struct eml_plan {
     size_t activation_bytes; /* with the table */
     uint64_t weight_bytes;   /* end of the last slot used */
     uint64_t flops;
+    struct eml_weights_plan window;
     struct eml_plan_profile profile;
     const struct eml_dynamic *dynamic; /* not NULL: everything below g is unused */
 };
@@ -87,10 +116,17 @@ int64_t eml_load_int(enum eml_dtype t, const uint8_t *data, uint32_t i);
 /* A value as kernels see it, without data. An absent one has dtype EML_DT_NONE. */
 void eml_plan_view(const struct eml_plan *p, uint32_t id, struct eml_view *v);
 
+/* Plans the window: after all steps and their places are known. False: the arena is full. */
+EML_MUST bool eml_weights_plan(struct eml_plan *p, struct eml_arena *arena);
+
+/* Bytes of a value that lies in the weights, as it lies there. */
+uint64_t eml_plan_slot_bytes(const struct eml_plan *p, uint32_t id);
+
 /* ---- facts about operators: plan_ops.c ---- */
 
 eml_op_fn *eml_op_kernel(enum eml_op op);
 eml_scratch_fn *eml_op_scratch(enum eml_op op); /* NULL: none */
+eml_use_fn *eml_op_use(enum eml_op op);         /* NULL: all operands WHOLE */
 bool eml_op_is_alias(enum eml_op op);
 eml_size_fn *eml_op_size(enum eml_op op); /* NULL: its rule tells */
 /* Whether the output may lie where operand i does, if both have as many bytes. */

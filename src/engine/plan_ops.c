@@ -69,6 +69,18 @@ bool eml_op_runs_dynamically(enum eml_op op)
     return op >= EML_OP_IF && op <= EML_OP_OPTIONAL_HAS_ELEMENT;
 }
 
+static eml_use_fn *const USES[EML_OP_N] = {
+    [EML_OP_MATMUL] = eml_use_product,
+    [EML_OP_GEMM] = eml_use_product,
+    [EML_OP_CONV] = eml_use_conv,
+    [EML_OP_GATHER] = eml_use_gather,
+};
+
+eml_use_fn *eml_op_use(enum eml_op op)
+{
+    return USES[op];
+}
+
 eml_op_fn *eml_op_kernel(enum eml_op op)
 {
     return KERNELS[op];

@@ -98,6 +98,7 @@ struct job {
     float *y;
     const float *x, *weights;
     const struct eml_epilogue *epilogue;
+    struct eml_weights_window *window;
 };
 
 /* Items: panels of 16 output channels. */
@@ -106,9 +107,12 @@ static void transform_weights(void *arg, int64_t begin, int64_t end, unsigned th
     const struct job *j = arg;
     (void)thread;
     size_t panel = j->w->ci * EML_PANEL;
-    for (size_t i = (size_t)begin; i < (size_t)end; i++)
-        j->kn->winograd_weights(j->p->u + i * panel, panels(j->w) * panel,
-                                j->weights + i * panel * 9, panel, panel);
+    for (size_t i = (size_t)begin; i < (size_t)end; i++) {
+        const float *from = j->weights + i * panel * 9;
+        if (!eml_weights_open(j->window, from, panel * 9 * sizeof(float)))
+            return;
+        j->kn->winograd_weights(j->p->u + i * panel, panels(j->w) * panel, from, panel, panel);
+    }
 }
 
 struct place {
@@ -208,9 +212,10 @@ static void chunks(void *arg, int64_t begin, int64_t end, unsigned thread)
 
 void eml_winograd_run(const struct eml_winograd *w, const struct eml_winograd_pieces *p,
                       const struct eml_kernels *kn, struct eml_pool *pool, float *y, const float *x,
-                      const float *weights, const struct eml_epilogue *e)
+                      const float *weights, struct eml_weights_window *window,
+                      const struct eml_epilogue *e)
 {
-    struct job j = {w, p, kn, y, x, weights, e};
+    struct job j = {w, p, kn, y, x, weights, e, window};
     memset(p->zeros, 0, w->ci * sizeof(float));
     eml_pool_for(pool, (int64_t)panels(w), (int64_t)(WEIGHTS_PER_TASK / w->ci + 1),
                  transform_weights, &j);

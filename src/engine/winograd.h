@@ -10,6 +10,7 @@
 
 #include "engine/fused.h"
 #include "engine/spatial.h"
+#include "engine/weights.h"
 
 /* How a convolution is cut: `chunks` of `chunk` tiles (the last may have fewer). */
 struct eml_winograd {
@@ -33,9 +34,11 @@ bool eml_winograd_plan(const struct eml_kernels *kn, const struct eml_spatial *s
 struct eml_winograd_pieces eml_winograd_take(struct eml_scratch *scratch,
                                              const struct eml_winograd *w, unsigned threads);
 
-/* y = conv(x, weights) + epilogue; weights: EML_LAYOUT_PANEL16 of a Conv. */
+/* y = conv(x, weights) + epilogue; weights: EML_LAYOUT_PANEL16 of a Conv. window: where they are
+ * opened as they are transformed, or NULL. */
 void eml_winograd_run(const struct eml_winograd *w, const struct eml_winograd_pieces *p,
                       const struct eml_kernels *kn, struct eml_pool *pool, float *y, const float *x,
-                      const float *weights, const struct eml_epilogue *e);
+                      const float *weights, struct eml_weights_window *window,
+                      const struct eml_epilogue *e);
 
 #endif
