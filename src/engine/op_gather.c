@@ -80,7 +80,7 @@ static void gather_blocks(void *arg, int64_t begin, int64_t end, unsigned thread
         int64_t last = (int64_t)((start + EML_WEIGHTS_BLOCK - 1 - offset) / g->row);
         const uint8_t *block = NULL;
         for (int64_t i = 0; i < g->count; i++) {
-            int64_t at = normalise(index_at(g->k, i), g->n);
+            int64_t at = eml_index_in(eml_index_at(g->k, i), g->n);
             if (at < first || at > last)
                 continue;
             if (block == NULL)
@@ -95,8 +95,8 @@ static void gather_blocks(void *arg, int64_t begin, int64_t end, unsigned thread
 static enum eml_err gather_sealed(const struct eml_op_ctx *c, const struct gather *g)
 {
     for (int64_t i = 0; i < g->count; i++)
-        if (normalise(index_at(g->k, i), g->n) < 0)
-            return out_of_range(c);
+        if (eml_index_in(eml_index_at(g->k, i), g->n) < 0)
+            return eml_index_bad(c);
     uint64_t first = g->x->offset, end = first + (uint64_t)g->n * g->row;
     struct sealed_gather s = {g, c->window, first / EML_WEIGHTS_BLOCK};
     uint64_t blocks = (end - 1) / EML_WEIGHTS_BLOCK + 1 - s.first_block;

@@ -424,8 +424,8 @@ static void place_slot_outputs(const struct planner *s)
     for (uint32_t i = 0; i < s->g->n_outputs; i++) {
         uint32_t id = s->g->outputs[i].value;
         bool slot = p->place[id].kind == EML_PLACE_WEIGHTS;
-        p->window.outputs[i] = slot ? new_buffer(s, EML_NO_STEP, EML_NO_STEP, value_bytes(s, id))
-                                    : EML_NO_BUFFER;
+        p->window.outputs[i] =
+            slot ? new_buffer(s, EML_NO_STEP, EML_NO_STEP, value_bytes(s, id)) : EML_NO_BUFFER;
         if (slot)
             p->window.n_spare = 1;
     }

@@ -57,10 +57,10 @@ struct eml_weights_plan {
     struct eml_weights_map *maps;
     struct eml_weights_range {
         size_t at, n; /* bytes */
-    } *opens;
+    } * opens;
     uint32_t n_maps, n_opens;
     size_t n_blocks, n_spare;
-    size_t bytes; /* SIZE_MAX: cannot be counted */
+    size_t bytes;      /* SIZE_MAX: cannot be counted */
     uint32_t *outputs; /* per output of the graph: buffer of one that is a slot, or EML_NO_BUFFER */
 };
 

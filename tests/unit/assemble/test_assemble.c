@@ -262,6 +262,136 @@ static void failures_leave_nothing(void **state)
         }
 }
 
+/* y = x * w for a w of many chunks. */
+enum { K = 512, BIG_N = 4096, CHUNKS = K * BIG_N * 4 / EML_CHUNK_BYTES };
+
+static void setup_big(struct fixture *f, float *w)
+{
+    *f = (struct fixture){0};
+    struct eml_gen g = eml_gen_from((struct eml_bytes){0});
+    for (size_t i = 0; i < K * BIG_N; i++)
+        w[i] = (float)(i % 1009) / 1009 - 0.5f;
+    for (size_t i = 0; i < CHUNKS; i++) /* in every chunk, at its own place */
+        memcpy((uint8_t *)w + i * EML_CHUNK_BYTES + 64 * (i % 1000), marker, sizeof marker);
+    for (size_t i = 0; i < N; i++)
+        f->x[i] = eml_gen_f32(&g, -1, 1);
+    struct eml_blob_info info = {.version = 1};
+    assert_int_equal(eml_random(EML_ROOM(info.model_id)), EML_OK);
+    assert_int_equal(eml_blob_seal(eml_bytes(w, K * BIG_N * sizeof *w), &info, &f->sealed), EML_OK);
+    struct eml_value values[3] = {
+        {.kind = EML_VALUE_INPUT, .dtype = EML_DT_F32, .shape = {2, {EML_DIM_UNKNOWN, K}}},
+        {.kind = EML_VALUE_SLOT,
+         .dtype = EML_DT_F32,
+         .shape = {2, {K, BIG_N}},
+         .layout = EML_LAYOUT_PANEL16,
+         .bytes = K * BIG_N * sizeof *w},
+        {.kind = EML_VALUE_NODE, .dtype = EML_DT_F32},
+    };
+    const uint32_t in[2] = {0, 1}, out[1] = {2};
+    struct eml_node node = {
+        .op = EML_OP_MATMUL, .n_in = 2, .n_out = 1, .in = in, .out = out, .params = EML_ABSENT};
+    struct eml_name input = {EML_LIT("x"), 0}, output = {EML_LIT("y"), 2};
+    const struct eml_topology t = {
+        .min_version = 1,
+        .blob = info,
+        .graph = {.n_values = 3,
+                  .n_nodes = 1,
+                  .n_inputs = 1,
+                  .n_outputs = 1,
+                  .values = values,
+                  .nodes = &node,
+                  .inputs = &input,
+                  .outputs = &output},
+    };
+    assert_int_equal(eml_topology_encode(&t, &f->topology), EML_OK);
+    eml_wipe(&info, sizeof info);
+    assert_int_equal(eml_arena_create(&f->arena, ARENA), EML_OK);
+    assert_int_equal(eml_pool_create(2, &f->pool), EML_OK);
+    f->input = (struct eml_tensor){EML_DT_F32, {2, {2, K}}, f->x, 2 * K * sizeof(float)};
+}
+
+struct kept {
+    const struct fixture *f;
+    unsigned calls;
+    bool marker;
+    float y[2 * BIG_N];
+    struct eml_times times;
+};
+
+static enum eml_err keep(void *ctx, const struct eml_tensor *out, size_t n,
+                         const struct eml_times *times)
+{
+    struct kept *k = ctx;
+    assert_int_equal(n, 1);
+    assert_int_equal(out[0].bytes, sizeof k->y);
+    memcpy(k->y, out[0].data, sizeof k->y);
+    k->calls++;
+    k->marker = holds_marker(&k->f->arena);
+    k->times = *times;
+    return EML_OK;
+}
+
+static enum eml_err infer_big(struct fixture *f, bool keep_weights, struct kept *k)
+{
+    struct eml_model m;
+    struct eml_times t = {0};
+    struct eml_why why = {0};
+    assert_int_equal(eml_model_decode(&m, &f->arena, eml_buf_bytes(&f->topology), EML_ISA_AUTO,
+                                      f->pool, &t, &why),
+                     EML_OK);
+    eml_model_weights(&m, eml_buf_bytes(&f->sealed));
+    enum eml_err e = eml_model_infer(&m, &f->input, keep_weights, &no_limit, keep, k, &t, &why);
+    if (!keep_weights)
+        assert_false(holds_marker(&f->arena));
+    eml_model_close(&m, &t);
+    assert_arena_clean(&f->arena);
+    return e;
+}
+
+/* Request mode: the result of session mode bit for bit, with a window in place of the weights. */
+static void weights_are_opened_piece_by_piece(void **state)
+{
+    (void)state;
+    static float w[K * BIG_N];
+    static struct kept request, session;
+    struct fixture f;
+    setup_big(&f, w);
+    request.f = session.f = &f;
+    assert_int_equal(infer_big(&f, false, &request), EML_OK);
+    size_t peak = f.arena.peak;
+    assert_int_equal(infer_big(&f, true, &session), EML_OK);
+    assert_memory_equal(request.y, session.y, sizeof request.y);
+    assert_true(session.marker);
+    assert_false(request.marker);
+    assert_true(peak < sizeof w / 2);
+    assert_true(request.times.window_bytes < sizeof w / 4);
+    assert_true(session.times.window_bytes >= sizeof w);
+    assert_int_equal(request.times.opened_bytes, sizeof w); /* each chunk once */
+    assert_true(request.times.wiped_bytes >= request.times.window_bytes);
+    assert_true(request.times.exposure >= request.times.run);
+    teardown(&f);
+}
+
+/* Wherever in the object a bit is flipped: no output, and nothing stays. */
+static void damage_anywhere_is_found(void **state)
+{
+    (void)state;
+    static float w[K * BIG_N];
+    static struct kept k;
+    struct fixture f;
+    setup_big(&f, w);
+    k.f = &f;
+    for (size_t i = 0; i < CHUNKS; i += 9) {
+        uint8_t *byte = f.sealed.ptr + i * EML_CHUNK_SEALED_BYTES + i * 31;
+        *byte ^= 1;
+        assert_int_equal(infer_big(&f, false, &k), EML_E_AUTH);
+        *byte ^= 1;
+    }
+    assert_int_equal(k.calls, 0);
+    assert_int_equal(infer_big(&f, false, &k), EML_OK);
+    teardown(&f);
+}
+
 static void damaged_key_leaves_nothing(void **state)
 {
     (void)state;
@@ -289,6 +419,8 @@ int main(void)
         cmocka_unit_test(kept_weights_stay_kept),
         cmocka_unit_test(constant_output_outlives_the_weights),
         cmocka_unit_test(failures_leave_nothing),
+        cmocka_unit_test(weights_are_opened_piece_by_piece),
+        cmocka_unit_test(damage_anywhere_is_found),
         cmocka_unit_test(damaged_key_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,11 +7,12 @@
 
 #include "engine/infer.h"
 #include "engine/plan.h"
+#include "engine/weights.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { GB_VALUES = 256, GB_NODES = 128, GB_IO = 12, GB_WEIGHTS = 1 << 20 };
+enum { GB_VALUES = 256, GB_NODES = 128, GB_IO = 12, GB_WEIGHTS = 1 << 24 };
 
 struct gb {
     struct eml_arena arena;
@@ -184,8 +185,77 @@ struct gb_result {
     enum eml_err e;
 };
 
+/* Weights as a source of blocks that keeps to what it promises, and checks who asks. */
+struct gb_source {
+    const struct gb *b;
+    struct eml_room window;
+    _Atomic long left; /* fetches until one fails; negative: none does */
+    _Atomic size_t fetches;
+};
+
+static inline enum eml_err gb_fetch(void *ctx, uint64_t block, struct eml_room out)
+{
+    struct gb_source *s = ctx;
+    size_t at = (size_t)block * EML_WEIGHTS_BLOCK;
+    if (at >= GB_WEIGHTS || out.len != EML_WEIGHTS_BLOCK || out.ptr < s->window.ptr ||
+        out.ptr + out.len > s->window.ptr + s->window.len)
+        EML_BUG(); /* clear text outside of the window */
+    atomic_fetch_add(&s->fetches, 1);
+    if (atomic_load(&s->left) >= 0 && atomic_fetch_sub(&s->left, 1) <= 0) {
+        memset(out.ptr, 0x55, out.len);
+        return EML_E_AUTH;
+    }
+    memcpy(out.ptr, s->b->weights + at, out.len);
+    return EML_OK;
+}
+
+/* Runs a plan from blocks, the window full of garbage before. */
+static inline enum eml_err gb_run_sealed(struct gb *b, const struct eml_plan *p,
+                                         const struct eml_tensor *in, struct eml_room activations,
+                                         struct eml_pool *pool, struct gb_source *s,
+                                         struct eml_tensor *out, struct eml_why *why)
+{
+    size_t mark = eml_arena_mark(&b->arena), n = eml_plan_window_bytes(p);
+    s->b = b;
+    s->window = (struct eml_room){eml_arena_alloc(&b->arena, n, 64), n};
+    assert_non_null(s->window.ptr);
+    memset(s->window.ptr, 0xa7, n);
+    const struct eml_weights_source source = {s, GB_WEIGHTS / EML_WEIGHTS_BLOCK, gb_fetch};
+    enum eml_err e = eml_plan_run_sealed(p, &source, s->window, in, activations, pool, out, why);
+    for (uint32_t i = 0; e == EML_OK && i < b->g.n_outputs; i++) {
+        const uint8_t *data = out[i].data;
+        assert_true(data < s->window.ptr || data >= s->window.ptr + n);
+    }
+    (void)eml_arena_reset(&b->arena, mark); /* wipes: nothing may depend on it any more */
+    return e;
+}
+
+/* A run from sealed weights gives the same, bit for bit, and the same error. */
+static inline void gb_assert_same_sealed(struct gb *b, const struct gb_result *want,
+                                         const struct eml_tensor *in, struct eml_pool *pool,
+                                         uint8_t garbage)
+{
+    struct eml_tensor out[GB_IO];
+    struct eml_why why = {0};
+    struct gb_source s = {.left = -1};
+    size_t n = eml_plan_activation_bytes(want->plan);
+    uint8_t *room = eml_arena_alloc(&b->arena, n, 64);
+    assert_non_null(room);
+    memset(room, garbage, n);
+    enum eml_err e =
+        gb_run_sealed(b, want->plan, in, (struct eml_room){room, n}, pool, &s, out, &why);
+    if (e != want->e)
+        fail_msg("sealed: %s; in clear: %s", why.rule, want->why.rule);
+    for (uint32_t i = 0; e == EML_OK && i < b->g.n_outputs; i++) {
+        assert_int_equal(out[i].bytes, want->out[i].bytes);
+        if (out[i].bytes > 0)
+            assert_memory_equal(out[i].data, want->out[i].data, out[i].bytes);
+    }
+}
+
 /* Plans and runs with the inputs' shapes as declared; data in the order of the inputs. The memory
- * of the activations is filled with `garbage` first. */
+ * of the activations is filled with `garbage` first. Then again from sealed weights, to the same
+ * end. */
 static inline struct gb_result gb_run(struct gb *b, const void *const *data, enum eml_isa isa,
                                       unsigned threads, bool no_reuse, uint8_t garbage)
 {
@@ -211,6 +281,8 @@ static inline struct gb_result gb_run(struct gb *b, const void *const *data, enu
     assert_int_equal(eml_pool_create(threads, &pool), EML_OK);
     r.e = eml_plan_run(r.plan, eml_bytes(b->weights, GB_WEIGHTS), in, (struct eml_room){room, n},
                        pool, r.out, &r.why);
+    if (r.plan->dynamic == NULL)
+        gb_assert_same_sealed(b, &r, in, pool, garbage);
     eml_pool_destroy(pool);
     return r;
 }

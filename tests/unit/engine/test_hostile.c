@@ -179,6 +179,11 @@ static enum eml_err run_with_canaries(struct hostile *h, struct eml_plan *p, str
     struct eml_why why;
     enum eml_err e = eml_plan_run(p, eml_bytes(weights, n_weights), h->in,
                                   (struct eml_room){memory, room}, pool, out, &why);
+    if (p->dynamic == NULL) {
+        struct gb_source s = {.left = -1};
+        assert_int_equal(
+            gb_run_sealed(h->b, p, h->in, (struct eml_room){memory, room}, pool, &s, out, &why), e);
+    }
     ASAN_UNPOISON_MEMORY_REGION(memory, room);
     for (uint32_t i = 0; i < p->n_buffers; i++)
         for (size_t k = 0; k < GAP; k++)
