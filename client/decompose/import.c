@@ -111,6 +111,18 @@ static int64_t enum_index(const struct word *w, struct eml_bytes s)
     return -1;
 }
 
+static enum eml_err import_strings(const struct import *im, const struct eml_onnx_attr *a,
+                                   struct eml_ir_value **out)
+{
+    int64_t n = (int64_t)a->n;
+    struct eml_onnx_tensor t = {.dtype = EML_DT_STRING,
+                                .rank = a->type == EML_ONNX_ATTR_STRINGS,
+                                .dims = &n,
+                                .count = (uint64_t)n,
+                                .strings = a->strings};
+    return import_tensor(im, &t, out);
+}
+
 /* An old version's attribute that is operand `at` now. */
 static enum eml_err attr_to_operand(const struct import *im, const struct eml_onnx_attr *a,
                                     uint32_t at, struct eml_ir_node *n)
@@ -126,6 +138,8 @@ static enum eml_err attr_to_operand(const struct import *im, const struct eml_on
                          a->n != 0 ? (const void *)a->floats : eml_ir_alloc(im->ir, 0));
     } else if (a->type == EML_ONNX_ATTR_TENSOR)
         EML_TRY(import_tensor(im, a->tensors, &v));
+    else if (a->type == EML_ONNX_ATTR_STRING || a->type == EML_ONNX_ATTR_STRINGS)
+        EML_TRY(import_strings(im, a, &v));
     else
         return refuse(im, "decompose: attribute of an unexpected type");
     eml_ir_set_in(im->ir, n, at, v);

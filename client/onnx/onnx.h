@@ -48,7 +48,7 @@ unsigned eml_onnx_dtype_bits(int32_t dtype);
 
 struct eml_onnx_tensor;
 /* Bytes of the elements as the engine has them (eml_dtype_bytes each); false if the engine has no
- * such type, or `data` is not as long as `count` says. */
+ * such type or not such long strings, or `data` is not as long as `count` says. */
 bool eml_onnx_tensor_size(const struct eml_onnx_tensor *t, size_t *bytes);
 /* Writes as many. */
 void eml_onnx_tensor_copy(const struct eml_onnx_tensor *t, uint8_t *to);

@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "model/graph.h"
+#include "model/strings.h"
 
 #include <string.h>
 
@@ -254,6 +255,9 @@ enum eml_err eml_onnx_tensor_read(struct eml_onnx_store *s, const Onnx__TensorPr
 bool eml_onnx_tensor_size(const struct eml_onnx_tensor *t, size_t *bytes)
 {
     size_t width = eml_dtype_bytes((enum eml_dtype)t->dtype), bits;
+    for (size_t i = 0; t->dtype == DTYPE_STRING && i < t->count; i++)
+        if (t->strings[i].len > EML_STRING_MAX)
+            return false;
     return width != 0 && eml_mul_size((size_t)t->count, width, bytes) &&
            eml_mul_size((size_t)t->count, dtypes[t->dtype].bits, &bits) &&
            t->data.len == bits / 8 + (bits % 8 != 0);
@@ -261,6 +265,8 @@ bool eml_onnx_tensor_size(const struct eml_onnx_tensor *t, size_t *bytes)
 
 void eml_onnx_tensor_copy(const struct eml_onnx_tensor *t, uint8_t *to)
 {
+    for (size_t i = 0; t->dtype == DTYPE_STRING && i < t->count; i++)
+        (void)eml_string_put(to + i * EML_STRING_BYTES, t->strings[i]);
     if (dtypes[t->dtype].bits != 4) {
         if (t->data.len != 0)
             memcpy(to, t->data.ptr, t->data.len);

@@ -1,6 +1,7 @@
 #include "onnx/tensor_pb.h"
 
 #include "base/checked.h"
+#include "model/strings.h"
 #include "onnx/store.h"
 #include "onnx/wire.h"
 
@@ -62,6 +63,29 @@ static size_t pack_int4(uint8_t *data, size_t n)
     return (n + 1) / 2;
 }
 
+/* Points p at the elements, in `room` where they must be brought into another form. */
+static enum eml_err put_elements(Onnx__TensorProto *p, const struct eml_tensor *t, size_t count,
+                                 struct eml_buf *room)
+{
+    if (t->dtype == EML_DT_STRING) {
+        p->n_string_data = count;
+        p->string_data = (void *)eml_buf_grow(room, count * sizeof *p->string_data);
+        for (size_t i = 0; i < count && p->string_data != NULL; i++) {
+            struct eml_bytes s = eml_string_get((const uint8_t *)t->data + i * EML_STRING_BYTES);
+            p->string_data[i] = (ProtobufCBinaryData){s.len, (uint8_t *)(uintptr_t)s.ptr};
+        }
+        return eml_buf_ok(room);
+    }
+    p->has_raw_data = 1;
+    p->raw_data = (ProtobufCBinaryData){t->bytes, (uint8_t *)(uintptr_t)t->data};
+    if (t->dtype == EML_DT_U4 || t->dtype == EML_DT_I4) {
+        eml_buf_put(room, eml_bytes(t->data, t->bytes));
+        EML_TRY(eml_buf_ok(room));
+        p->raw_data = (ProtobufCBinaryData){pack_int4(room->ptr, room->len), room->ptr};
+    }
+    return EML_OK;
+}
+
 enum eml_err eml_tensor_pb_encode(const struct eml_tensor *t, const char *name, struct eml_buf *out)
 {
     Onnx__TensorProto p = ONNX__TENSOR_PROTO__INIT;
@@ -77,18 +101,12 @@ enum eml_err eml_tensor_pb_encode(const struct eml_tensor *t, const char *name, 
     p.has_data_type = 1;
     p.data_type = (int32_t)t->dtype;
     p.name = (char *)(uintptr_t)name;
-    p.has_raw_data = 1;
-    p.raw_data = (ProtobufCBinaryData){t->bytes, (uint8_t *)(uintptr_t)t->data};
-    struct eml_buf packed = {0};
-    if (t->dtype == EML_DT_U4 || t->dtype == EML_DT_I4) {
-        eml_buf_put(&packed, eml_bytes(t->data, t->bytes));
-        EML_TRY(eml_buf_ok(&packed));
-        p.raw_data = (ProtobufCBinaryData){pack_int4(packed.ptr, packed.len), packed.ptr};
-    }
+    struct eml_buf room = {0};
+    EML_TRY(put_elements(&p, t, (size_t)count, &room));
     uint8_t *to = eml_buf_grow(out, onnx__tensor_proto__get_packed_size(&p));
     if (to != NULL)
         (void)onnx__tensor_proto__pack(&p, to);
-    eml_buf_free(&packed);
+    eml_buf_free(&room);
     enum eml_err err = eml_buf_ok(out);
     if (err != EML_OK)
         eml_buf_free(out);

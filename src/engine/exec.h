@@ -93,6 +93,10 @@ enum eml_err eml_size_non_zero(const struct eml_op_ctx *c, struct eml_shape *sha
 enum eml_err eml_size_compress(const struct eml_op_ctx *c, struct eml_shape *shape);
 enum eml_err eml_size_unique(const struct eml_op_ctx *c, struct eml_shape *shape);
 enum eml_err eml_size_non_max_suppression(const struct eml_op_ctx *c, struct eml_shape *shape);
+enum eml_err eml_size_string_normalizer(const struct eml_op_ctx *c, struct eml_shape *shape);
+enum eml_err eml_size_string_split(const struct eml_op_ctx *c, struct eml_shape *shape);
+/* Equal's kernel for strings. */
+void eml_strings_equal(const struct eml_op_ctx *c);
 
 bool eml_scratch_matmul(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_gemm(const struct eml_op_ctx *c, size_t *bytes);

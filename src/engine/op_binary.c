@@ -350,6 +350,10 @@ static row_fn *const COMPARES[] = {EML_NUMBER_TYPES(COMPARE_OF)[EML_DT_BOOL] = c
 
 enum eml_err eml_op_compare(const struct eml_op_ctx *c)
 {
+    if (c->in[0].dtype == EML_DT_STRING) {
+        eml_strings_equal(c);
+        return EML_OK;
+    }
     return run_binary(c, &c->in[0], &c->in[1], COMPARES[c->in[0].dtype]);
 }
 
@@ -401,8 +405,12 @@ static void where_row(void *arg, const int64_t *at, int64_t n)
         WHERE_LOOP(uint16_t);
     case 4:
         WHERE_LOOP(uint32_t);
-    default:
+    case 8:
         WHERE_LOOP(uint64_t);
+    default:
+        for (int64_t i = 0; i < n; i++)
+            memcpy(y + i * size, q[i * p->sq] != 0 ? a + i * p->sa * size : b + i * p->sb * size,
+                   p->bytes);
     }
 }
 

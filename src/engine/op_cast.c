@@ -1,7 +1,11 @@
 #include "engine/exec.h"
 #include "engine/formats.h"
 #include "engine/typed.h"
+#include "model/strings.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Cast between all number types and bool. To bool: not 0. Integer to integer: the low bits. Float
@@ -250,10 +254,99 @@ static bool has_c_type(enum eml_dtype t)
     return !eml_format_is(t) && !is_int4(t);
 }
 
+/* ---- strings ---- */
+
+enum { NUMBER_BYTES = 32 };
+
+static bool is_nan_or_infinite(double v)
+{
+    return v != v || v - v != 0;
+}
+
+/* Whether v and w are the same number of type t. */
+static bool same_number(enum eml_dtype t, double v, double w)
+{
+    return eml_format_is(t)  ? eml_format_encode(t, v, false) == eml_format_encode(t, w, false)
+           : t == EML_DT_F32 ? (float)v == (float)w
+                             : v == w;
+}
+
+/* With as few digits as tell it from every other number of its type. */
+static void print_float(char text[NUMBER_BYTES], enum eml_dtype t, double v)
+{
+    if (is_nan_or_infinite(v)) {
+        (void)snprintf(text, NUMBER_BYTES, "%s", v != v ? "NaN" : v < 0 ? "-INF" : "INF");
+        return;
+    }
+    for (int digits = 1; digits <= 17; digits++) {
+        (void)snprintf(text, NUMBER_BYTES, "%.*g", digits, v);
+        if (same_number(t, strtod(text, NULL), v))
+            return;
+    }
+}
+
+static void print_number(const struct eml_view *x, int64_t i, uint8_t *record)
+{
+    char text[NUMBER_BYTES];
+    const uint8_t *from = (const uint8_t *)x->data + (size_t)i * eml_dtype_bytes(x->dtype);
+    if (is_float(x->dtype)) {
+        double v;
+        load(&v, x->dtype, from, 1);
+        print_float(text, x->dtype, v);
+    } else {
+        int64_t v;
+        cast_plainly(EML_DT_I64, &v, byte_type(x->dtype), from, 1);
+        (void)snprintf(text, sizeof text, x->dtype == EML_DT_U64 ? "%" PRIu64 : "%" PRId64, v);
+    }
+    (void)eml_string_put(record, eml_bytes_of_str(text));
+}
+
+/* False if the text is not one number. Any way of writing it that strtod knows will do. */
+static bool parse_number(const struct cast *c, int64_t i, const uint8_t *record)
+{
+    char text[EML_STRING_BYTES], *end;
+    struct eml_bytes b = eml_string_get(record);
+    enum eml_dtype to = c->y->dtype;
+    uint8_t *y = (uint8_t *)c->y->data + (size_t)i * eml_dtype_bytes(to);
+    memcpy(text, b.ptr, b.len);
+    text[b.len] = '\0';
+    double v = strtod(text, &end);
+    bool whole = b.len > 0 && end == text + b.len;
+    struct eml_view number = {.dtype = EML_DT_F64, .data = &v};
+    int64_t exact;
+    if (to == EML_DT_I64 || to == EML_DT_U64) { /* beyond the 53 bits of a double */
+        exact =
+            to == EML_DT_I64 ? (int64_t)strtoll(text, &end, 10) : (int64_t)strtoull(text, &end, 10);
+        if (end == text + b.len)
+            number = (struct eml_view){.dtype = to, .data = &exact};
+    }
+    const struct eml_view out = {.dtype = to, .data = y};
+    const struct cast one = {&number, &out, c->saturate};
+    cast_block(&one, y, number.data, 1);
+    return whole;
+}
+
+static enum eml_err cast_strings(const struct eml_op_ctx *c, const struct cast *cast)
+{
+    const struct eml_view *x = cast->x, *y = cast->y;
+    for (int64_t i = 0; i < y->count; i++) {
+        if (x->dtype != EML_DT_STRING)
+            print_number(x, i, (uint8_t *)y->data + (size_t)i * EML_STRING_BYTES);
+        else if (y->dtype == EML_DT_STRING)
+            memcpy((uint8_t *)y->data + (size_t)i * EML_STRING_BYTES,
+                   (const uint8_t *)x->data + (size_t)i * EML_STRING_BYTES, EML_STRING_BYTES);
+        else if (!parse_number(cast, i, (const uint8_t *)x->data + (size_t)i * EML_STRING_BYTES))
+            return eml_fail(c->why, EML_E_INPUT, "Cast of a text that is no number", -1);
+    }
+    return EML_OK;
+}
+
 enum eml_err eml_op_cast(const struct eml_op_ctx *c)
 {
     const struct eml_view *x = &c->in[0], *y = &c->out[0];
     struct cast arg = {x, y, eml_node_int(c->node, EML_ATTR_SATURATE, 1) != 0};
+    if (x->dtype == EML_DT_STRING || y->dtype == EML_DT_STRING)
+        return cast_strings(c, &arg);
     bool plain = has_c_type(x->dtype) && has_c_type(y->dtype);
     eml_pool_for(c->pool, y->count, 16384, plain ? CASTS[y->dtype] : cast_blocks, &arg);
     return EML_OK;

@@ -52,6 +52,8 @@ static eml_size_fn *const SIZES[EML_OP_N] = {
     [EML_OP_COMPRESS] = eml_size_compress,
     [EML_OP_UNIQUE] = eml_size_unique,
     [EML_OP_NON_MAX_SUPPRESSION] = eml_size_non_max_suppression,
+    [EML_OP_STRING_NORMALIZER] = eml_size_string_normalizer,
+    [EML_OP_STRING_SPLIT] = eml_size_string_split,
 };
 
 bool eml_op_sized_by_data(enum eml_op op)

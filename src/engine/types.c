@@ -8,6 +8,7 @@
 #define NUMBERS (FLOATS | SIGNED | UNSIGNED)
 #define FLOAT8 (T(F8E4M3FN) | T(F8E4M3FNUZ) | T(F8E5M2) | T(F8E5M2FNUZ))
 #define MOVABLE (NUMBERS | T(BOOL) | T(F16) | T(BF16) | FLOAT8 | T(U4) | T(I4))
+#define ANYTHING (MOVABLE | T(STRING))
 #define SUMMABLE (FLOATS | T(I32) | T(I64) | T(U32) | T(U64))
 
 /* Types of the first operand (the result is checked by the rule); 0: see unary(). */
@@ -31,7 +32,7 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_MOD:
         return eml_node_int(n, EML_ATTR_FMOD, 0) != 0 ? NUMBERS : SIGNED | UNSIGNED;
     case EML_OP_EQUAL:
-        return NUMBERS | T(BOOL);
+        return NUMBERS | T(BOOL) | T(STRING);
     case EML_OP_AND:
     case EML_OP_OR:
     case EML_OP_XOR:
@@ -87,7 +88,6 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_WHERE: /* the condition is the first operand; checked below */
     case EML_OP_SHAPE:
     case EML_OP_SIZE:
-    case EML_OP_CONSTANT_OF_SHAPE:
     case EML_OP_RESHAPE:
     case EML_OP_FLATTEN:
     case EML_OP_SQUEEZE:
@@ -100,12 +100,18 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_GATHER:
     case EML_OP_GATHER_ELEMENTS:
     case EML_OP_GATHER_ND:
+    case EML_OP_EXPAND:
+    case EML_OP_TILE:
+        return ANYTHING;
+    case EML_OP_STRING_CONCAT:
+    case EML_OP_STRING_NORMALIZER:
+    case EML_OP_STRING_SPLIT:
+        return T(STRING);
+    case EML_OP_CONSTANT_OF_SHAPE:
     case EML_OP_REVERSE_SEQUENCE:
     case EML_OP_CENTER_CROP_PAD:
     case EML_OP_COMPRESS:
     case EML_OP_MAX_UNPOOL:
-    case EML_OP_EXPAND:
-    case EML_OP_TILE:
     case EML_OP_PAD:
     case EML_OP_TRILU:
     case EML_OP_SPACE_TO_DEPTH:
@@ -188,12 +194,12 @@ enum eml_err eml_types_check(const struct eml_rule_ctx *c)
         return EML_OK; /* moves tensors of any type, and checks what it is given as it runs */
     bool ok = in(accepted(n), eml_rule_in(c, 0) != NULL ? c->in[0]->dtype : EML_DT_NONE);
     if (n->op == EML_OP_WHERE)
-        ok = in(MOVABLE, c->in[1]->dtype);
+        ok = in(ANYTHING, c->in[1]->dtype);
     if (n->op == EML_OP_ONE_HOT)
         ok = in(MOVABLE, c->in[2]->dtype);
     if (n->op == EML_OP_CAST || n->op == EML_OP_CAST_LIKE || n->op == EML_OP_POW ||
         n->op == EML_OP_CONSTANT_OF_SHAPE)
-        ok = ok && in(n->op == EML_OP_POW ? NUMBERS : MOVABLE,
+        ok = ok && in(n->op == EML_OP_POW ? NUMBERS : ANYTHING,
                       n->op == EML_OP_POW ? c->in[1]->dtype : c->out[0].dtype);
     if (!ok)
         return eml_fail(c->why, EML_E_UNSUPPORTED, "element type not supported by this operator",

@@ -216,8 +216,12 @@ static void copy_row(void *arg, const int64_t *at, int64_t n)
     case 4:
         copy_32((uint32_t *)(void *)y, c->sy, (const uint32_t *)(const void *)x, c->sx, n);
         break;
-    default:
+    case 8:
         copy_64((uint64_t *)(void *)y, c->sy, (const uint64_t *)(const void *)x, c->sx, n);
+        break;
+    default:
+        for (int64_t i = 0; i < n; i++)
+            memcpy(y + i * c->sy * (int64_t)c->bytes, x + i * c->sx * (int64_t)c->bytes, c->bytes);
     }
 }
 
@@ -286,7 +290,7 @@ static bool try_turn(const struct eml_walk *w, struct eml_pool *pool, size_t byt
                      const void *x)
 {
     uint32_t in = w->rank - 1, other = in;
-    if (w->dim[in] == 0 || w->stride[0][in] != 1 || w->stride[1][in] <= 1)
+    if (bytes > 8 || w->dim[in] == 0 || w->stride[0][in] != 1 || w->stride[1][in] <= 1)
         return false;
     for (uint32_t d = 0; d < in; d++)
         if (w->stride[1][d] == 1)

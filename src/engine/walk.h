@@ -34,7 +34,7 @@ struct eml_walk eml_walk_broadcast(const struct eml_shape *out, uint32_t n,
 typedef void eml_walk_fn(void *arg, const int64_t *at, int64_t n);
 void eml_walk_run(const struct eml_walk *w, struct eml_pool *pool, eml_walk_fn *f, void *arg);
 
-/* Copies elements of `bytes` (1, 2, 4 or 8) along a walk of two operands. */
+/* Copies elements of `bytes` (1, 2, 4, 8, or those of a string) along a walk of two operands. */
 void eml_walk_copy(const struct eml_walk *w, struct eml_pool *pool, size_t bytes, void *y,
                    const void *x);
 

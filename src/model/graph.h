@@ -40,7 +40,7 @@ enum eml_dtype {
     EML_DT_I16 = 5,
     EML_DT_I32 = 6,
     EML_DT_I64 = 7,
-    EML_DT_STRING = 8,
+    EML_DT_STRING = 8, /* model/strings.h */
     EML_DT_BOOL = 9,
     EML_DT_F16 = 10,
     EML_DT_F64 = 11,

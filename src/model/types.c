@@ -1,6 +1,7 @@
 #include "model/graph.h"
 
 #include "base/checked.h"
+#include "model/strings.h"
 
 size_t eml_dtype_bytes(enum eml_dtype t)
 {
@@ -20,6 +21,8 @@ size_t eml_dtype_bytes(enum eml_dtype t)
     case EML_DT_F16:
     case EML_DT_BF16:
         return 2;
+    case EML_DT_STRING:
+        return EML_STRING_BYTES;
     case EML_DT_F32:
     case EML_DT_I32:
     case EML_DT_U32:

@@ -96,7 +96,7 @@ MUTATION(many_inputs, f->g.n_inputs = EML_GRAPH_IO_MAX + 1;)
 MUTATION(many_outputs, f->g.n_outputs = EML_GRAPH_IO_MAX + 1;)
 MUTATION(no_output, f->g.n_outputs = 0;)
 MUTATION(much_weight, f->weight_bytes = EML_WEIGHT_BYTES_MAX + 1;)
-MUTATION(string_value, f->v[Y].dtype = EML_DT_STRING;)
+MUTATION(complex_value, f->v[Y].dtype = (enum eml_dtype)14;)
 MUTATION(no_dtype, f->v[X].dtype = EML_DT_NONE;)
 MUTATION(rank_9, f->v[X].shape.rank = 9;)
 MUTATION(kind_4, f->v[Y].kind = (enum eml_value_kind)4;)
@@ -181,7 +181,7 @@ static const struct {
     {many_outputs, "graph: more inputs or outputs than the limit"},
     {no_output, "graph: no output"},
     {much_weight, "graph: more weights than the limit"},
-    {string_value, "graph: unknown element type"},
+    {complex_value, "graph: unknown element type"},
     {no_dtype, "graph: unknown element type"},
     {rank_9, "graph: rank over 8"},
     {kind_4, "graph: unknown kind of value"},
@@ -384,7 +384,7 @@ static void slot_lengths(void **state)
     }
     uint64_t bytes;
     assert_false(
-        eml_slot_bytes(EML_DT_STRING, &rows[1].shape, EML_LAYOUT_PLAIN, EML_OP_N, 1, &bytes));
+        eml_slot_bytes((enum eml_dtype)14, &rows[1].shape, EML_LAYOUT_PLAIN, EML_OP_N, 1, &bytes));
     assert_false(
         eml_slot_bytes(EML_DT_F16, &rows[2].shape, EML_LAYOUT_PANEL16, EML_OP_GEMM, 1, &bytes));
 }

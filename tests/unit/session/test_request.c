@@ -183,7 +183,7 @@ static void bad_requests_name_their_rule(void **state)
         {"a201000381846178008044"
          "00000000",
          "unknown element type"},
-        {"a201000381846178088044"
+        {"a2010003818461780e8044"
          "00000000",
          "unknown element type"},
         {"a2010003818461781901018044"
