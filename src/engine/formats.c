@@ -39,7 +39,7 @@ double eml_format_decode(enum eml_dtype t, uint16_t bits)
 uint16_t eml_format_encode(enum eml_dtype t, double v, bool saturate)
 {
     const struct format *f = &FORMATS[t];
-    uint16_t sign = signbit(v) ? (uint16_t)(1u << (f->bits - 1)) : 0;
+    uint16_t sign = (uint16_t)(signbit(v) ? 1u << (f->bits - 1) : 0u);
     double a = fabs(v);
     uint32_t size;
     saturate = saturate && f->saturates;
