@@ -11,6 +11,7 @@ import onnx.defs
 TYPES = {1: "f", 2: "i", 3: "s", 4: "t", 5: "g", 6: "fs", 7: "is", 8: "ss", 9: "ts", 10: "gs",
          11: "sp", 12: "sps", 13: "tp", 14: "tps"}
 MANY = 255
+TRAINING = "ai.onnx.preview.training"
 
 
 class Row:
@@ -25,10 +26,11 @@ def many(n):
 def from_debian():
     rows = {}
     for s in onnx.defs.get_all_schemas_with_history():
-        if s.domain == "":
+        if s.domain in ("", TRAINING):
+            name = s.name if s.domain == "" else f"{s.domain}.{s.name}"
             attrs = {a.name: TYPES[a.type.value if hasattr(a.type, "value") else int(a.type)]
                      + ("!" if a.required else "") for a in s.attributes.values()}
-            rows[s.name, s.since_version] = Row((many(s.min_input), many(s.max_input)),
+            rows[name, s.since_version] = Row((many(s.min_input), many(s.max_input)),
                                                 (many(s.min_output), many(s.max_output)),
                                                 attrs, s.deprecated)
     return rows
@@ -116,6 +118,7 @@ def main():
  * HISTORY("Name", since, in_min, in_max, out_min, out_max, "attributes"), sorted by name, then since.
  * 255: any number. Attributes: name:type, "!" = required; types f i s t g (float, int, string,
  * tensor, graph), fs is ss ts gs (lists of them), sp (sparse tensor), tp (type).
+ * Operators of other domains than ai.onnx are named domain.Name.
  * A deprecated version has the one word "deprecated".
  * Written by tools/onnx_history.py: do not edit. Facts from ONNX (Apache-2.0).
  */""")

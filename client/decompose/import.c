@@ -5,6 +5,7 @@
  * (Softmax before 13, Resize before 11, Upsample). Facts are inferred on the way, because some of
  * that needs ranks.
  */
+#include "decompose/composite.h"
 #include "decompose/passes.h"
 
 #include "base/checked.h"
@@ -267,14 +268,43 @@ static bool absent_or_false(const struct import *im, uint32_t i)
            *(const uint8_t *)v->data == 0;
 }
 
-static enum eml_err pass_through(struct import *im)
+/* Output i of the ONNX node has a reader. */
+static bool is_read(const struct import *im, uint32_t output)
 {
-    if (!absent_or_false(im, 2))
-        return refuse(im, "decompose: Dropout whose training_mode is not known to be false");
-    if (im->node->n_out > 1 && im->node->out[1] != EML_ONNX_ABSENT &&
-        im->model->values[im->node->out[1]].n_uses != 0)
-        return refuse(im, "decompose: Dropout whose mask is used");
-    im->values[im->node->out[0]] = im->values[im->node->in[0]];
+    return output < im->node->n_out && im->node->out[output] != EML_ONNX_ABSENT &&
+           im->model->values[im->node->out[output]].n_uses != 0;
+}
+
+/* Identity, and Dropout in inference whose mask is not read. */
+static bool passes_through(const struct import *im)
+{
+    if (im->node->domain[0] != 0)
+        return false;
+    if (strcmp(im->node->op_type, "Dropout") == 0)
+        return absent_or_false(im, 2) && !is_read(im, 1) && im->node->out[0] != EML_ONNX_ABSENT;
+    return strcmp(im->node->op_type, "Identity") == 0;
+}
+
+/* A node without a seed has its place in the model as one: others then draw other numbers. */
+static void default_seed(const struct import *im, struct eml_ir_node *n)
+{
+    struct word w;
+    if (find_word(eml_op_info(n->op)->attrs, "seed", &w) && w.rest[1] == 'p' &&
+        eml_onnx_attr(im->node, "seed") == NULL)
+        n->params[w.rest[2] - '0'] = (float)im->index + 0.5F;
+}
+
+/* The size of the result, which the largest index tells. */
+static enum eml_err tf_idf(const struct import *im, struct eml_ir_node *n)
+{
+    const struct eml_onnx_attr *indexes = eml_onnx_attr(im->node, "ngram_indexes");
+    int64_t largest = -1;
+    for (size_t i = 0; indexes != NULL && indexes->type == EML_ONNX_ATTR_INTS && i < indexes->n;
+         i++)
+        largest = indexes->ints[i] > largest ? indexes->ints[i] : largest;
+    if (largest < 0 || largest == INT64_MAX)
+        return eml_fail(im->why, EML_E_INPUT, "TfIdfVectorizer: malformed pool", im->index);
+    eml_ir_set_int(im->ir, n, EML_ATTR_SIZE, largest + 1);
     return EML_OK;
 }
 
@@ -373,13 +403,6 @@ static void to_int64(struct eml_ir *ir, struct eml_ir_node *n, uint32_t i)
     eml_ir_set_in(ir, n, i, cast->out[0]);
 }
 
-/* Output i of the ONNX node has a reader. */
-static bool is_read(const struct import *im, uint32_t i)
-{
-    return i < im->node->n_out && im->node->out[i] != EML_ONNX_ABSENT &&
-           im->model->values[im->node->out[i]].n_uses != 0;
-}
-
 static enum eml_err normalise(struct import *im, struct eml_ir_node *n)
 {
     enum { OUTPUT_HALF_PIXEL = 1 };
@@ -412,9 +435,13 @@ static enum eml_err normalise(struct import *im, struct eml_ir_node *n)
         eml_ir_set_in(im->ir, n, 1, NULL);
         eml_ir_trim(n);
         return EML_OK;
+    case EML_OP_TF_IDF_VECTORIZER:
+        return tf_idf(im, n);
     case EML_OP_BATCH_NORMALIZATION:
-        if (eml_ir_int(n, EML_ATTR_TRAINING_MODE, 0) != 0)
-            return refuse(im, "decompose: BatchNormalization in training mode");
+        for (uint32_t i = 1; i < im->node->n_out; i++)
+            if (is_read(im, i))
+                return refuse(im, "decompose: statistics of BatchNormalization in inference");
+        n->n_out = 1;
         eml_ir_drop_attr(n, EML_ATTR_TRAINING_MODE);
         return EML_OK;
     case EML_OP_RNN:
@@ -546,6 +573,7 @@ static enum eml_err import_ordinary(struct import *im, enum eml_dtype *half)
     struct eml_ir_node *n = eml_ir_node_new(im->ir, NULL, op, in, src->n_in, n_out);
     n->origin = im->index;
     default_params(n);
+    default_seed(im, n);
     for (uint32_t i = 0; i < src->n_attr; i++)
         EML_TRY(import_attr(im, &src->attr[i], n));
     if (n->n_in < info->in_min || (info->in_max != 255 && n->n_in > info->in_max))
@@ -588,6 +616,28 @@ static enum eml_err narrow_results(const struct import *im, enum eml_dtype half)
     return last == im->ir->last ? EML_OK : eml_fold_infer_from(im->ir, last->next, im->why);
 }
 
+static enum eml_err composite(struct import *im, enum eml_dtype *half)
+{
+    struct eml_ir_value *in[EML_COMPOSITE_IN] = {NULL}, *out[EML_COMPOSITE_OUT];
+    if (im->node->n_in > EML_COMPOSITE_IN || im->node->n_out > EML_COMPOSITE_OUT)
+        return refuse(im, "decompose: too many operands");
+    EML_TRY(operands(im, in));
+    for (uint32_t i = 0; i < im->node->n_in; i++) {
+        if (!is_half(in[i]))
+            continue;
+        *half = in[i]->dtype;
+        if (in[i]->exact == NULL)
+            in[i]->exact = cast_to(im, NULL, in[i], EML_DT_F32);
+        in[i] = in[i]->exact;
+        in[i]->dtype = EML_DT_F32;
+    }
+    EML_TRY(eml_composite_import(im->ir, im->node, im->index, in, out, im->why));
+    for (uint32_t i = 0; i < im->node->n_out; i++)
+        if (im->node->out[i] != EML_ONNX_ABSENT)
+            im->values[im->node->out[i]] = out[i];
+    return EML_OK;
+}
+
 static enum eml_err import_node(struct import *im)
 {
     const char *type = im->node->op_type;
@@ -595,9 +645,13 @@ static enum eml_err import_node(struct import *im)
     enum eml_dtype half = EML_DT_NONE;
     if (im->node->domain[0] == 0 && strcmp(type, "Constant") == 0)
         return constant(im);
-    if (im->node->domain[0] == 0 && (strcmp(type, "Identity") == 0 || strcmp(type, "Dropout") == 0))
-        return pass_through(im);
-    if (im->node->domain[0] == 0 && strcmp(type, "Upsample") == 0)
+    if (passes_through(im)) {
+        im->values[im->node->out[0]] = im->values[im->node->in[0]];
+        return EML_OK;
+    }
+    if (eml_composite_is(im->node))
+        EML_TRY(composite(im, &half));
+    else if (im->node->domain[0] == 0 && strcmp(type, "Upsample") == 0)
         EML_TRY(upsample(im));
     else if (eml_import_is_contrib(im->node))
         EML_TRY(import_contrib(im));

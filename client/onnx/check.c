@@ -203,6 +203,16 @@ static void check_attrs(const struct check *c)
         check_attr(c, &c->node->attr[i]);
 }
 
+/* How many results of the node can be had. */
+static uint32_t results_done(const struct check *c)
+{
+    const struct eml_onnx_attr *training = eml_onnx_attr(c->node, "training_mode");
+    bool trains = training != NULL && training->type == EML_ONNX_ATTR_INT && training->ints[0] != 0;
+    if (c->done.op == EML_OP_BATCH_NORMALIZATION && !trains)
+        return 1; /* statistics change in training only */
+    return c->done.out_max;
+}
+
 static void check_arity(const struct check *c)
 {
     const struct eml_onnx_node *n = c->node;
@@ -216,7 +226,8 @@ static void check_arity(const struct check *c)
         PROBLEM(c, EML_CHECK_ARITY, "%s-%d has %u to %u outputs, here are %u", n->op_type, s->since,
                 s->out_min, s->out_max, (unsigned)n->n_out);
     /* an output that nobody reads is not computed */
-    for (uint32_t i = c->done.out_max; i < n->n_out && c->done.out_max != MANY; i++)
+    uint32_t out_max = results_done(c);
+    for (uint32_t i = out_max; i < n->n_out && out_max != MANY; i++)
         if (n->out[i] != EML_ONNX_ABSENT && c->m->values[n->out[i]].n_uses > 0)
             PROBLEM(c, EML_CHECK_ARITY, "output %u ('%s') is not supported", (unsigned)i,
                     c->m->values[n->out[i]].name);
@@ -280,7 +291,7 @@ static int32_t result_dtype(const struct check *c, uint32_t i)
         return to != NULL && to->type == EML_ONNX_ATTR_INT && to->ints[0] > 0 && to->ints[0] < 64
                    ? (int32_t)to->ints[0]
                    : 0;
-    case EML_OP_N: /* Constant; Dropout keeps its operand's type */
+    case EML_OP_N: /* Constant; others keep their operand's type */
         if (c->node->domain[0] != '\0')
             return 0;
         return constant_dtype(c->node, operand_dtype(c, 0));
@@ -307,6 +318,23 @@ static int32_t result_dtype(const struct check *c, uint32_t i)
     case EML_OP_BLACKMAN_WINDOW:
     case EML_OP_MEL_WEIGHT_MATRIX:
         return named_dtype(c, "output_datatype", EML_DT_F32);
+    case EML_OP_RANDOM_NORMAL:
+    case EML_OP_RANDOM_UNIFORM:
+        return named_dtype(c, "dtype", EML_DT_F32);
+    case EML_OP_RANDOM_NORMAL_LIKE:
+    case EML_OP_RANDOM_UNIFORM_LIKE:
+    case EML_OP_BERNOULLI:
+        return named_dtype(c, "dtype", operand_dtype(c, 0));
+    case EML_OP_MULTINOMIAL:
+        return named_dtype(c, "dtype", EML_DT_I32);
+    case EML_OP_TF_IDF_VECTORIZER:
+        return EML_DT_F32;
+    case EML_OP_DROPOUT:
+        return i == 0 ? operand_dtype(c, 0) : EML_DT_BOOL;
+    case EML_OP_ADAGRAD:
+    case EML_OP_ADAM:
+    case EML_OP_MOMENTUM:
+        return operand_dtype(c, 2);
     case EML_OP_LAYER_NORMALIZATION:
         return i == 0 ? operand_dtype(c, 0) : EML_DT_F32;
     case EML_OP_TOP_K:

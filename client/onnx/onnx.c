@@ -151,17 +151,22 @@ int64_t eml_onnx_opset(const struct eml_onnx_model *m, const char *domain)
     return 0;
 }
 
+/* The domains that have operators here besides ONNX's own. */
+static const char *const domains[] = {"com.microsoft", "ai.onnx.preview.training"};
+
 bool eml_onnx_op_name(const struct eml_onnx_node *n, char name[128])
 {
-    static const char domain[] = "com.microsoft";
-    const bool other = n->domain[0] != '\0';
-    const size_t length = strlen(n->op_type), prefix = other ? sizeof domain : 0;
+    const size_t length = strlen(n->op_type);
+    size_t prefix = 0;
     name[0] = '\0';
-    if ((other && strcmp(n->domain, domain) != 0) || length >= 128 - prefix)
+    for (size_t i = 0; i < sizeof domains / sizeof domains[0]; i++)
+        if (strcmp(n->domain, domains[i]) == 0)
+            prefix = strlen(domains[i]) + 1;
+    if ((n->domain[0] != '\0') != (prefix != 0) || length >= 128 - prefix)
         return false;
-    if (other) {
-        memcpy(name, domain, sizeof domain - 1);
-        name[sizeof domain - 1] = '.';
+    if (prefix != 0) {
+        memcpy(name, n->domain, prefix - 1);
+        name[prefix - 1] = '.';
     }
     memcpy(name + prefix, n->op_type, length + 1);
     return true;

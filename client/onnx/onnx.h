@@ -187,7 +187,7 @@ void eml_onnx_free(struct eml_onnx_model *m); /* NULL is fine */
 /* The attribute or NULL. */
 const struct eml_onnx_attr *eml_onnx_attr(const struct eml_onnx_node *n, const char *name);
 /* The name by which operator tables know the node's operator: "Conv", "com.microsoft.QGemm". False
- * (and "") if the domain is neither ONNX's nor com.microsoft, or the name is too long. */
+ * (and "") if the domain is not known, or the name is too long. */
 bool eml_onnx_op_name(const struct eml_onnx_node *n, char name[128]);
 /* Version imported for a domain ("" = ai.onnx), or 0. */
 int64_t eml_onnx_opset(const struct eml_onnx_model *m, const char *domain);

@@ -119,6 +119,7 @@ bool eml_scratch_det(const struct eml_op_ctx *c, size_t *bytes);
  */
 uint64_t eml_flops_einsum(const struct eml_op_ctx *c);
 uint64_t eml_flops_dft(const struct eml_op_ctx *c);
+uint64_t eml_flops_tf_idf(const struct eml_op_ctx *c);
 uint64_t eml_flops_stft(const struct eml_op_ctx *c);
 /* Control flow, lists and optionals, which only dynamic.c runs. */
 bool eml_op_runs_dynamically(enum eml_op op);

@@ -4,17 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-static void set_one(const struct eml_view *y, int64_t i)
-{
-    size_t bytes = eml_dtype_bytes(y->dtype);
-    uint8_t one[8] = {1}; /* little-endian */
-    if (y->dtype == EML_DT_F32)
-        memcpy(one, &(float){1}, sizeof(float));
-    else if (y->dtype == EML_DT_F64)
-        memcpy(one, &(double){1}, sizeof(double));
-    memcpy((uint8_t *)y->data + (size_t)i * bytes, one, bytes);
-}
-
 enum eml_err eml_op_eye_like(const struct eml_op_ctx *c)
 {
     const struct eml_view *y = &c->out[0];
@@ -26,7 +15,7 @@ enum eml_err eml_op_eye_like(const struct eml_op_ctx *c)
     if (k >= columns || k <= -rows)
         return EML_OK;
     for (int64_t i = k < 0 ? -k : 0; i < rows && i + k < columns; i++)
-        set_one(y, i * columns + i + k);
+        eml_set_one(y, i * columns + i + k);
     return EML_OK;
 }
 
@@ -99,7 +88,7 @@ enum eml_err eml_op_hardmax(const struct eml_op_ctx *c)
         for (int64_t k = 1; k < n; k++)
             if (eml_real_at(x, first + k * inner) > eml_real_at(x, best))
                 best = first + k * inner;
-        set_one(y, best);
+        eml_set_one(y, best);
     }
     return EML_OK;
 }

@@ -160,6 +160,10 @@ uint64_t eml_op_flops(const struct eml_op_ctx *c)
         return eml_flops_einsum(c);
     case EML_OP_DFT:
         return eml_flops_dft(c);
+    case EML_OP_TF_IDF_VECTORIZER:
+        return eml_flops_tf_idf(c);
+    case EML_OP_MULTINOMIAL:
+        return mul(in, mul(2, (uint64_t)c->out[0].shape.dim[1]));
     case EML_OP_STFT:
         return eml_flops_stft(c);
     case EML_OP_DET:

@@ -26,6 +26,15 @@ static inline int64_t eml_index_at(const struct eml_view *v, int64_t i)
     return v->dtype == EML_DT_I64 ? ((const int64_t *)v->data)[i] : ((const int32_t *)v->data)[i];
 }
 
+/* Element i becomes 1, whatever the type; its memory is zero. */
+static inline void eml_set_one(const struct eml_view *v, int64_t i)
+{
+    if (v->dtype == EML_DT_F32 || v->dtype == EML_DT_F64)
+        eml_real_set(v, i, 1);
+    else /* little-endian */
+        ((uint8_t *)v->data)[(size_t)i * eml_dtype_bytes(v->dtype)] = 1;
+}
+
 /* Whether operand or output i of n views is there. */
 static inline bool eml_view_given(const struct eml_view *v, uint32_t n, uint32_t i)
 {

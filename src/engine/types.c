@@ -45,11 +45,18 @@ static uint32_t accepted(const struct eml_node *n)
         return SIGNED | UNSIGNED;
     case EML_OP_EINSUM:
         return SUMMABLE;
+    case EML_OP_TF_IDF_VECTORIZER:
     case EML_OP_HANN_WINDOW:
     case EML_OP_HAMMING_WINDOW:
     case EML_OP_BLACKMAN_WINDOW:
     case EML_OP_MEL_WEIGHT_MATRIX:
         return T(I32) | T(I64);
+    case EML_OP_RANDOM_NORMAL:
+    case EML_OP_RANDOM_UNIFORM:
+        return T(NONE); /* no operand */
+    case EML_OP_RANDOM_NORMAL_LIKE:
+    case EML_OP_RANDOM_UNIFORM_LIKE:
+        return MOVABLE;
     case EML_OP_BIT_SHIFT:
         return UNSIGNED;
     case EML_OP_EYE_LIKE:
@@ -177,6 +184,8 @@ bool eml_op_takes(enum eml_op op, enum eml_dtype first)
     struct eml_node n = {.op = op};
     if (eml_op_runs_dynamically(op))
         return true;
+    if (op == EML_OP_DROPOUT) /* in inference it is gone */
+        return in(MOVABLE, first);
     return op == EML_OP_MOD ? in(NUMBERS, first) : in(accepted(&n), first);
 }
 

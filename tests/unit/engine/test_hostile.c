@@ -149,8 +149,8 @@ static bool some_node(struct hostile *h, struct eml_gen *g)
         for (int j = 0; j < 8; j++)
             values[i][j] = some_int(g);
     }
-    const float params[4] = {0.5f, 0.25f, eml_gen_f32(g, -2, 2), 1};
-    n->params = gb_slot(b, EML_DT_F32, SHAPE(4), params);
+    const float params[8] = {0.5f, 0.25f, eml_gen_f32(g, -2, 2), 1, 0.125f};
+    n->params = gb_slot(b, EML_DT_F32, SHAPE(8), params);
     const struct eml_known *known[9];
     struct eml_known results[4];
     for (uint32_t i = 0; i < n->n_in; i++) {
