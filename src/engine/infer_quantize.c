@@ -1,4 +1,5 @@
 /* Rules of the quantised operators. */
+#include "engine/formats.h"
 #include "engine/infer.h"
 #include "engine/quantize.h"
 
@@ -158,7 +159,9 @@ static bool is_float(enum eml_dtype t)
 
 static bool is_quantised(enum eml_dtype t)
 {
-    return is_byte(t) || t == EML_DT_U16 || t == EML_DT_I16;
+    bool float8 = eml_format_is(t) && eml_dtype_bytes(t) == 1;
+    return is_byte(t) || t == EML_DT_U16 || t == EML_DT_I16 || t == EML_DT_U4 || t == EML_DT_I4 ||
+           float8;
 }
 
 enum eml_err eml_rule_quantize_linear(const struct eml_rule_ctx *c)

@@ -2,6 +2,7 @@
 #include "engine/kernels/i8.h"
 #include "engine/quantize.h"
 
+#include "engine/formats.h"
 #include "engine/fused.h"
 #include "engine/typed.h"
 
@@ -69,15 +70,19 @@ static int64_t load_int(const struct eml_view *v, int64_t i)
         LOAD(U8, uint8_t)
         LOAD(I8, int8_t)
         LOAD(U16, uint16_t)
-        LOAD(I16, int16_t) LOAD(I32, int32_t)
+        LOAD(U4, uint8_t)
+        LOAD(I4, int8_t)
+        LOAD(I16, int16_t)
+        LOAD(I32, int32_t)
 #undef LOAD
             default : EML_BUG();
     }
 }
 
+/* Of a float8 the zero point is 0, as the standard has it. */
 static int64_t zero_at(const struct eml_op_ctx *c, size_t i)
 {
-    if (c->n_in < 3 || c->in[2].dtype == EML_DT_NONE)
+    if (c->n_in < 3 || c->in[2].dtype == EML_DT_NONE || eml_format_is(c->in[2].dtype))
         return 0;
     return load_int(&c->in[2], (int64_t)i);
 }
@@ -90,8 +95,9 @@ static double load_number(const struct eml_view *v, int64_t i)
 
 static void range_of(enum eml_dtype t, int64_t *lo, int64_t *hi)
 {
-    const unsigned bits = eml_dtype_bytes(t) == 1 ? 8 : 16;
-    const bool is_signed = t == EML_DT_I8 || t == EML_DT_I16;
+    const bool four = t == EML_DT_U4 || t == EML_DT_I4;
+    const unsigned bits = four ? 4 : eml_dtype_bytes(t) == 1 ? 8 : 16;
+    const bool is_signed = t == EML_DT_I4 || t == EML_DT_I8 || t == EML_DT_I16;
     *lo = is_signed ? -((int64_t)1 << (bits - 1)) : 0;
     *hi = *lo + ((int64_t)1 << bits) - 1;
 }
@@ -117,6 +123,16 @@ static void quantize_slowly(const struct eml_op_ctx *c, int64_t from, int64_t to
     }
 }
 
+static void quantize_to_float8(const struct eml_op_ctx *c, int64_t from, int64_t to, float scale)
+{
+    bool saturate = eml_node_int(c->node, EML_ATTR_SATURATE, 1) != 0;
+    for (int64_t i = from; i < to; i++) {
+        float v = (float)load_number(&c->in[0], i) / scale;
+        ((uint8_t *)c->out[0].data)[i] =
+            (uint8_t)eml_format_encode(c->out[0].dtype, (double)v, saturate);
+    }
+}
+
 static void quantize(void *arg, int64_t begin, int64_t end, unsigned thread)
 {
     const struct grid *g = arg;
@@ -131,7 +147,9 @@ static void quantize(void *arg, int64_t begin, int64_t end, unsigned thread)
         const int64_t zero = zero_at(c, s);
         int64_t lo, hi;
         range_of(y->dtype, &lo, &hi);
-        if (x->dtype == EML_DT_F32 && eml_dtype_bytes(y->dtype) == 1)
+        if (eml_format_is(y->dtype))
+            quantize_to_float8(c, at, stop, scale);
+        else if (x->dtype == EML_DT_F32 && eml_dtype_bytes(y->dtype) == 1)
             kn->quantize((uint8_t *)y->data + at, (const float *)x->data + at, (size_t)(stop - at),
                          scale, (int32_t)zero, (int32_t)lo, (int32_t)hi);
         else
@@ -147,26 +165,6 @@ enum eml_err eml_op_quantize_linear(const struct eml_op_ctx *c)
     return EML_OK;
 }
 
-/* f32 to the nearest f16, half to even. */
-static uint16_t to_half(float f)
-{
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
-    bits &= 0x7FFFFFFF;
-    if (bits > 0x7F800000)
-        return sign | 0x7E00;
-    if (bits >= 0x477FF000) /* rounds to 65536 or more */
-        return sign | 0x7C00;
-    if (bits < 0x38800000) { /* subnormal: multiples of 2^-24 */
-        float v;
-        memcpy(&v, &bits, sizeof v);
-        return (uint16_t)(sign | (uint16_t)nearbyintf(v * 0x1p24F));
-    }
-    bits += 0xFFF + (bits >> 13 & 1);
-    return (uint16_t)(sign | ((bits >> 13) - (112 << 10)));
-}
-
 static void dequantize(void *arg, int64_t begin, int64_t end, unsigned thread)
 {
     const struct grid *g = arg;
@@ -179,11 +177,14 @@ static void dequantize(void *arg, int64_t begin, int64_t end, unsigned thread)
         const float scale = eml_load_scale(&c->in[1], s);
         const int64_t zero = zero_at(c, s);
         for (; at < stop; at++) {
-            float v = (float)(load_int(x, at) - zero) * scale;
+            float whole = eml_format_is(x->dtype)
+                              ? (float)eml_format_decode(x->dtype, ((const uint8_t *)x->data)[at])
+                              : (float)(load_int(x, at) - zero);
+            float v = whole * scale;
             if (y->dtype == EML_DT_F32)
                 ((float *)y->data)[at] = v;
             else
-                ((uint16_t *)y->data)[at] = to_half(v);
+                eml_halves_from_f32(y->dtype, (uint16_t *)y->data + at, &v, 1);
         }
     }
 }

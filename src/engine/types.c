@@ -130,7 +130,7 @@ static uint32_t accepted(const struct eml_node *n)
     case EML_OP_QUANTIZE_LINEAR:
         return T(F32) | T(F16) | T(I32);
     case EML_OP_DEQUANTIZE_LINEAR:
-        return T(U8) | T(I8) | T(U16) | T(I16) | T(I32);
+        return T(U8) | T(I8) | T(U16) | T(I16) | T(I32) | T(U4) | T(I4) | FLOAT8;
     case EML_OP_MATMUL_INTEGER:
     case EML_OP_QLINEAR_MATMUL:
     case EML_OP_MATMUL_INTEGER_TO_FLOAT:

@@ -13,13 +13,23 @@ struct strings {
     struct eml_view view;
 };
 
+static struct eml_view view_of(enum eml_dtype t, struct eml_shape shape, int64_t count, void *data)
+{
+    return (struct eml_view){.dtype = t, .shape = shape, .count = count, .data = data};
+}
+
+static struct eml_shape list(int64_t n)
+{
+    return (struct eml_shape){1, {n}};
+}
+
 /* Strings up to the first NULL, as a list. */
 static void fill(struct strings *s, const char *const *text)
 {
     int64_t n = 0;
     for (; text[n] != NULL; n++)
         assert_true(eml_string_put(s->records[n], eml_bytes_of_str(text[n])));
-    s->view = (struct eml_view){EML_DT_STRING, EML_LAYOUT_PLAIN, {1, {n}}, n, s->records};
+    s->view = view_of(EML_DT_STRING, list(n), n, s->records);
 }
 #define FILL(s, ...) fill(s, (const char *const[]){__VA_ARGS__, NULL})
 
@@ -69,9 +79,8 @@ static int64_t split(struct split *t, const char *delimiter, int64_t maxsplit)
         .node = &t->node, .in = t->in, .out = t->y, .n_in = delimiter != NULL ? 2 : 1, .n_out = 2};
     assert_int_equal(eml_size_string_split(&t->c, shape), EML_OK);
     memset(t->out, 0xa5, sizeof t->out);
-    t->y[0] = (struct eml_view){EML_DT_STRING, EML_LAYOUT_PLAIN, shape[0],
-                                shape[0].dim[0] * shape[0].dim[1], t->out};
-    t->y[1] = (struct eml_view){EML_DT_I64, EML_LAYOUT_PLAIN, shape[1], t->x.view.count, t->counts};
+    t->y[0] = view_of(EML_DT_STRING, shape[0], shape[0].dim[0] * shape[0].dim[1], t->out);
+    t->y[1] = view_of(EML_DT_I64, shape[1], t->x.view.count, t->counts);
     assert_int_equal(eml_op_string_split(&t->c), EML_OK);
     return shape[0].dim[1];
 }
@@ -117,7 +126,7 @@ static enum eml_err normalise(const struct strings *x, const struct strings *wor
     struct eml_op_ctx c = {.node = &node, .in = in, .out = &y->view, .n_in = 2, .n_out = 1};
     struct eml_shape shape = {1, {EML_DIM_UNKNOWN}};
     assert_int_equal(eml_size_string_normalizer(&c, &shape), EML_OK);
-    y->view = (struct eml_view){EML_DT_STRING, EML_LAYOUT_PLAIN, shape, shape.dim[0], y->records};
+    y->view = view_of(EML_DT_STRING, shape, shape.dim[0], y->records);
     return eml_op_string_normalizer(&c);
 }
 
@@ -155,7 +164,7 @@ static void concatenates_and_compares(void **state)
     FILL(&b, "x");
     memset(&a.records[0][2], 0xff, 9); /* what a peer leaves behind the text does not count */
     struct eml_view in[2] = {a.view, b.view};
-    struct eml_view bools = {EML_DT_BOOL, EML_LAYOUT_PLAIN, a.view.shape, 2, same};
+    struct eml_view bools = view_of(EML_DT_BOOL, a.view.shape, 2, same);
     struct eml_op_ctx c = {.node = &node, .in = in, .out = &bools, .n_in = 2, .n_out = 1};
     eml_strings_equal(&c);
     assert_memory_equal(same, ((uint8_t[]){1, 0}), 2);
@@ -184,7 +193,7 @@ static void casts_numbers_to_text_and_back(void **state)
     static struct strings text;
     struct eml_view y = {.dtype = EML_DT_STRING, .data = text.records};
     float f[5] = {0.1f, -1e-7f, -INFINITY, NAN, 16777216}, again[5];
-    struct eml_view x = {EML_DT_F32, EML_LAYOUT_PLAIN, {1, {5}}, 5, f};
+    struct eml_view x = view_of(EML_DT_F32, list(5), 5, f);
     static const char *const want[5] = {"0.1", "-1e-07", "-INF", "NaN", "16777216"};
     assert_int_equal(cast(&x, &y), EML_OK);
     for (int i = 0; i < 5; i++)
@@ -195,7 +204,7 @@ static void casts_numbers_to_text_and_back(void **state)
     assert_true(isnan(again[3]));
 
     int64_t whole[2] = {INT64_MIN, ((int64_t)1 << 53) + 1}, same[2];
-    x = (struct eml_view){EML_DT_I64, EML_LAYOUT_PLAIN, {1, {2}}, 2, whole};
+    x = view_of(EML_DT_I64, list(2), 2, whole);
     assert_int_equal(cast(&x, &y), EML_OK);
     assert_text(&y, 0, "-9223372036854775808");
     back = (struct eml_view){.dtype = EML_DT_I64, .data = same};
@@ -203,7 +212,7 @@ static void casts_numbers_to_text_and_back(void **state)
     assert_memory_equal(same, whole, 16);
 
     uint16_t half = 0x2e66; /* the float16 nearest to 0.1 */
-    x = (struct eml_view){EML_DT_F16, EML_LAYOUT_PLAIN, {0}, 1, &half};
+    x = view_of(EML_DT_F16, list(1), 1, &half);
     assert_int_equal(cast(&x, &y), EML_OK);
     assert_text(&y, 0, "0.1");
 

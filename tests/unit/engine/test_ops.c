@@ -309,6 +309,34 @@ static void casts_to_types_that_c_lacks(void **state)
     gb_free(b);
 }
 
+static void quantises_to_types_that_c_lacks(void **state)
+{
+    (void)state;
+    struct gb *b = gb_new();
+    const float x[5] = {-30, -1, 0.6f, 7, 2000}, two = 2;
+    const int8_t minus_one = -1;
+    const uint8_t zero = 0;
+    uint32_t f = gb_input(b, EML_DT_F32, SHAPE(5)), s = gb_slot(b, EML_DT_F32, SCALAR, &two);
+    uint32_t z4 = gb_slot(b, EML_DT_I4, SCALAR, &minus_one);
+    uint32_t z8 = gb_slot(b, EML_DT_F8E4M3FN, SCALAR, &zero);
+    uint32_t four = NODE(b, QUANTIZE_LINEAR, OF(f, s, z4));
+    uint32_t eight = NODE(b, QUANTIZE_LINEAR, OF(f, s, z8));
+    gb_output(b, four);
+    gb_output(b, eight);
+    gb_output(b, NODE(b, QUANTIZE_LINEAR, OF(f, s, z8), WITH1(SATURATE, 0)));
+    gb_output(b, NODE(b, QUANTIZE_LINEAR, OF(f, s), WITH1(OUTPUT_DTYPE, EML_DT_U4)));
+    gb_output(b, NODE(b, DEQUANTIZE_LINEAR, OF(four, s, z4)));
+    gb_output(b, NODE(b, DEQUANTIZE_LINEAR, OF(eight, s, z8)));
+    struct gb_result r = gb_run_ok(b, (const void *[]){x});
+    assert_memory_equal(r.out[0].data, ((int8_t[]){-8, -1, -1, 3, 7}), 5);
+    assert_memory_equal(r.out[1].data, ((uint8_t[]){0xd7, 0xb0, 0x2a, 0x46, 0x7e}), 5);
+    assert_int_equal(((const uint8_t *)r.out[2].data)[4], 0x7f); /* NaN */
+    assert_memory_equal(r.out[3].data, ((uint8_t[]){0, 0, 0, 4, 15}), 5);
+    assert_memory_equal(r.out[4].data, ((float[]){-14, 0, 0, 8, 16}), 20);
+    assert_memory_equal(r.out[5].data, ((float[]){-30, -1, 0.625f, 7, 896}), 20);
+    gb_free(b);
+}
+
 static void clip_and_prelu(void **state)
 {
     (void)state;
@@ -905,6 +933,7 @@ int main(void)
         cmocka_unit_test(functions_match_libm),
         cmocka_unit_test(casts_saturate_truncate_and_wrap),
         cmocka_unit_test(casts_to_types_that_c_lacks),
+        cmocka_unit_test(quantises_to_types_that_c_lacks),
         cmocka_unit_test(clip_and_prelu),
         cmocka_unit_test(transposes),
         cmocka_unit_test(slices),
