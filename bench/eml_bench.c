@@ -3,10 +3,11 @@
  * Decomposes and seals in memory, then obeys lines on standard input and answers each with one
  * line: input NAME FILE.npy   ok             sets an input ready                 NS topology key
  * decoded and planned: ready to run bare                  NS             one run, weights in clear
- * already (session mode) request               RUN OPEN WIPE TOTAL EXPOSURE   decode, plan, open,
- * run, wipe: all of it peak                  KIB            peak resident memory so far write DIR
- * ok             outputs of the last run as .npy, for comparison Times are nanoseconds. An error
- * ends the process with a message.
+ * already (session mode) request               RUN OPEN WIPE TOTAL EXPOSURE OPENED WINDOW ARENA
+ * decode, plan, open, run, wipe: all of it; bytes of weights that were decrypted, that can be in
+ * clear at one time, and that the arena ever handed out; peak                  KIB            peak
+ * resident memory so far; write DIR                  ok             outputs of the last run as
+ * .npy. Times are nanoseconds. An error ends the process with a message.
  */
 #include "assemble/assemble.h"
 #include "crypto/crypto.h"
@@ -133,9 +134,10 @@ static void command_request(struct bench *b)
     infer(b, &m, false, &t);
     eml_model_close(&m, &t);
     uint64_t total = now_ns() - start;
-    (void)printf("%llu %llu %llu %llu %llu\n", (unsigned long long)t.run,
+    (void)printf("%llu %llu %llu %llu %llu %llu %llu %zu\n", (unsigned long long)t.run,
                  (unsigned long long)t.open, (unsigned long long)t.wipe, (unsigned long long)total,
-                 (unsigned long long)t.exposure);
+                 (unsigned long long)t.exposure, (unsigned long long)t.opened_bytes,
+                 (unsigned long long)t.window_bytes, b->arena.peak);
 }
 
 static void command_ready(struct bench *b)

@@ -158,6 +158,9 @@ static enum eml_err open_chunk(const struct eml_blob_reader *r, uint64_t index, 
     uint8_t aad[AAD_LEN];
     bind(r->aad, index, &nonce, aad);
     const uint8_t *at = r->sealed.ptr + (size_t)r->position[index] * EML_CHUNK_SEALED_BYTES;
+    /* Prefetchers of the CPU stop at pages: start them in each. */
+    for (size_t i = 0; i < EML_CHUNK_BYTES; i += 4096)
+        __builtin_prefetch(at + i, 0, 2);
     return eml_bulk_open(r->bulk, &nonce, EML_BYTES(aad), eml_bytes(at, EML_CHUNK_SEALED_BYTES),
                          (struct eml_room){out, EML_CHUNK_BYTES});
 }
