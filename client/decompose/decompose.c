@@ -18,9 +18,8 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static enum eml_err optimise(struct eml_ir *ir, const struct eml_onnx_model *m, struct eml_why *why)
+static enum eml_err optimise_one(struct eml_ir *ir, struct eml_why *why)
 {
-    EML_TRY(eml_import(ir, m, why));
     EML_TRY(eml_fold(ir, why));
     eml_simplify(ir);
     EML_TRY(eml_layout_channels_last(ir, why));
@@ -34,8 +33,21 @@ static enum eml_err optimise(struct eml_ir *ir, const struct eml_onnx_model *m, 
     eml_fuse_products(ir);
     eml_fuse_attention(ir);
     EML_TRY(eml_ir_ok(ir, why));
-    EML_TRY(eml_fold(ir, why));
-    return eml_fold_check_planned(ir, why);
+    return eml_fold(ir, why);
+}
+
+/* The graph, then the bodies that are left in it, then theirs. */
+static enum eml_err optimise(struct eml_ir *ir, const struct eml_onnx_model *m, struct eml_why *why)
+{
+    struct eml_ir *last = ir;
+    EML_TRY(eml_import(ir, m, why));
+    for (struct eml_ir *at = ir; at != NULL; at = at->next) {
+        EML_TRY(optimise_one(at, why));
+        for (const struct eml_ir_node *n = at->first; n != NULL; n = n->next)
+            for (size_t k = 0; k < 2 && n->body[k] != NULL; k++)
+                last = last->next = n->body[k];
+    }
+    return EML_OK;
 }
 
 /* The static report; if it is empty, the passes, whose first problem is added to it. EML_OK: the

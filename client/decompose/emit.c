@@ -18,12 +18,14 @@ enum { SLOT_ALIGN = 64, STEERING_DATA_MAX = 64 };
 struct slot {
     const struct eml_ir_value *value; /* NULL: params */
     const struct eml_ir_node *node;   /* its reader: tells layout and group */
-    uint32_t id;
+    const struct eml_value *as;       /* where it lies, and how */
 };
 
 struct emit {
-    struct eml_ir *ir;
-    struct eml_graph *g;
+    struct eml_ir *ir;      /* in work: the whole, then its bodies */
+    struct eml_graph *g;    /* what it becomes */
+    struct eml_ir **bodies; /* in order of their index */
+    uint32_t n_bodies;
     struct slot *slots; /* in order of the stream */
     uint32_t n_slots, cap;
     uint64_t at; /* end of the stream so far */
@@ -227,7 +229,7 @@ static enum eml_err new_slot(struct emit *e, const struct eml_ir_node *n,
     out->offset = e->at;
     e->at = (e->at + out->bytes + SLOT_ALIGN - 1) & ~(uint64_t)(SLOT_ALIGN - 1);
     *id = new_value(e, out);
-    e->slots[e->n_slots++] = (struct slot){v, n, *id};
+    e->slots[e->n_slots++] = (struct slot){v, n, &e->g->values[*id]};
     return EML_OK;
 }
 
@@ -268,8 +270,21 @@ static enum eml_err params(struct emit *e, const struct eml_ir_node *n, uint32_t
     return n->n_params != 0 ? new_slot(e, n, NULL, &out, id) : EML_OK;
 }
 
+/* Gives the node's bodies their indices. */
+static void number_bodies(struct emit *e, struct eml_ir_node *n)
+{
+    static const enum eml_attr_id branch[2] = {EML_ATTR_THEN_BRANCH, EML_ATTR_ELSE_BRANCH};
+    for (size_t k = 0; k < 2 && n->body[k] != NULL; k++) {
+        eml_ir_set_int(e->ir, n, n->op == EML_OP_IF ? branch[k] : EML_ATTR_BODY, e->n_bodies);
+        e->bodies[e->n_bodies++] = n->body[k];
+    }
+    if (n->body[0] != NULL && n->op != EML_OP_IF)
+        eml_ir_set_int(e->ir, n, EML_ATTR_CAPTURES, n->n_captures);
+}
+
 static enum eml_err node(struct emit *e, struct eml_ir_node *n)
 {
+    number_bodies(e, n);
     uint32_t *ids = array(e, n->n_in + n->n_out, sizeof(*ids));
     if (ids == NULL)
         return eml_ir_ok(e->ir, e->why);
@@ -289,29 +304,6 @@ static enum eml_err node(struct emit *e, struct eml_ir_node *n)
 }
 
 /* ---- the graph ---- */
-
-static enum eml_err allocate(struct emit *e)
-{
-    size_t values = e->ir->n_inputs + e->ir->n_outputs, nodes = 0;
-    for (struct eml_ir_node *n = e->ir->first; n != NULL; n = n->next) {
-        eml_ir_trim(n);
-        values += n->n_in + n->n_out + 1u;
-        nodes++;
-        for (uint32_t i = 0; i < n->n_in; i++)
-            if (n->in[i] != NULL)
-                n->in[i]->id = NO_ID;
-    }
-    for (uint32_t i = 0; i < e->ir->n_outputs; i++)
-        e->ir->outputs[i].value->id = NO_ID;
-    if (nodes > EML_GRAPH_NODES_MAX || values > EML_GRAPH_VALUES_MAX)
-        return eml_fail(e->why, EML_E_UNSUPPORTED, "decompose: graph above the size limit", -1);
-    e->g->values = array(e, values, sizeof(*e->g->values));
-    e->g->nodes = array(e, nodes, sizeof(*e->g->nodes));
-    e->g->inputs = array(e, e->ir->n_inputs, sizeof(*e->g->inputs));
-    e->g->outputs = array(e, e->ir->n_outputs, sizeof(*e->g->outputs));
-    e->slots = array(e, values, sizeof(*e->slots));
-    return eml_ir_ok(e->ir, e->why);
-}
 
 /* An output that no node makes must be copied by one: the key's outputs are made by nodes. */
 static void copy_unmade_outputs(struct eml_ir *ir)
@@ -333,11 +325,64 @@ static void copy_unmade_outputs(struct eml_ir *ir)
     }
 }
 
+/* Values of a graph and slots that it can need; nodes. */
+static void count(struct eml_ir *ir, size_t *values, size_t *nodes)
+{
+    *values = (size_t)ir->n_inputs + ir->n_outputs;
+    *nodes = 0;
+    for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next) {
+        if (n->body[0] == NULL)
+            eml_ir_trim(n);
+        *values += n->n_in + n->n_out + 1u;
+        (*nodes)++;
+        for (uint32_t i = 0; i < n->n_in; i++)
+            if (n->in[i] != NULL)
+                n->in[i]->id = NO_ID;
+    }
+    for (uint32_t i = 0; i < ir->n_outputs; i++)
+        ir->outputs[i].value->id = NO_ID;
+}
+
+static enum eml_err allocate_graph(struct emit *e)
+{
+    size_t values, nodes;
+    count(e->ir, &values, &nodes);
+    e->g->values = array(e, values, sizeof(*e->g->values));
+    e->g->nodes = array(e, nodes, sizeof(*e->g->nodes));
+    e->g->inputs = array(e, e->ir->n_inputs, sizeof(*e->g->inputs));
+    e->g->outputs = array(e, e->ir->n_outputs, sizeof(*e->g->outputs));
+    return eml_ir_ok(e->ir, e->why);
+}
+
+/* Room for all graphs together. Constants are copied as outputs need it, and widened, on the way.
+ */
+static enum eml_err allocate(struct emit *e, struct eml_ir *whole)
+{
+    size_t values = 0, nodes = 0, bodies = 0;
+    for (struct eml_ir *ir = whole; ir != NULL; ir = ir->next) {
+        size_t v, n;
+        widen_shape_constants(ir);
+        copy_unmade_outputs(ir);
+        EML_TRY(eml_ir_ok(ir, e->why));
+        count(ir, &v, &n);
+        values += v;
+        nodes += n;
+        bodies += ir != whole;
+    }
+    if (nodes > EML_GRAPH_NODES_MAX || values > EML_GRAPH_VALUES_MAX ||
+        bodies > EML_GRAPH_BODIES_MAX)
+        return eml_fail(e->why, EML_E_UNSUPPORTED, "decompose: graph above the size limit", -1);
+    e->slots = array(e, values, sizeof(*e->slots));
+    e->bodies = array(e, bodies, sizeof(struct eml_ir *));
+    e->g->graphs = array(e, bodies, sizeof(*e->g->graphs));
+    return eml_ir_ok(e->ir, e->why);
+}
+
 static void fill(const struct emit *e, uint8_t *stream)
 {
     for (uint32_t i = 0; i < e->n_slots; i++) {
         const struct slot *s = &e->slots[i];
-        const struct eml_value *v = &e->g->values[s->id];
+        const struct eml_value *v = s->as;
         uint8_t *to = stream + v->offset;
         if (s->value == NULL)
             memcpy(to, s->node->params, s->node->n_params * sizeof(float));
@@ -350,13 +395,15 @@ static void fill(const struct emit *e, uint8_t *stream)
     }
 }
 
-static enum eml_err build(struct emit *e)
+static enum eml_err build(struct emit *e, bool body)
 {
     struct eml_ir *ir = e->ir;
-    EML_TRY(allocate(e));
+    EML_TRY(allocate_graph(e));
     for (uint32_t i = 0; i < ir->n_inputs; i++) {
         struct eml_ir_value *v = ir->inputs[i].value;
-        struct eml_value out = {.kind = EML_VALUE_INPUT, .dtype = v->dtype, .shape = v->shape};
+        struct eml_value out = {.kind = EML_VALUE_INPUT, .dtype = v->dtype};
+        if (!body && v->has_rank)
+            out.shape = v->shape;
         v->id = new_value(e, &out);
         e->g->inputs[e->g->n_inputs++] = (struct eml_name){ir->inputs[i].name, v->id};
     }
@@ -370,15 +417,21 @@ static enum eml_err build(struct emit *e)
 
 enum eml_err eml_emit(struct eml_ir *ir, struct eml_emitted *out, struct eml_why *why)
 {
-    struct emit e = {.ir = ir, .g = &out->graph, .why = why};
+    struct eml_graph *g = &out->graph;
+    struct emit e = {.ir = ir, .g = g, .why = why};
     memset(out, 0, sizeof(*out));
-    widen_shape_constants(ir);
-    copy_unmade_outputs(ir);
+    EML_TRY(allocate(&e, ir));
+    EML_TRY(build(&e, false));
+    for (uint32_t i = 0; i < e.n_bodies; i++) {
+        e.ir = e.bodies[i];
+        e.g = &g->graphs[i];
+        EML_TRY(build(&e, true));
+    }
+    g->n_graphs = e.n_bodies;
     EML_TRY(eml_ir_ok(ir, why));
-    EML_TRY(build(&e));
     uint8_t *stream = eml_ir_alloc(ir, (size_t)e.at);
     EML_TRY(eml_ir_ok(ir, why));
     fill(&e, stream);
     out->weights = eml_bytes(stream, (size_t)e.at);
-    return eml_graph_check(&out->graph, e.at, why);
+    return eml_graph_check(g, e.at, why);
 }

@@ -8,7 +8,6 @@
 
 #include "base/wipe.h"
 
-#include <math.h>
 #include <string.h>
 
 enum { FACTS = 3 }; /* the truth, and two probes */
@@ -33,7 +32,8 @@ static struct eml_known fact(struct eml_ir *ir, const struct eml_ir_value *v, si
 {
     if (v->data == NULL && which > 0)
         return v->probe[which - 1];
-    struct eml_known k = {.dtype = v->dtype, .has_rank = v->has_rank, .shape = v->shape};
+    struct eml_known k = {
+        .dtype = v->dtype, .has_rank = v->has_rank, .shape = v->shape, .elem = v->elem};
     if (v->data == NULL) {
         k.has_ints = v->has_ints;
         k.n_ints = v->n_ints;
@@ -54,6 +54,7 @@ static void set_fact(struct eml_ir_value *v, size_t which, const struct eml_know
         return;
     }
     v->dtype = k->dtype;
+    v->elem = k->elem;
     v->has_rank = k->has_rank;
     v->shape = k->shape;
     v->has_ints = k->has_ints;
@@ -162,6 +163,8 @@ static void scales_to_fractions(struct eml_ir *ir, struct eml_ir_node *n)
  * valid for other sizes. */
 static enum eml_err infer(struct eml_ir *ir, struct eml_ir_node *n, struct eml_why *why)
 {
+    if (n->body[0] != NULL)
+        return eml_bodies_infer(n, why);
     scales_to_fractions(ir, n);
     EML_TRY(infer_one(ir, n, 0, why));
     for (size_t which = 1; which < FACTS; which++)
@@ -251,11 +254,14 @@ static bool evaluate(struct eml_ir *ir, struct eml_ir_node *n, struct scratch *s
     struct tiny t;
     struct eml_plan *plan;
     struct eml_why why;
-    struct eml_budget none = {UINT64_MAX, UINT64_MAX};
+    enum { OPEN_BYTES = 64 << 20 }; /* where worth_it could not tell the size */
+    int64_t count;
+    bool open = !n->out[0]->has_rank || !eml_shape_count(&n->out[0]->shape, &count);
+    struct eml_budget budget = {open ? OPEN_BYTES : UINT64_MAX, UINT64_MAX};
     struct eml_tensor out[EML_NODE_OUT_MAX];
     bool done = false;
     if (!tiny_make(&t, n, &s->arena) ||
-        eml_plan_make(&t.g, t.inputs, EML_ISA_AUTO, 1, &none, &s->arena, &plan, &why) != EML_OK)
+        eml_plan_make(&t.g, t.inputs, EML_ISA_AUTO, 1, &budget, &s->arena, &plan, &why) != EML_OK)
         goto out;
     struct eml_room room = {NULL, eml_plan_activation_bytes(plan)};
     uint8_t *weights = eml_arena_alloc(&s->arena, sizeof(t.params), 64);
@@ -305,35 +311,6 @@ static bool all_constant(const struct eml_ir_node *n)
     return any;
 }
 
-/* A Range of floats has a length that only its data tells. */
-static void range_to_constant(struct eml_ir *ir, struct eml_ir_node *n)
-{
-    enum { LONGEST = 1 << 20 };
-    double v[3];
-    if (n->op != EML_OP_RANGE || !all_constant(n))
-        return;
-    bool f64 = n->in[0]->dtype == EML_DT_F64;
-    for (uint32_t i = 0; i < 3; i++) {
-        if ((!f64 && n->in[i]->dtype != EML_DT_F32) || eml_ir_count(n->in[i]) != 1)
-            return;
-        v[i] = f64 ? *(const double *)n->in[i]->data : (double)*(const float *)n->in[i]->data;
-    }
-    double count = ceil((v[1] - v[0]) / v[2]);
-    if (!(count <= LONGEST)) /* NaN: a step of 0 */
-        return;
-    struct eml_shape shape = {1, {count > 0 ? (int64_t)count : 0}};
-    void *data = eml_ir_alloc(ir, (size_t)shape.dim[0] * (f64 ? sizeof(double) : sizeof(float)));
-    for (int64_t i = 0; data != NULL && i < shape.dim[0]; i++) {
-        double x = v[0] + (double)i * v[2];
-        if (f64)
-            ((double *)data)[i] = x;
-        else
-            ((float *)data)[i] = (float)x;
-    }
-    if (data != NULL)
-        eml_ir_replace(ir, n->out[0], eml_ir_const(ir, n->in[0]->dtype, &shape, data));
-}
-
 /* Outputs whose integers are all known need no computation. */
 static void known_to_constants(struct eml_ir *ir, struct eml_ir_node *n)
 {
@@ -359,8 +336,8 @@ static enum eml_err fold_all(struct eml_ir *ir, struct scratch *s, struct eml_wh
     for (struct eml_ir_node *n = ir->first; n != NULL; n = n->next) {
         EML_TRY(infer(ir, n, why));
         known_to_constants(ir, n);
-        range_to_constant(ir, n);
-        if (all_constant(n) && !eml_ir_spatial(n->op) && worth_it(n))
+        if (all_constant(n) && !eml_op_runs_dynamically(n->op) && !eml_ir_spatial(n->op) &&
+            worth_it(n))
             (void)evaluate(ir, n, s);
     }
     (void)eml_ir_sweep(ir);
@@ -381,29 +358,4 @@ enum eml_err eml_fold_infer_from(struct eml_ir *ir, struct eml_ir_node *n, struc
     for (; n != NULL; n = n->next)
         EML_TRY(infer(ir, n, why));
     return eml_ir_ok(ir, why);
-}
-
-static bool complete(const struct eml_known *k)
-{
-    for (uint32_t i = 0; i < k->shape.rank; i++)
-        if (k->shape.dim[i] == EML_DIM_UNKNOWN)
-            return false;
-    return k->dtype != EML_DT_NONE && k->has_rank;
-}
-
-enum eml_err eml_fold_check_planned(const struct eml_ir *ir, struct eml_why *why)
-{
-    for (const struct eml_ir_node *n = ir->first; n != NULL; n = n->next) {
-        bool inputs = !eml_op_sized_by_data(n->op);
-        for (uint32_t i = 0; i < n->n_in; i++)
-            if (n->in[i] != NULL && n->in[i]->data == NULL)
-                inputs = inputs && complete(&n->in[i]->probe[0]);
-        for (uint32_t i = 0; i < n->n_out; i++)
-            if (inputs && n->out[i]->probe[0].dtype != EML_DT_NONE &&
-                !complete(&n->out[i]->probe[0]))
-                return eml_fail(why, EML_E_UNSUPPORTED,
-                                "the size of the output depends on data, not on shapes alone",
-                                n->origin);
-    }
-    return EML_OK;
 }

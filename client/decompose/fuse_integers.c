@@ -127,8 +127,10 @@ static bool activation(struct eml_ir *ir, struct eml_ir_node *n)
 /* The same input quantised again (once for each of Q, K and V) is quantised once. */
 static bool quantised_before(struct eml_ir *ir, struct eml_ir_node *n)
 {
-    const struct eml_ir_value *x = n->in[0];
-    for (uint32_t i = 0; n->op == EML_OP_DYNAMIC_QUANTIZE_LINEAR && i < x->n_readers; i++) {
+    const struct eml_ir_value *x = eml_ir_in(n, 0);
+    if (n->op != EML_OP_DYNAMIC_QUANTIZE_LINEAR)
+        return false;
+    for (uint32_t i = 0; i < x->n_readers; i++) {
         struct eml_ir_node *first = x->readers[i];
         if (first == n || first->removed || first->op != n->op || first->n_out != n->n_out ||
             first->in[0] != x)

@@ -6,7 +6,7 @@
  * that needs ranks.
  */
 #include "decompose/composite.h"
-#include "decompose/passes.h"
+#include "decompose/import.h"
 
 #include "base/checked.h"
 #include "engine/rnn.h"
@@ -15,31 +15,22 @@
 #include <string.h>
 #include <strings.h>
 
-struct import {
-    struct eml_ir *ir;
-    const struct eml_onnx_model *model;
-    struct eml_ir_value **values; /* by ONNX value id */
-    const struct eml_onnx_node *node;
-    long index;
-    struct eml_why *why;
-};
-
-static enum eml_err refuse(const struct import *im, const char *rule)
+enum eml_err eml_import_refuse(const struct import *im, const char *rule)
 {
     return eml_fail(im->why, EML_E_UNSUPPORTED, rule, im->index);
 }
 
-static enum eml_err import_tensor(const struct import *im, const struct eml_onnx_tensor *t,
-                                  struct eml_ir_value **out)
+enum eml_err eml_import_tensor(const struct import *im, const struct eml_onnx_tensor *t,
+                               struct eml_ir_value **out)
 {
     struct eml_shape s = {.rank = t->rank};
     size_t width = eml_dtype_bytes((enum eml_dtype)t->dtype), bytes;
     if (width == 0)
-        return refuse(im, "decompose: constant of an unsupported type");
+        return eml_import_refuse(im, "decompose: constant of an unsupported type");
     if (!eml_onnx_tensor_size(t, &bytes))
         return eml_fail(im->why, EML_E_INPUT, "decompose: constant of the wrong size", im->index);
     if (t->rank > EML_RANK_MAX)
-        return refuse(im, "decompose: constant of more than 8 dims");
+        return eml_import_refuse(im, "decompose: constant of more than 8 dims");
     for (uint32_t i = 0; i < t->rank; i++)
         s.dim[i] = t->dims[i];
     const void *data = t->data.ptr;
@@ -121,7 +112,7 @@ static enum eml_err import_strings(const struct import *im, const struct eml_onn
                                 .dims = &n,
                                 .count = (uint64_t)n,
                                 .strings = a->strings};
-    return import_tensor(im, &t, out);
+    return eml_import_tensor(im, &t, out);
 }
 
 /* An old version's attribute that is operand `at` now. */
@@ -138,11 +129,11 @@ static enum eml_err attr_to_operand(const struct import *im, const struct eml_on
         v = eml_ir_const(im->ir, EML_DT_F32, &s,
                          a->n != 0 ? (const void *)a->floats : eml_ir_alloc(im->ir, 0));
     } else if (a->type == EML_ONNX_ATTR_TENSOR)
-        EML_TRY(import_tensor(im, a->tensors, &v));
+        EML_TRY(eml_import_tensor(im, a->tensors, &v));
     else if (a->type == EML_ONNX_ATTR_STRING || a->type == EML_ONNX_ATTR_STRINGS)
         EML_TRY(import_strings(im, a, &v));
     else
-        return refuse(im, "decompose: attribute of an unexpected type");
+        return eml_import_refuse(im, "decompose: attribute of an unexpected type");
     eml_ir_set_in(im->ir, n, at, v);
     return EML_OK;
 }
@@ -154,11 +145,11 @@ static enum eml_err attr_to_indices(const struct import *im, const struct eml_on
 {
     int64_t index[EML_ATTR_INTS_MAX];
     if (a->type != EML_ONNX_ATTR_STRINGS || a->n > EML_ATTR_INTS_MAX)
-        return refuse(im, "decompose: attribute of an unexpected type, or too long");
+        return eml_import_refuse(im, "decompose: attribute of an unexpected type, or too long");
     for (size_t i = 0; i < a->n; i++) {
         index[i] = enum_index(w, a->strings[i]);
         if (index[i] < 0)
-            return refuse(im, "decompose: attribute with a value that is not supported");
+            return eml_import_refuse(im, "decompose: attribute with a value that is not supported");
     }
     eml_ir_set_attr(im->ir, n, id, index, (uint32_t)a->n);
     return EML_OK;
@@ -171,9 +162,9 @@ static enum eml_err attr_text(const struct import *im, const struct eml_onnx_att
     int64_t bytes[EML_ATTR_INTS_MAX];
     enum eml_attr_id id;
     if (a->type != EML_ONNX_ATTR_STRING)
-        return refuse(im, "decompose: attribute of an unexpected type");
+        return eml_import_refuse(im, "decompose: attribute of an unexpected type");
     if (a->strings[0].len > EML_ATTR_INTS_MAX)
-        return refuse(im, "decompose: attribute too long");
+        return eml_import_refuse(im, "decompose: attribute too long");
     for (size_t i = 0; i < a->strings[0].len; i++)
         bytes[i] = a->strings[0].ptr[i];
     if (!attr_id(w, &id))
@@ -188,7 +179,7 @@ static enum eml_err import_attr(const struct import *im, const struct eml_onnx_a
     struct word w;
     enum eml_attr_id id;
     if (!find_word(eml_op_info(n->op)->attrs, a->name, &w))
-        return refuse(im, "decompose: attribute that is not supported");
+        return eml_import_refuse(im, "decompose: attribute that is not supported");
     if (w.rest[0] == '>')
         return attr_to_operand(im, a, (uint32_t)(w.rest[1] - '0'), n);
     switch (w.rest[1]) {
@@ -198,7 +189,7 @@ static enum eml_err import_attr(const struct import *im, const struct eml_onnx_a
         return attr_text(im, a, &w, n);
     case 'p':
         if (a->type != EML_ONNX_ATTR_FLOAT && a->type != EML_ONNX_ATTR_INT)
-            return refuse(im, "decompose: attribute of an unexpected type");
+            return eml_import_refuse(im, "decompose: attribute of an unexpected type");
         n->params[w.rest[2] - '0'] =
             a->type == EML_ONNX_ATTR_FLOAT ? a->floats[0] : (float)a->ints[0];
         return EML_OK;
@@ -206,16 +197,16 @@ static enum eml_err import_attr(const struct import *im, const struct eml_onnx_a
         if (w.rest[2] == 's')
             return attr_id(&w, &id) ? attr_to_indices(im, a, &w, id, n) : EML_E_SYSTEM;
         if (a->type != EML_ONNX_ATTR_STRING || enum_index(&w, a->strings[0]) < 0)
-            return refuse(im, "decompose: attribute with a value that is not supported");
+            return eml_import_refuse(im, "decompose: attribute with a value that is not supported");
         if (!attr_id(&w, &id))
             EML_BUG();
         eml_ir_set_int(im->ir, n, id, enum_index(&w, a->strings[0]));
         return EML_OK;
     default:
         if (a->type != EML_ONNX_ATTR_INT && a->type != EML_ONNX_ATTR_INTS)
-            return refuse(im, "decompose: attribute of an unexpected type");
+            return eml_import_refuse(im, "decompose: attribute of an unexpected type");
         if (a->n > EML_ATTR_INTS_MAX)
-            return refuse(im, "decompose: attribute too long");
+            return eml_import_refuse(im, "decompose: attribute too long");
         if (!attr_id(&w, &id))
             EML_BUG();
         eml_ir_set_attr(im->ir, n, id, a->ints, (uint32_t)a->n);
@@ -243,9 +234,9 @@ static enum eml_err constant(struct import *im)
     struct eml_ir_value **out = &im->values[im->node->out[0]];
     struct eml_shape s = {0};
     if (a == NULL)
-        return refuse(im, "decompose: Constant without exactly one attribute");
+        return eml_import_refuse(im, "decompose: Constant without exactly one attribute");
     if (a->type == EML_ONNX_ATTR_TENSOR)
-        return import_tensor(im, a->tensors, out);
+        return eml_import_tensor(im, a->tensors, out);
     if (a->type == EML_ONNX_ATTR_FLOATS || a->type == EML_ONNX_ATTR_INTS)
         s = (struct eml_shape){1, {(int64_t)a->n}};
     if (a->type == EML_ONNX_ATTR_FLOAT || a->type == EML_ONNX_ATTR_FLOATS)
@@ -254,7 +245,7 @@ static enum eml_err constant(struct import *im)
     else if (a->type == EML_ONNX_ATTR_INT || a->type == EML_ONNX_ATTR_INTS)
         *out = eml_ir_const(im->ir, EML_DT_I64, &s, a->n != 0 ? a->ints : eml_ir_alloc(im->ir, 0));
     else
-        return refuse(im, "decompose: Constant of an unsupported kind");
+        return eml_import_refuse(im, "decompose: Constant of an unsupported kind");
     return EML_OK;
 }
 
@@ -315,7 +306,8 @@ static enum eml_err old_softmax(struct import *im, struct eml_ir_node *n)
     struct eml_ir_value *x = n->in[0];
     int64_t axis = eml_ir_int(n, EML_ATTR_AXIS, 1);
     if (!x->has_rank)
-        return refuse(im, "decompose: Softmax before version 13 of a value of unknown rank");
+        return eml_import_refuse(im,
+                                 "decompose: Softmax before version 13 of a value of unknown rank");
     int64_t rank = x->shape.rank;
     if (axis < -rank || axis > rank)
         return eml_fail(im->why, EML_E_INPUT, "decompose: axis out of range", im->index);
@@ -440,7 +432,7 @@ static enum eml_err normalise(struct import *im, struct eml_ir_node *n)
     case EML_OP_BATCH_NORMALIZATION:
         for (uint32_t i = 1; i < im->node->n_out; i++)
             if (is_read(im, i))
-                return refuse(im, "decompose: statistics of BatchNormalization in inference");
+                return eml_import_refuse(im, "decompose: statistics of BatchNormalization in inference");
         n->n_out = 1;
         eml_ir_drop_attr(n, EML_ATTR_TRAINING_MODE);
         return EML_OK;
@@ -465,13 +457,13 @@ static bool find_op(const char *name, enum eml_op *op)
     return false;
 }
 
-static enum eml_err operands(const struct import *im, struct eml_ir_value **in)
+enum eml_err eml_import_operands(const struct import *im, struct eml_ir_value **in)
 {
     for (uint32_t i = 0; i < im->node->n_in; i++) {
         uint32_t id = im->node->in[i];
         in[i] = id == EML_ONNX_ABSENT ? NULL : im->values[id];
-        if (id != EML_ONNX_ABSENT && in[i] == NULL)
-            return refuse(im, "decompose: operand that is an unsupported output");
+        if (id != EML_ONNX_ABSENT && in[i] == NULL && im->depth <= 1)
+            return eml_import_refuse(im, "decompose: operand that is an unsupported output");
     }
     return EML_OK;
 }
@@ -484,15 +476,15 @@ static enum eml_err upsample(struct import *im)
     enum { NEAREST, LINEAR };
     struct eml_ir_value *in[EML_NODE_IN_MAX];
     if (im->node->n_in > 2)
-        return refuse(im, "decompose: number of operands that is not supported");
-    EML_TRY(operands(im, in));
+        return eml_import_refuse(im, "decompose: number of operands that is not supported");
+    EML_TRY(eml_import_operands(im, in));
     struct eml_ir_value *by = im->node->n_in == 2 ? in[1] : NULL;
     if (scales != NULL && scales->type == EML_ONNX_ATTR_FLOATS) {
         struct eml_shape s = {1, {(int64_t)scales->n}};
         by = eml_ir_const(im->ir, EML_DT_F32, &s, scales->floats);
     }
     if (by == NULL)
-        return refuse(im, "decompose: Upsample without scales");
+        return eml_import_refuse(im, "decompose: Upsample without scales");
     struct eml_ir_value *operand[3] = {in[0], NULL, by};
     struct eml_ir_node *n = eml_ir_node_new(im->ir, NULL, EML_OP_RESIZE, operand, 3, 1);
     n->origin = im->index;
@@ -562,10 +554,10 @@ static enum eml_err import_ordinary(struct import *im, enum eml_dtype *half)
     /* the only operator that was renamed is Scatter */
     if (!eml_onnx_op_name(src, name) ||
         !find_op(strcmp(name, "Scatter") == 0 ? "ScatterElements" : name, &op))
-        return refuse(im, "decompose: operator that is not supported");
+        return eml_import_refuse(im, "decompose: operator that is not supported");
     if (src->n_in > EML_NODE_IN_MAX || src->n_out > EML_NODE_OUT_MAX)
-        return refuse(im, "decompose: too many operands");
-    EML_TRY(operands(im, in));
+        return eml_import_refuse(im, "decompose: too many operands");
+    EML_TRY(eml_import_operands(im, in));
     const struct eml_op_info *info = eml_op_info(op);
     uint32_t n_out = src->n_out; /* outputs beyond what is supported have no reader */
     if (info->out_max != 255 && n_out > info->out_max)
@@ -577,7 +569,7 @@ static enum eml_err import_ordinary(struct import *im, enum eml_dtype *half)
     for (uint32_t i = 0; i < src->n_attr; i++)
         EML_TRY(import_attr(im, &src->attr[i], n));
     if (n->n_in < info->in_min || (info->in_max != 255 && n->n_in > info->in_max))
-        return refuse(im, "decompose: number of operands that is not supported");
+        return eml_import_refuse(im, "decompose: number of operands that is not supported");
     for (uint32_t i = 0; i < n_out; i++)
         if (src->out[i] != EML_ONNX_ABSENT)
             im->values[src->out[i]] = n->out[i];
@@ -591,8 +583,8 @@ static enum eml_err import_contrib(struct import *im)
     const struct eml_onnx_node *src = im->node;
     struct eml_ir_value *in[EML_NODE_IN_MAX], *out[EML_NODE_OUT_MAX] = {0};
     if (src->n_in > EML_NODE_IN_MAX || src->n_out > EML_NODE_OUT_MAX)
-        return refuse(im, "decompose: too many operands");
-    EML_TRY(operands(im, in));
+        return eml_import_refuse(im, "decompose: too many operands");
+    EML_TRY(eml_import_operands(im, in));
     EML_TRY(eml_import_contrib(im->ir, src, im->index, in, out, im->why));
     for (uint32_t i = 0; i < src->n_out; i++)
         if (src->out[i] != EML_ONNX_ABSENT)
@@ -620,8 +612,8 @@ static enum eml_err composite(struct import *im, enum eml_dtype *half)
 {
     struct eml_ir_value *in[EML_COMPOSITE_IN] = {NULL}, *out[EML_COMPOSITE_OUT];
     if (im->node->n_in > EML_COMPOSITE_IN || im->node->n_out > EML_COMPOSITE_OUT)
-        return refuse(im, "decompose: too many operands");
-    EML_TRY(operands(im, in));
+        return eml_import_refuse(im, "decompose: too many operands");
+    EML_TRY(eml_import_operands(im, in));
     for (uint32_t i = 0; i < im->node->n_in; i++) {
         if (!is_half(in[i]))
             continue;
@@ -674,16 +666,36 @@ static int64_t first_place(const struct eml_onnx_model *m, uint32_t input, uint3
     return (int64_t)input * EML_RANK_MAX + dim;
 }
 
+/* A list of tensors, or an optional of unknown shape. */
+static enum eml_err import_other_input(struct import *im, uint32_t i)
+{
+    const struct eml_onnx_value *src = &im->model->values[im->model->inputs[i]];
+    bool list = src->type.kind == EML_ONNX_TYPE_SEQUENCE;
+    enum eml_dtype t = (enum eml_dtype)src->type.dtype;
+    static const struct eml_shape none = {0};
+    struct eml_ir_value *v =
+        eml_ir_add_input(im->ir, eml_bytes_of_str(src->name), list ? EML_DT_SEQUENCE : t, &none);
+    v->has_rank = false;
+    v->elem = t;
+    for (size_t k = 0; k < 2; k++)
+        v->probe[k] = (struct eml_known){.dtype = v->dtype, .elem = t};
+    im->values[im->model->inputs[i]] = v;
+    return EML_OK;
+}
+
 static enum eml_err import_input(struct import *im, uint32_t i)
 {
     const struct eml_onnx_model *m = im->model;
     const struct eml_onnx_value *src = &m->values[m->inputs[i]];
     struct eml_shape s = {.rank = src->type.rank};
+    if (src->type.kind == EML_ONNX_TYPE_SEQUENCE &&
+        eml_dtype_bytes((enum eml_dtype)src->type.dtype) != 0)
+        return import_other_input(im, i);
     if (src->type.kind != EML_ONNX_TYPE_TENSOR ||
         eml_dtype_bytes((enum eml_dtype)src->type.dtype) == 0)
-        return refuse(im, "decompose: input of an unsupported type");
+        return eml_import_refuse(im, "decompose: input of an unsupported type");
     if (!src->type.has_rank || src->type.rank > EML_RANK_MAX)
-        return refuse(im, "decompose: input of unknown rank, or of more than 8 dims");
+        return eml_import_refuse(im, "decompose: input of unknown rank, or of more than 8 dims");
     for (uint32_t d = 0; d < s.rank; d++)
         s.dim[d] = src->type.dims[d].value; /* unknown is -1 in both */
     struct eml_ir_value *v =
@@ -695,26 +707,65 @@ static enum eml_err import_input(struct import *im, uint32_t i)
     return EML_OK;
 }
 
-enum eml_err eml_import(struct eml_ir *ir, const struct eml_onnx_model *m, struct eml_why *why)
+enum eml_err eml_import_push(struct import *im, const struct eml_onnx_model *m, struct eml_ir *ir,
+                             struct eml_ir_node *node, uint32_t body)
 {
-    struct import im = {.ir = ir, .model = m, .index = -1, .why = why};
-    im.values = eml_ir_alloc(ir, ((size_t)m->n_values + 1) * sizeof(*im.values));
-    EML_TRY(eml_ir_ok(ir, why));
-    if (m->n_inputs > EML_GRAPH_IO_MAX || m->n_outputs > EML_GRAPH_IO_MAX)
-        return refuse(&im, "decompose: too many inputs or outputs");
-    for (uint32_t i = 0; i < m->n_inputs; i++)
-        EML_TRY(import_input(&im, i));
+    if (im->depth > EML_ONNX_DEPTH_MAX)
+        return eml_import_refuse(im, "decompose: subgraphs nested too deep");
+    struct scope *s = &im->scopes[im->depth++];
+    *s = (struct scope){.model = m, .ir = ir, .node = node, .body = body};
+    s->values = eml_ir_alloc(ir, ((size_t)m->n_values + 1) * sizeof(*s->values));
+    EML_TRY(eml_ir_ok(ir, im->why));
+    im->ir = ir;
+    im->model = m;
+    im->values = s->values;
     for (uint32_t i = 0; i < m->n_values; i++)
         if (m->values[i].init != NULL)
-            EML_TRY(import_tensor(&im, m->values[i].init, &im.values[i]));
-    for (uint32_t i = 0; i < m->n_nodes; i++) {
-        im.node = &m->nodes[i];
-        im.index = (long)i;
-        EML_TRY(import_node(&im));
-        EML_TRY(eml_ir_ok(ir, why));
-    }
-    for (uint32_t i = 0; i < m->n_outputs; i++)
-        eml_ir_add_output(ir, eml_bytes_of_str(m->values[m->outputs[i]].name),
-                          im.values[m->outputs[i]]);
+            EML_TRY(eml_import_tensor(im, m->values[i].init, &im->values[i]));
     return EML_OK;
+}
+
+/* One node of the graph on top, or its end. *more false: the main graph has ended. */
+static enum eml_err import_step(struct import *im, bool *more)
+{
+    struct scope *s = &im->scopes[im->depth - 1];
+    bool entered;
+    *more = im->depth > 1 || s->at < s->model->n_nodes;
+    if (s->at == s->model->n_nodes)
+        return *more ? eml_import_leave(im) : EML_OK;
+    if (im->depth == 1)
+        im->index = (long)s->at;
+    im->node = &s->model->nodes[s->at++];
+    EML_TRY(eml_import_enter(im, &entered));
+    if (!entered)
+        EML_TRY(import_node(im));
+    return eml_ir_ok(im->ir, im->why);
+}
+
+static enum eml_err import_all(struct import *im, struct eml_ir *ir, const struct eml_onnx_model *m)
+{
+    if (m->n_inputs > EML_GRAPH_IO_MAX || m->n_outputs > EML_GRAPH_IO_MAX)
+        return eml_import_refuse(im, "decompose: too many inputs or outputs");
+    EML_TRY(eml_import_push(im, m, ir, NULL, 0));
+    for (uint32_t i = 0; i < m->n_inputs; i++)
+        EML_TRY(import_input(im, i));
+    for (bool more = true; more;)
+        EML_TRY(import_step(im, &more));
+    for (uint32_t i = 0; i < m->n_outputs; i++) {
+        if (im->values[m->outputs[i]] == NULL)
+            return eml_import_refuse(im, "decompose: output that is not supported");
+        eml_ir_add_output(ir, eml_bytes_of_str(m->values[m->outputs[i]].name),
+                          im->values[m->outputs[i]]);
+    }
+    return EML_OK;
+}
+
+enum eml_err eml_import(struct eml_ir *ir, const struct eml_onnx_model *m, struct eml_why *why)
+{
+    struct import *im = eml_ir_alloc(ir, sizeof(*im));
+    EML_TRY(eml_ir_ok(ir, why));
+    im->ir = ir;
+    im->index = -1;
+    im->why = why;
+    return import_all(im, ir, m);
 }

@@ -109,6 +109,19 @@ void eml_ir_add_output(struct eml_ir *ir, struct eml_bytes name, struct eml_ir_v
     v->uses++;
 }
 
+void eml_ir_copy_facts(struct eml_ir_value *to, const struct eml_ir_value *from)
+{
+    to->dtype = from->dtype;
+    to->elem = from->elem;
+    to->has_rank = from->has_rank;
+    to->shape = from->shape;
+    to->has_ints = from->has_ints;
+    to->n_ints = from->n_ints;
+    to->ints = from->ints;
+    to->probe[0] = from->probe[0];
+    to->probe[1] = from->probe[1];
+}
+
 size_t eml_ir_count(const struct eml_ir_value *v)
 {
     int64_t n;
@@ -174,6 +187,23 @@ struct eml_ir_node *eml_ir_node_new(struct eml_ir *ir, struct eml_ir_node *befor
         eml_ir_set_in(ir, n, i, in[i]);
     link_before(ir, n, before);
     return n;
+}
+
+void eml_ir_grow_out(struct eml_ir *ir, struct eml_ir_node *n, uint32_t n_out)
+{
+    if (n->n_out >= n_out)
+        return;
+    struct eml_ir_value **out = array(ir, n_out, sizeof(*out));
+    if (out == NULL)
+        return;
+    if (n->n_out != 0)
+        memcpy(out, n->out, n->n_out * sizeof(*out));
+    for (uint32_t i = n->n_out; i < n_out; i++) {
+        out[i] = eml_ir_value_new(ir);
+        out[i]->maker = n;
+    }
+    n->out = out;
+    n->n_out = n_out;
 }
 
 static bool grow_in(struct eml_ir *ir, struct eml_ir_node *n, uint32_t need)

@@ -19,6 +19,7 @@ struct eml_ir_node;
 struct eml_ir_value {
     enum eml_dtype dtype; /* NONE until inferred */
     bool has_rank;
+    enum eml_dtype elem;    /* of a list's tensors */
     struct eml_shape shape; /* what is known; exact for constants */
     const void *data;       /* constants: elements, row-major, little-endian; else NULL */
     bool is_input;
@@ -54,6 +55,9 @@ struct eml_ir_node {
     uint32_t n_attr, cap_attr;
     float params[EML_IR_PARAMS_MAX];
     uint32_t n_params;
+    struct eml_ir *body[2]; /* If: then, else; Loop, Scan, SequenceMap: [0]; NULL for others */
+    uint32_t own_in;        /* of a node with a body: operands of its own; n_captures more follow */
+    uint32_t n_captures;
     long origin; /* index of the ONNX node it came from, or -1 */
     bool removed;
     uint32_t order; /* simplification: position in the list, 0 = not visited */
@@ -70,7 +74,8 @@ struct eml_ir {
     struct eml_ir_node *first, *last;
     struct eml_ir_output inputs[EML_GRAPH_IO_MAX], outputs[EML_GRAPH_IO_MAX];
     uint32_t n_inputs, n_outputs;
-    bool channels_last; /* spatial operators are in the graph's own form (after layout) */
+    struct eml_ir *next; /* optimising: in the list of the graph and all bodies */
+    bool channels_last;  /* spatial operators are in the graph's own form (after layout) */
     bool failed;
     struct eml_ir_value spare_value;
     struct eml_ir_node spare_node;
@@ -98,6 +103,10 @@ struct eml_ir_value *eml_ir_add_input(struct eml_ir *ir, struct eml_bytes name,
 void eml_ir_add_output(struct eml_ir *ir, struct eml_bytes name, struct eml_ir_value *v);
 /* Unknown dim d of an input: dims with the same index are the same number. */
 void eml_ir_set_probe(struct eml_ir_value *input, uint32_t d, int64_t index);
+/* What is known of `from` is known of `to`. */
+void eml_ir_copy_facts(struct eml_ir_value *to, const struct eml_ir_value *from);
+/* Adds outputs up to n. */
+void eml_ir_grow_out(struct eml_ir *ir, struct eml_ir_node *n, uint32_t n_out);
 /* Number of elements; 0 if not known. */
 size_t eml_ir_count(const struct eml_ir_value *v);
 

@@ -27,8 +27,8 @@ EML_MUST enum eml_err eml_fold(struct eml_ir *ir, struct eml_why *why);
 EML_MUST enum eml_err eml_fold_infer_from(struct eml_ir *ir, struct eml_ir_node *n,
                                           struct eml_why *why);
 
-/* EML_E_UNSUPPORTED if sizes depend on what inputs hold: planning knows shapes only. */
-EML_MUST enum eml_err eml_fold_check_planned(const struct eml_ir *ir, struct eml_why *why);
+/* What is known of the results of a node with a body, from the body's outputs. */
+EML_MUST enum eml_err eml_bodies_infer(struct eml_ir_node *n, struct eml_why *why);
 
 /* Removes nodes that do nothing: casts to the same type, products with 1, identity transposes. */
 void eml_simplify(struct eml_ir *ir);

@@ -155,6 +155,8 @@ static bool same_value(const struct eml_ir_value *a, const struct eml_ir_value *
 
 static bool same_node(const struct eml_ir_node *a, const struct eml_ir_node *b)
 {
+    if (a->body[0] != NULL || b->body[0] != NULL)
+        return false;
     if (a->op != b->op || a->n_in != b->n_in || a->n_out != b->n_out || a->n_attr != b->n_attr ||
         a->n_params != b->n_params ||
         memcmp(a->params, b->params, a->n_params * sizeof(a->params[0])) != 0)

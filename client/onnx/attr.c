@@ -102,8 +102,27 @@ static enum eml_err read_value(const struct reader *r, const Onnx__AttributeProt
     return refuse(r, "onnx: an attribute has no known type");
 }
 
+/* An attribute that stands for one of the call's; one that the call does not have is left out. */
+static enum eml_err read_reference(const struct reader *r, const Onnx__AttributeProto *a,
+                                   const struct eml_onnx_node *call, struct eml_onnx_attr *out,
+                                   bool *present)
+{
+    if (call == NULL)
+        return refuse(r, "onnx: an attribute refers to a function's, outside of one");
+    const struct eml_onnx_attr *given = eml_onnx_attr(call, a->ref_attr_name);
+    *present = given != NULL;
+    if (given == NULL)
+        return EML_OK;
+    if (given->graphs != NULL)
+        return refuse(r, "onnx: a function takes a graph as an attribute");
+    const char *name = out->name;
+    *out = *given;
+    out->name = name;
+    return EML_OK;
+}
+
 enum eml_err eml_onnx_attrs_read(struct eml_onnx_store *s, const Onnx__NodeProto *n, long index,
-                                 struct eml_onnx_node *out)
+                                 const struct eml_onnx_node *call, struct eml_onnx_node *out)
 {
     struct reader r = {.store = s, .index = index, .node = eml_onnx_str(n->name)};
     if (n->n_attribute > ATTRS_MAX)
@@ -111,21 +130,26 @@ enum eml_err eml_onnx_attrs_read(struct eml_onnx_store *s, const Onnx__NodeProto
     struct eml_onnx_attr *attr = eml_onnx_pool_array(&s->pool, n->n_attribute, sizeof *attr);
     if (attr == NULL)
         return eml_onnx_no_memory(s);
+    uint32_t count = 0;
     for (size_t i = 0; i < n->n_attribute; i++) {
         const Onnx__AttributeProto *a = n->attribute[i];
-        attr[i].name = eml_onnx_str(a->name);
-        attr[i].type = (enum eml_onnx_attr_type)a->type;
-        if (attr[i].name[0] == '\0')
+        struct eml_onnx_attr *to = &attr[count];
+        bool present = true;
+        to->name = eml_onnx_str(a->name);
+        to->type = (enum eml_onnx_attr_type)a->type;
+        if (to->name[0] == '\0')
             return refuse(&r, "onnx: an attribute has no name");
-        if (eml_onnx_str(a->ref_attr_name)[0] != '\0')
-            return refuse(&r, "onnx: an attribute refers to a function's, outside of one");
-        for (size_t k = 0; k < i; k++)
-            if (strcmp(attr[k].name, attr[i].name) == 0)
+        for (uint32_t k = 0; k < count; k++)
+            if (strcmp(attr[k].name, to->name) == 0)
                 return refuse(&r, "onnx: a node has an attribute twice");
-        EML_TRY(read_value(&r, a, &attr[i]));
+        if (eml_onnx_str(a->ref_attr_name)[0] != '\0')
+            EML_TRY(read_reference(&r, a, call, to, &present));
+        else
+            EML_TRY(read_value(&r, a, to));
+        count += present;
     }
     out->attr = attr;
-    out->n_attr = (uint32_t)n->n_attribute;
+    out->n_attr = count;
     return EML_OK;
 }
 
@@ -157,8 +181,19 @@ enum eml_err eml_onnx_type_read(struct eml_onnx_store *s, const Onnx__TypeProto 
                                 const char *name, struct eml_onnx_type *out)
 {
     *out = (struct eml_onnx_type){.kind = EML_ONNX_TYPE_NONE};
+    if (t != NULL && t->value_case == ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE) {
+        out->optional = true;
+        t = t->optional_type->elem_type;
+    }
     if (t == NULL || t->value_case == ONNX__TYPE_PROTO__VALUE__NOT_SET)
         return EML_OK;
+    if (t->value_case == ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE) {
+        t = t->sequence_type->elem_type;
+        bool tensors = t != NULL && t->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+        out->kind = tensors ? EML_ONNX_TYPE_SEQUENCE : EML_ONNX_TYPE_OTHER;
+        out->dtype = tensors ? t->tensor_type->elem_type : 0;
+        return EML_OK;
+    }
     if (t->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
         out->kind = EML_ONNX_TYPE_OTHER;
         return EML_OK;

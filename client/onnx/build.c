@@ -3,11 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A place that gives a name its meaning: an input, an initializer or a node's output. */
-enum def_kind { DEF_INPUT, DEF_INIT, DEF_OUTPUT };
+/* A place that gives a name its meaning: an input, an initializer or a node's output. In a subgraph
+ * also places that use one: names without any other meaning are captured. */
+enum def_kind { DEF_INPUT, DEF_INIT, DEF_OUTPUT, DEF_USE };
 struct def {
     const char *name;
-    uint32_t seq; /* in order of the file: inputs, initializers, outputs of nodes */
+    uint32_t seq; /* in order of the file: inputs, initializers, outputs of nodes, uses */
     enum def_kind kind;
     uint32_t index; /* of the input, initializer or node */
     uint32_t value; /* id, once numbered */
@@ -20,6 +21,14 @@ struct build {
     struct def *defs;   /* sorted by name, then seq */
     uint32_t *value_of; /* by seq */
     uint32_t n_defs;
+    uint32_t depth;                   /* 0: the main graph */
+    struct build *parent;             /* around a subgraph; NULL for others */
+    uint32_t at;                      /* the parent's node that has it */
+    const struct eml_onnx_node *call; /* of the function that this is in; or NULL */
+    const Onnx__ModelProto *file;
+    struct build *next; /* in the list of graphs still to read, which grows at its end */
+    struct build **tail;
+    uint64_t *nodes; /* of all graphs so far */
 };
 
 static enum eml_err refuse(struct build *b, const char *rule, long index, const char *subject)
@@ -62,18 +71,19 @@ static uint32_t find(const struct build *b, const char *name)
     return EML_ONNX_ABSENT;
 }
 
-static enum eml_err read_opsets(struct build *b, const Onnx__ModelProto *p)
+static enum eml_err read_opsets(struct build *b, Onnx__OperatorSetIdProto *const *sets,
+                                size_t count)
 {
     enum { OPSETS_MAX = 256 };
-    struct eml_onnx_opset *o = array(b, p->n_opset_import, sizeof *o);
+    struct eml_onnx_opset *o = array(b, count, sizeof *o);
     uint32_t n = 0;
     if (o == NULL)
         return eml_onnx_no_memory(b->store);
-    if (p->n_opset_import > OPSETS_MAX)
+    if (count > OPSETS_MAX)
         return refuse(b, "onnx: too many operator sets", -1, "");
-    for (size_t i = 0; i < p->n_opset_import; i++) {
-        const char *domain = domain_of(p->opset_import[i]->domain);
-        int64_t version = p->opset_import[i]->version;
+    for (size_t i = 0; i < count; i++) {
+        const char *domain = domain_of(sets[i]->domain);
+        int64_t version = sets[i]->version;
         if (version < 1)
             return refuse(b, "onnx: an operator set without a version", (long)i, domain);
         bool again = false;
@@ -131,12 +141,24 @@ static void define(struct build *b, const char *name, enum def_kind kind, size_t
     b->n_defs++;
 }
 
+/* A subgraph's uses of names. */
+static void collect_uses(struct build *b)
+{
+    for (size_t i = 0; i < b->g->n_node; i++)
+        for (size_t k = 0; k < b->g->node[i]->n_input; k++)
+            if (b->g->node[i]->input[k][0] != '\0')
+                define(b, b->g->node[i]->input[k], DEF_USE, i);
+    for (size_t i = 0; i < b->g->n_output; i++)
+        if (eml_onnx_str(b->g->output[i]->name)[0] != '\0')
+            define(b, b->g->output[i]->name, DEF_USE, b->g->n_node);
+}
+
 static enum eml_err collect_defs(struct build *b)
 {
     const Onnx__GraphProto *g = b->g;
-    size_t n = g->n_input + g->n_initializer;
+    size_t n = g->n_input + g->n_initializer + g->n_output;
     for (size_t i = 0; i < g->n_node; i++)
-        n += g->node[i]->n_output;
+        n += g->node[i]->n_output + (b->parent != NULL ? g->node[i]->n_input : 0);
     if (n > EML_ONNX_VALUES_MAX || g->n_node > EML_ONNX_VALUES_MAX)
         return refuse(b, "onnx: too many values or nodes", -1, "");
     b->defs = array(b, n, sizeof *b->defs);
@@ -155,6 +177,8 @@ static enum eml_err collect_defs(struct build *b)
         for (size_t k = 0; k < g->node[i]->n_output; k++)
             if (g->node[i]->output[k][0] != '\0')
                 define(b, g->node[i]->output[k], DEF_OUTPUT, i);
+    if (b->parent != NULL)
+        collect_uses(b);
     qsort(b->defs, b->n_defs, sizeof *b->defs, by_name);
     return EML_OK;
 }
@@ -169,7 +193,7 @@ static enum eml_err number_values(struct build *b)
         const struct def *d = &b->defs[i];
         bool again = i > 0 && strcmp(d[-1].name, d->name) == 0;
         bool input_again = again && d->kind == DEF_INIT && d[-1].kind == DEF_INPUT;
-        if (again && !input_again)
+        if (again && !input_again && d->kind != DEF_USE)
             return refuse(b, "onnx: a value is defined twice",
                           d->kind == DEF_OUTPUT ? (long)d->index : -1, d->name);
         if (!again)
@@ -188,6 +212,27 @@ static enum eml_err number_values(struct build *b)
     return b->m->values != NULL ? EML_OK : eml_onnx_no_memory(b->store);
 }
 
+/* Looks for a captured name in the graphs around this one. */
+static enum eml_err capture(struct build *b, const struct def *d, struct eml_onnx_value *v)
+{
+    uint32_t at = b->at;
+    for (struct build *p = b->parent; p != NULL; at = p->at, p = p->parent) {
+        v->levels++;
+        v->outer = find(p, d->name);
+        if (v->outer == EML_ONNX_ABSENT)
+            continue;
+        struct eml_onnx_value *o = &p->m->values[v->outer];
+        if (o->levels > 0)
+            continue; /* captured itself, from further out */
+        if (o->producer != EML_ONNX_ABSENT && o->producer >= at)
+            return refuse(b, "onnx: a node stands before what it needs", (long)at, d->name);
+        o->in_subgraph = true;
+        o->n_uses++;
+        return EML_OK;
+    }
+    return refuse(b, "onnx: nothing defines an input of a node", (long)d->index, d->name);
+}
+
 static enum eml_err fill_values(struct build *b)
 {
     uint32_t *inputs = array(b, b->g->n_input, sizeof *inputs);
@@ -195,11 +240,19 @@ static enum eml_err fill_values(struct build *b)
         return eml_onnx_no_memory(b->store);
     for (uint32_t i = 0; i < b->n_defs; i++) {
         struct eml_onnx_value *v = &b->m->values[b->defs[i].value];
+        bool again = v->name != NULL;
         v->name = b->defs[i].name;
+        if (b->defs[i].kind == DEF_USE) {
+            if (!again) {
+                v->producer = EML_ONNX_ABSENT;
+                EML_TRY(capture(b, &b->defs[i], v));
+            }
+            continue;
+        }
         if (b->defs[i].kind == DEF_INPUT)
             v->is_input = true;
         if (b->defs[i].kind == DEF_INIT) {
-            if (b->m->ir_version < 4 && !v->is_input)
+            if (b->depth == 0 && b->m->ir_version < 4 && !v->is_input)
                 return refuse(b, "onnx: IR version 3 needs initializers to be inputs", -1, v->name);
             v->init = &b->m->inits[b->defs[i].index];
             v->is_input = false;
@@ -284,6 +337,98 @@ static enum eml_err read_inputs_of(struct build *b, const Onnx__NodeProto *p, ui
     return EML_OK;
 }
 
+/* ---- graphs within graphs ---- */
+
+/* A graph to be read after this one. */
+static enum eml_err enqueue(struct build *b, const Onnx__GraphProto *g, uint32_t index,
+                            struct build **out)
+{
+    struct build *n = array(b, 1, sizeof *n);
+    struct eml_onnx_model *m = array(b, 1, sizeof *m);
+    if (n == NULL || m == NULL)
+        return eml_onnx_no_memory(b->store);
+    if (b->depth >= EML_ONNX_DEPTH_MAX)
+        return refuse(b, "onnx: subgraphs or functions within each other too deep", (long)index,
+                      "");
+    *m = (struct eml_onnx_model){.ir_version = b->m->ir_version,
+                                 .producer = "",
+                                 .n_opsets = b->m->n_opsets,
+                                 .opsets = b->m->opsets,
+                                 .n_functions = b->m->n_functions,
+                                 .functions = b->m->functions};
+    *n = (struct build){.store = b->store,
+                        .m = m,
+                        .g = g,
+                        .depth = b->depth + 1,
+                        .file = b->file,
+                        .tail = b->tail,
+                        .nodes = b->nodes};
+    (*b->tail)->next = n;
+    *b->tail = n;
+    *out = n;
+    return EML_OK;
+}
+
+static enum eml_err later(struct build *b, const struct eml_onnx_attr *a, uint32_t index)
+{
+    for (size_t i = 0; a->graphs != NULL && i < a->n; i++) {
+        struct build *n;
+        EML_TRY(enqueue(b, a->graphs[i].proto, index, &n));
+        n->parent = b;
+        n->at = index;
+        n->call = b->call;
+        ((struct eml_onnx_subgraph *)(uintptr_t)&a->graphs[i])->graph = n->m;
+    }
+    return EML_OK;
+}
+
+/* Names as the inputs or outputs of a graph. */
+static enum eml_err as_infos(struct build *b, char *const *names, size_t n,
+                             Onnx__ValueInfoProto ***out)
+{
+    Onnx__ValueInfoProto *info = array(b, n, sizeof *info);
+    *out = array(b, n, sizeof **out);
+    if (info == NULL || *out == NULL)
+        return eml_onnx_no_memory(b->store);
+    for (size_t i = 0; i < n; i++) {
+        onnx__value_info_proto__init(&info[i]);
+        info[i].name = names[i];
+        (*out)[i] = &info[i];
+    }
+    return EML_OK;
+}
+
+/* If the node calls a function: its body, as a graph of this call. */
+static enum eml_err call_later(struct build *b, struct eml_onnx_node *n, uint32_t index)
+{
+    const Onnx__FunctionProto *f = NULL;
+    for (uint32_t i = 0; f == NULL && i < b->m->n_functions; i++)
+        if (strcmp(b->m->functions[i].name, n->op_type) == 0 &&
+            strcmp(b->m->functions[i].domain, n->domain) == 0)
+            f = b->m->functions[i].proto;
+    if (f == NULL)
+        return EML_OK;
+    if (n->n_in > f->n_input || n->n_out > f->n_output)
+        return refuse(b, "onnx: a call has more operands than its function", (long)index,
+                      n->op_type);
+    Onnx__GraphProto *g = array(b, 1, sizeof *g);
+    struct build *body;
+    if (g == NULL)
+        return eml_onnx_no_memory(b->store);
+    onnx__graph_proto__init(g);
+    g->n_node = f->n_node;
+    g->node = f->node;
+    g->n_input = f->n_input;
+    g->n_output = f->n_output;
+    EML_TRY(as_infos(b, f->input, f->n_input, &g->input));
+    EML_TRY(as_infos(b, f->output, f->n_output, &g->output));
+    EML_TRY(enqueue(b, g, index, &body));
+    EML_TRY(read_opsets(body, f->opset_import, f->n_opset_import));
+    body->call = n;
+    n->function = body->m;
+    return EML_OK;
+}
+
 static enum eml_err read_node(struct build *b, const Onnx__NodeProto *p, uint32_t index,
                               struct eml_onnx_node *n)
 {
@@ -297,7 +442,10 @@ static enum eml_err read_node(struct build *b, const Onnx__NodeProto *p, uint32_
         return refuse(b, "onnx: a node's operator set is not imported", (long)index, n->domain);
     EML_TRY(read_inputs_of(b, p, index, n));
     EML_TRY(read_names(b, p->output, p->n_output, &n->out, &n->n_out));
-    return eml_onnx_attrs_read(b->store, p, (long)index, n);
+    EML_TRY(eml_onnx_attrs_read(b->store, p, (long)index, b->call, n));
+    for (uint32_t i = 0; i < n->n_attr; i++)
+        EML_TRY(later(b, &n->attr[i], index));
+    return call_later(b, n, index);
 }
 
 static enum eml_err read_nodes(struct build *b)
@@ -311,72 +459,40 @@ static enum eml_err read_nodes(struct build *b)
     return EML_OK;
 }
 
-/* Marks the outer values that subgraphs name: conservative, as inner names are not resolved. The
- * list of graphs to visit grows while it is read; each graph of the file enters it once. */
-struct visit {
-    const Onnx__GraphProto *graph;
-    struct visit *next;
-};
-
-static enum eml_err later(struct build *b, struct visit **tail, const Onnx__AttributeProto *a)
+static enum eml_err read_graph(struct build *b)
 {
-    size_t n = a->n_graphs + (a->g != NULL);
-    for (size_t i = 0; i < n; i++) {
-        struct visit *v = array(b, 1, sizeof *v);
-        if (v == NULL)
-            return eml_onnx_no_memory(b->store);
-        v->graph = i < a->n_graphs ? a->graphs[i] : a->g;
-        (*tail)->next = v;
-        *tail = v;
-    }
-    return EML_OK;
-}
-
-static void mark(struct build *b, const char *name)
-{
-    uint32_t id = find(b, name);
-    if (id != EML_ONNX_ABSENT)
-        b->m->values[id].in_subgraph = true;
-}
-
-static enum eml_err mark_captured(struct build *b)
-{
-    struct visit root = {.graph = b->g, .next = NULL}, *tail = &root;
-    for (const struct visit *v = &root; v != NULL; v = v->next) {
-        for (size_t i = 0; i < v->graph->n_node; i++) {
-            const Onnx__NodeProto *n = v->graph->node[i];
-            for (size_t k = 0; k < n->n_attribute; k++)
-                EML_TRY(later(b, &tail, n->attribute[k]));
-            for (size_t k = 0; k < n->n_input && v != &root; k++)
-                mark(b, n->input[k]);
-        }
-        for (size_t i = 0; i < v->graph->n_output && v != &root; i++)
-            mark(b, eml_onnx_str(v->graph->output[i]->name));
-    }
-    return EML_OK;
+    if (b->g->n_sparse_initializer > 0)
+        return eml_onnx_refuse(b->store, EML_E_UNSUPPORTED,
+                               "onnx: sparse initializers are not supported", -1, "");
+    *b->nodes += b->g->n_node;
+    if (*b->nodes > EML_ONNX_VALUES_MAX)
+        return refuse(b, "onnx: too many values or nodes", -1, "");
+    b->m->graph_name = eml_onnx_str(b->g->name);
+    EML_TRY(read_inits(b));
+    EML_TRY(collect_defs(b));
+    EML_TRY(number_values(b));
+    EML_TRY(fill_values(b));
+    EML_TRY(read_outputs(b));
+    return read_nodes(b);
 }
 
 enum eml_err eml_onnx_build(struct eml_onnx_store *s, const Onnx__ModelProto *p,
                             struct eml_onnx_model *m)
 {
-    struct build b = {.store = s, .m = m, .g = p->graph};
+    uint64_t nodes = 0;
+    struct build b = {.store = s, .m = m, .g = p->graph, .file = p, .nodes = &nodes};
+    struct build *tail = &b;
+    b.tail = &tail;
     m->ir_version = p->ir_version;
     m->producer = eml_onnx_str(p->producer_name);
     if (p->graph == NULL)
         return eml_onnx_refuse(s, EML_E_INPUT, "onnx: there is no graph in this file", -1, "");
     if (m->ir_version < EML_ONNX_IR_MIN || m->ir_version > EML_ONNX_IR_MAX)
         return eml_onnx_refuse(s, EML_E_UNSUPPORTED, "onnx: IR version is not 3 to 13", -1, "");
-    if (p->graph->n_sparse_initializer > 0)
-        return eml_onnx_refuse(s, EML_E_UNSUPPORTED, "onnx: sparse initializers are not supported",
-                               -1, "");
-    m->graph_name = eml_onnx_str(p->graph->name);
-    EML_TRY(read_opsets(&b, p));
+    EML_TRY(read_opsets(&b, p->opset_import, p->n_opset_import));
     EML_TRY(read_functions(&b, p));
-    EML_TRY(read_inits(&b));
-    EML_TRY(collect_defs(&b));
-    EML_TRY(number_values(&b));
-    EML_TRY(fill_values(&b));
-    EML_TRY(read_outputs(&b));
-    EML_TRY(read_nodes(&b));
-    return mark_captured(&b);
+    /* Subgraphs and called functions join the list while it is read. */
+    for (struct build *at = &b; at != NULL; at = at->next)
+        EML_TRY(read_graph(at));
+    return EML_OK;
 }

@@ -235,7 +235,8 @@ static void check_arity(const struct check *c)
 
 static bool dtype_problem(const struct eml_onnx_type *t)
 {
-    return t->kind == EML_ONNX_TYPE_TENSOR && t->dtype != 0 && !eml_check_dtype(t->dtype);
+    return (t->kind == EML_ONNX_TYPE_TENSOR || t->kind == EML_ONNX_TYPE_SEQUENCE) &&
+           t->dtype != 0 && !eml_check_dtype(t->dtype);
 }
 
 static void check_output_types(const struct check *c)
@@ -286,6 +287,8 @@ static int32_t named_dtype(const struct check *c, const char *attr, int32_t othe
 static int32_t result_dtype(const struct check *c, uint32_t i)
 {
     const struct eml_onnx_attr *to = eml_onnx_attr(c->node, "to");
+    if (c->done.op < EML_OP_N && eml_op_runs_dynamically(c->done.op))
+        return 0; /* found by the dry run */
     switch (c->done.op) {
     case EML_OP_CAST:
         return to != NULL && to->type == EML_ONNX_ATTR_INT && to->ints[0] > 0 && to->ints[0] < 64
@@ -302,6 +305,7 @@ static int32_t result_dtype(const struct check *c, uint32_t i)
     case EML_OP_ARG_MAX:
     case EML_OP_ARG_MIN:
     case EML_OP_NON_MAX_SUPPRESSION:
+    case EML_OP_NON_ZERO:
         return EML_DT_I64;
     case EML_OP_EQUAL:
     case EML_OP_LESS:
@@ -381,23 +385,6 @@ static void check_operand_type(const struct check *c)
             c->dtypes[c->node->out[i]] = result_dtype(c, i);
 }
 
-static bool has_subgraph(const struct eml_onnx_node *n)
-{
-    for (uint32_t i = 0; i < n->n_attr; i++)
-        if (n->attr[i].graphs != NULL)
-            return true;
-    return false;
-}
-
-static bool is_function(const struct eml_onnx_model *m, const struct eml_onnx_node *n)
-{
-    for (uint32_t i = 0; i < m->n_functions; i++)
-        if (strcmp(m->functions[i].name, n->op_type) == 0 &&
-            strcmp(m->functions[i].domain, n->domain) == 0)
-            return true;
-    return false;
-}
-
 /* " 9 11 13" holds 11. */
 static bool lists(const char *numbers, int wanted)
 {
@@ -417,10 +404,8 @@ static bool find_operator(struct check *c)
 {
     const struct eml_onnx_node *n = c->node;
     bool exists = false;
-    if (is_function(c->m, n)) {
-        PROBLEM(c, EML_CHECK_SUBGRAPH, "functions defined in the model are not supported");
-        return false;
-    }
+    if (n->function != NULL)
+        return false; /* its body is checked by itself */
     char name[128];
     if (!eml_onnx_op_name(n, name)) {
         PROBLEM(c, EML_CHECK_OPERATOR, "operators of domain %s are not supported", n->domain);
@@ -430,10 +415,6 @@ static bool find_operator(struct check *c)
     if (!exists) {
         PROBLEM(c, EML_CHECK_OPERATOR, "not an operator of the ONNX standard (up to opset %d)%s",
                 EML_CHECK_OPSET_MAX, n->domain[0] != '\0' ? ", nor a known one of its domain" : "");
-        return false;
-    }
-    if (has_subgraph(n)) {
-        PROBLEM(c, EML_CHECK_SUBGRAPH, "control flow with subgraphs is not supported");
         return false;
     }
     if (!find_done(name, &c->done)) {
@@ -481,37 +462,90 @@ static void check_value(const struct eml_onnx_model *m, const struct eml_onnx_va
                       EML_RANK_MAX);
 }
 
-static void check_values(const struct eml_onnx_model *m, struct eml_check_report *r)
+/* `inner`: of a subgraph or function, whose inputs need no type. */
+static void check_values(const struct eml_onnx_model *m, bool inner, struct eml_check_report *r)
 {
     for (uint32_t i = 0; i < m->n_values; i++) {
         const struct eml_onnx_value *v = &m->values[i];
         if (v->init != NULL && v->n_uses > 0)
             check_value(m, v, "initializer", v->init->dtype, true, v->init->rank, r);
-        if (v->is_input && v->type.kind == EML_ONNX_TYPE_TENSOR)
+        bool list = v->type.kind == EML_ONNX_TYPE_SEQUENCE;
+        bool untold = inner && v->type.kind == EML_ONNX_TYPE_NONE;
+        if (v->is_input && (v->type.kind == EML_ONNX_TYPE_TENSOR || list) && v->type.dtype != 0)
             check_value(m, v, "input", v->type.dtype, v->type.has_rank, v->type.rank, r);
-        else if (v->is_input)
+        else if (v->is_input && !untold)
             eml_check_add(r, m, EML_CHECK_NO_NODE, EML_CHECK_TYPE, "input '%s' is not a tensor",
                           v->name);
     }
-    if (m->n_outputs == 0)
+    if (m->n_outputs == 0 && !inner)
         eml_check_add(r, m, EML_CHECK_NO_NODE, EML_CHECK_OTHER, "the graph has no output");
 }
 
-enum eml_err eml_check_static(const struct eml_onnx_model *m, struct eml_check_report *r)
+static enum eml_err check_graph(const struct eml_onnx_model *m, bool inner,
+                                struct eml_check_report *r)
 {
-    int64_t opset = eml_onnx_opset(m, "");
     int32_t *dtypes = calloc((size_t)m->n_values + 1, sizeof *dtypes);
     if (dtypes == NULL)
         return EML_E_SYSTEM;
     for (uint32_t i = 0; i < m->n_values; i++)
         dtypes[i] = m->values[i].init != NULL ? m->values[i].init->dtype : m->values[i].type.dtype;
+    check_values(m, inner, r);
+    for (uint32_t i = 0; i < m->n_nodes; i++)
+        check_node(m, i, dtypes, r);
+    free(dtypes);
+    return EML_OK;
+}
+
+/* Graphs still to check. */
+struct graphs {
+    const struct eml_onnx_model **list;
+    size_t n, cap;
+};
+
+static bool add_graph(struct graphs *g, const struct eml_onnx_model *m)
+{
+    if (g->n == g->cap) {
+        size_t cap = g->cap == 0 ? 16 : 2 * g->cap;
+        const struct eml_onnx_model **bigger = realloc(g->list, cap * sizeof *bigger);
+        if (bigger == NULL)
+            return false;
+        g->list = bigger;
+        g->cap = cap;
+    }
+    g->list[g->n++] = m;
+    return true;
+}
+
+/* The graphs that stand in m's nodes. */
+static bool add_inner(struct graphs *g, const struct eml_onnx_model *m)
+{
+    bool ok = true;
+    for (uint32_t i = 0; i < m->n_nodes; i++) {
+        const struct eml_onnx_node *n = &m->nodes[i];
+        if (n->function != NULL)
+            ok = ok && add_graph(g, n->function);
+        for (uint32_t k = 0; k < n->n_attr; k++)
+            for (size_t j = 0; n->attr[k].graphs != NULL && j < n->attr[k].n; j++)
+                ok = ok && add_graph(g, n->attr[k].graphs[j].graph);
+    }
+    return ok;
+}
+
+enum eml_err eml_check_static(const struct eml_onnx_model *m, struct eml_check_report *r)
+{
+    int64_t opset = eml_onnx_opset(m, "");
+    struct graphs g = {0};
     if (opset > EML_CHECK_OPSET_MAX)
         eml_check_add(r, m, EML_CHECK_NO_NODE, EML_CHECK_OPSET,
                       "opset %lld is newer than the newest known, %d", (long long)opset,
                       EML_CHECK_OPSET_MAX);
-    check_values(m, r);
-    for (uint32_t i = 0; i < m->n_nodes; i++)
-        check_node(m, i, dtypes, r);
-    free(dtypes);
-    return r->failed ? EML_E_SYSTEM : EML_OK;
+    enum eml_err e = check_graph(m, false, r);
+    bool ok = add_inner(&g, m);
+    for (size_t i = 0; ok && e == EML_OK && i < g.n; i++) {
+        e = check_graph(g.list[i], true, r);
+        ok = add_inner(&g, g.list[i]);
+    }
+    free(g.list);
+    EML_TRY(e);
+    return r->failed || !ok ? EML_E_SYSTEM : EML_OK;
 }

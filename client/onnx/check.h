@@ -25,7 +25,6 @@ enum eml_check_kind {
     EML_CHECK_ATTRIBUTE, /* attribute or its value not supported, unknown, missing, or mistyped */
     EML_CHECK_ARITY,     /* too few or too many operands, or an output that is not supported */
     EML_CHECK_TYPE,      /* element type, or a value that is no tensor */
-    EML_CHECK_SUBGRAPH,  /* control flow, or a function of the model */
     EML_CHECK_SHAPE,     /* found by the dry run: shapes do not fit, or are out of range */
     EML_CHECK_OTHER,     /* found by the dry run: anything else */
     EML_CHECK_KINDS

@@ -3,7 +3,7 @@
  * Reads onnx.proto ModelProto (IR versions 3 to 13) through protobuf-c and Debian's schema, then
  * turns it into plain arrays: value names become ids (no later pass compares strings), element data
  * becomes one contiguous run of little-endian bytes whatever field or file it came from, "ai.onnx"
- * becomes "". What the main graph claims is verified: single assignment, topological order, every
+ * becomes "". What each graph claims is verified: single assignment, topological order, every
  * input defined, every used domain imported, sizes equal to dims. What an operator means is not
  * looked at here: see onnx/check.h.
  *
@@ -22,7 +22,8 @@
 
 enum {
     EML_ONNX_NESTING_MAX = 100,
-    EML_ONNX_RANK_MAX = 64, /* what a file may say; the engine's limit is lower */
+    EML_ONNX_RANK_MAX = 64,  /* what a file may say; the engine's limit is lower */
+    EML_ONNX_DEPTH_MAX = 40, /* subgraphs and function calls within each other */
     EML_ONNX_IR_MIN = 3,
     EML_ONNX_IR_MAX = 13,
 };
@@ -73,10 +74,12 @@ enum eml_onnx_attr_type {
     EML_ONNX_ATTR_TYPE_PROTOS = 14,
 };
 
-/* A subgraph as the file has it: a protobuf-c Onnx__GraphProto, which may use outer values. Not
- * looked into yet; a node that has one is refused by the checker. */
+/* A graph that is an attribute: read like the main graph, in the form of a model whose operator
+ * sets and functions are those around it. What it captures are values of its own (see
+ * eml_onnx_value). */
 struct eml_onnx_subgraph {
-    const void *proto;
+    const void *proto; /* a protobuf-c Onnx__GraphProto */
+    const struct eml_onnx_model *graph;
 };
 
 /* One array is set, by type; the singular types have n = 1. SPARSE_TENSOR(S) and TYPE_PROTO(S) have
@@ -101,6 +104,9 @@ struct eml_onnx_node {
     const uint32_t *in;           /* value ids or EML_ONNX_ABSENT */
     const uint32_t *out;
     const struct eml_onnx_attr *attr; /* unique names */
+    /* A call of a function of the model: its body, with this call's attributes in place; inputs and
+     * outputs in the order of the node's, but maybe more. Else NULL. */
+    const struct eml_onnx_model *function;
 };
 
 struct eml_onnx_dim {
@@ -111,27 +117,30 @@ struct eml_onnx_dim {
 enum eml_onnx_type_kind {
     EML_ONNX_TYPE_NONE = 0, /* not declared */
     EML_ONNX_TYPE_TENSOR = 1,
-    EML_ONNX_TYPE_OTHER = 2, /* sequence, map, optional, sparse tensor, opaque */
+    EML_ONNX_TYPE_OTHER = 2, /* map, sparse tensor, opaque; lists of something else than tensors */
+    EML_ONNX_TYPE_SEQUENCE = 3, /* of tensors: dtype is theirs, there is no shape */
 };
 
 struct eml_onnx_type {
     enum eml_onnx_type_kind kind;
+    bool optional; /* or nothing */
     int32_t dtype; /* 0 if not declared */
     bool has_rank; /* false: nothing known of the shape */
     uint32_t rank;
     const struct eml_onnx_dim *dims;
 };
 
-/* A value of the main graph. Exactly one holds: producer != EML_ONNX_ABSENT (output of a node),
- * init != NULL (a constant; also if it is listed as an input, IR >= 4 calls that an overridable
- * default, IR 3 demands it), or is_input. */
+/* A value of a graph. Exactly one holds: producer != EML_ONNX_ABSENT (output of a node), init !=
+ * NULL (a constant; also if it is listed as an input, IR >= 4 calls that an overridable default,
+ * IR 3 demands it), is_input, or levels > 0: the value `outer` of the graph so many levels up. */
 struct eml_onnx_value {
     const char *name;                   /* not "" */
     uint32_t producer;                  /* node index or EML_ONNX_ABSENT */
     const struct eml_onnx_tensor *init; /* or NULL */
     bool is_input;
     bool is_output;
-    bool in_subgraph;          /* its name occurs in a subgraph attribute: keep it */
+    bool in_subgraph;          /* a subgraph captures it */
+    uint32_t levels, outer;    /* captured from an outer graph */
     uint32_t n_uses;           /* times that nodes read it, and that outputs list it */
     struct eml_onnx_type type; /* declared: by input, output, or value_info */
 };

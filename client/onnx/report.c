@@ -8,11 +8,10 @@
 #include <string.h>
 
 static const char *const kinds[EML_CHECK_KINDS] = {
-    [EML_CHECK_OPSET] = "opset",       [EML_CHECK_OPERATOR] = "operator",
-    [EML_CHECK_VERSION] = "version",   [EML_CHECK_ATTRIBUTE] = "attribute",
-    [EML_CHECK_ARITY] = "arity",       [EML_CHECK_TYPE] = "type",
-    [EML_CHECK_SUBGRAPH] = "subgraph", [EML_CHECK_SHAPE] = "shape",
-    [EML_CHECK_OTHER] = "other",
+    [EML_CHECK_OPSET] = "opset",     [EML_CHECK_OPERATOR] = "operator",
+    [EML_CHECK_VERSION] = "version", [EML_CHECK_ATTRIBUTE] = "attribute",
+    [EML_CHECK_ARITY] = "arity",     [EML_CHECK_TYPE] = "type",
+    [EML_CHECK_SHAPE] = "shape",     [EML_CHECK_OTHER] = "other",
 };
 
 const char *eml_check_kind_name(enum eml_check_kind k)

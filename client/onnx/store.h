@@ -36,8 +36,10 @@ EML_MUST enum eml_err eml_onnx_tensor_read(struct eml_onnx_store *s, const Onnx_
 /* Bytes of external data that hold exactly `need` bytes. */
 EML_MUST enum eml_err eml_onnx_external_data(struct eml_onnx_store *s, const Onnx__TensorProto *t,
                                              size_t need, long index, struct eml_bytes *out);
+/* `call`: the node that calls the function in whose body n stands, or NULL. */
 EML_MUST enum eml_err eml_onnx_attrs_read(struct eml_onnx_store *s, const Onnx__NodeProto *n,
-                                          long index, struct eml_onnx_node *out);
+                                          long index, const struct eml_onnx_node *call,
+                                          struct eml_onnx_node *out);
 EML_MUST enum eml_err eml_onnx_type_read(struct eml_onnx_store *s, const Onnx__TypeProto *t,
                                          const char *name, struct eml_onnx_type *out);
 /* Fills m (zeroed) from the message. */

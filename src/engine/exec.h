@@ -89,6 +89,7 @@ enum eml_weights_use eml_use_gather(const struct eml_op_ctx *c, uint32_t i, uint
 #include "model/ops.def"
 #undef OP
 
+enum eml_err eml_size_range(const struct eml_op_ctx *c, struct eml_shape *shape);
 enum eml_err eml_size_non_zero(const struct eml_op_ctx *c, struct eml_shape *shape);
 enum eml_err eml_size_compress(const struct eml_op_ctx *c, struct eml_shape *shape);
 enum eml_err eml_size_unique(const struct eml_op_ctx *c, struct eml_shape *shape);
@@ -121,8 +122,6 @@ uint64_t eml_flops_einsum(const struct eml_op_ctx *c);
 uint64_t eml_flops_dft(const struct eml_op_ctx *c);
 uint64_t eml_flops_tf_idf(const struct eml_op_ctx *c);
 uint64_t eml_flops_stft(const struct eml_op_ctx *c);
-/* Control flow, lists and optionals, which only dynamic.c runs. */
-bool eml_op_runs_dynamically(enum eml_op op);
 bool eml_scratch_dynamic_quantize_linear(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_matmul_integer(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_conv_integer(const struct eml_op_ctx *c, size_t *bytes);

@@ -5,6 +5,7 @@
 #include "engine/walk.h"
 #include "engine/weights.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -171,6 +172,24 @@ enum eml_err eml_op_constant_of_shape(const struct eml_op_ctx *c)
     return EML_OK;
 }
 
+static double range_number(const struct eml_op_ctx *c, uint32_t i)
+{
+    const void *v = c->in[i].data;
+    return c->in[i].dtype == EML_DT_F64 ? *(const double *)v : (double)*(const float *)v;
+}
+
+/* Of floats: the length of integers follows from the rule. */
+enum eml_err eml_size_range(const struct eml_op_ctx *c, struct eml_shape *shape)
+{
+    if (c->in[0].dtype != EML_DT_F32 && c->in[0].dtype != EML_DT_F64)
+        return eml_fail(c->why, EML_E_UNSUPPORTED, "shape depends on data", -1);
+    double n = ceil((range_number(c, 1) - range_number(c, 0)) / range_number(c, 2));
+    if (!(n < 0x1p53)) /* also not a number: a step of 0 */
+        return eml_fail(c->why, EML_E_INPUT, "Range: the step is 0, or too many steps", -1);
+    shape[0].dim[0] = n > 0 ? (int64_t)n : 0;
+    return EML_OK;
+}
+
 enum eml_err eml_op_range(const struct eml_op_ctx *c)
 {
     const struct eml_view *y = &c->out[0];
@@ -188,8 +207,11 @@ enum eml_err eml_op_range(const struct eml_op_ctx *c)
             ((int32_t *)y->data)[i] = (int32_t)(((const int32_t *)c->in[0].data)[0] +
                                                 i * ((const int32_t *)c->in[2].data)[0]);
             break;
-        default: /* float ranges have lengths that depend on data: the planner refuses them */
-            return eml_fail(c->why, EML_E_UNSUPPORTED, "Range of floats", -1);
+        case EML_DT_F64:
+            ((double *)y->data)[i] = range_number(c, 0) + (double)i * range_number(c, 2);
+            break;
+        default:
+            ((float *)y->data)[i] = (float)(range_number(c, 0) + (double)i * range_number(c, 2));
         }
     }
     return EML_OK;

@@ -48,6 +48,7 @@ static eml_scratch_fn *const SCRATCH[EML_OP_N] = {
 };
 
 static eml_size_fn *const SIZES[EML_OP_N] = {
+    [EML_OP_RANGE] = eml_size_range,
     [EML_OP_NON_ZERO] = eml_size_non_zero,
     [EML_OP_COMPRESS] = eml_size_compress,
     [EML_OP_UNIQUE] = eml_size_unique,
@@ -55,11 +56,6 @@ static eml_size_fn *const SIZES[EML_OP_N] = {
     [EML_OP_STRING_NORMALIZER] = eml_size_string_normalizer,
     [EML_OP_STRING_SPLIT] = eml_size_string_split,
 };
-
-bool eml_op_sized_by_data(enum eml_op op)
-{
-    return SIZES[op] != NULL;
-}
 
 eml_size_fn *eml_op_size(enum eml_op op)
 {

@@ -10,10 +10,10 @@
  */
 #define _DEFAULT_SOURCE
 #include "runner.h"
+#include "value_pb.h"
 
 #include "engine/formats.h"
 #include "file/file.h"
-#include "onnx/tensor_pb.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -49,8 +49,8 @@ static void join(char path[PATH_MAX_], const char *dir, const char *rest)
 }
 
 /* Reads <dir>/test_data_set_<set>/<kind>_<i>.pb. */
-static enum eml_err read_tensor(struct test *t, unsigned set, const char *kind, unsigned i,
-                                struct eml_tensor *out)
+static enum eml_err read_value(struct test *t, unsigned set, const char *kind, unsigned i,
+                               enum eml_value_form form, struct eml_tensor *out)
 {
     char path[PATH_MAX_], rest[80];
     struct eml_buf file = {0};
@@ -58,7 +58,7 @@ static enum eml_err read_tensor(struct test *t, unsigned set, const char *kind, 
     (void)snprintf(rest, sizeof rest, "test_data_set_%u/%s_%u.pb", set, kind, i);
     join(path, t->dir, rest);
     EML_TRY(eml_file_read(path, (uint64_t)1 << 30, &file, &why));
-    enum eml_err e = eml_tensor_pb_decode(eml_buf_bytes(&file), t->arena, out, &why);
+    enum eml_err e = eml_value_pb_decode(eml_buf_bytes(&file), form, t->arena, out);
     eml_buf_free(&file);
     return e;
 }
@@ -127,7 +127,7 @@ static bool is_random(const char *dir)
            (strstr(dir, "/test_training_dropout") != NULL && strstr(dir, "zero_ratio") == NULL);
 }
 
-static bool equal(const struct eml_tensor *a, const struct eml_tensor *want)
+static bool equal_tensors(const struct eml_tensor *a, const struct eml_tensor *want)
 {
     if (!alike(a, want))
         return false;
@@ -141,6 +141,17 @@ static bool equal(const struct eml_tensor *a, const struct eml_tensor *want)
             return false;
     }
     return true;
+}
+
+static bool equal(const struct eml_tensor *a, const struct eml_tensor *want)
+{
+    if (want->dtype != EML_DT_SEQUENCE)
+        return equal_tensors(a, want);
+    const struct eml_tensor *x = a->data, *y = want->data;
+    bool same = a->dtype == EML_DT_SEQUENCE && a->shape.dim[0] == want->shape.dim[0];
+    for (int64_t i = 0; same && i < want->shape.dim[0]; i++)
+        same = equal_tensors(&x[i], &y[i]);
+    return same;
 }
 
 static bool is_one(const struct eml_onnx_model *m, const char *op)
@@ -197,14 +208,22 @@ static bool bind_inputs(struct eml_onnx_model *m, struct test *t, struct eml_ten
     return any;
 }
 
-static enum verdict compare(struct test *t, unsigned set, const struct eml_tensor *outputs,
-                            uint32_t n)
+static enum eml_value_form form_of(const struct eml_onnx_model *m, uint32_t value)
 {
-    for (uint32_t i = 0; i < n; i++) {
+    const struct eml_onnx_type *t = &m->values[value].type;
+    return t->optional                         ? EML_FORM_OPTIONAL
+           : t->kind == EML_ONNX_TYPE_SEQUENCE ? EML_FORM_SEQUENCE
+                                               : EML_FORM_TENSOR;
+}
+
+static enum verdict compare(struct test *t, unsigned set, const struct eml_tensor *outputs,
+                            const struct eml_onnx_model *m)
+{
+    for (uint32_t i = 0; i < m->n_outputs; i++) {
         struct eml_tensor want;
         char detail[64];
         (void)snprintf(detail, sizeof detail, "data set %u, output %u", set, i);
-        if (read_tensor(t, set, "output", i, &want) != EML_OK)
+        if (read_value(t, set, "output", i, form_of(m, m->outputs[i]), &want) != EML_OK)
             return say(t, SKIPPED, "expected output cannot be read", detail);
         take_bf16(&want, (int32_t)outputs[i].dtype);
         if (!(is_random(t->dir) ? alike(&outputs[i], &want) : equal(&outputs[i], &want)))
@@ -232,7 +251,7 @@ static enum verdict run_set(struct test *t, unsigned set, bool bound)
         goto out;
     }
     for (uint32_t i = 0; i < m->n_inputs; i++) {
-        if (read_tensor(t, set, "input", i, &inputs[i]) != EML_OK) {
+        if (read_value(t, set, "input", i, form_of(m, m->inputs[i]), &inputs[i]) != EML_OK) {
             v = say(t, SKIPPED, "an input is no supported tensor", "");
             goto out;
         }
@@ -255,7 +274,7 @@ static enum verdict run_set(struct test *t, unsigned set, bool bound)
     if (eml_runner_run(&r, inputs, outputs, &why) != EML_OK)
         v = say(t, FAILED, "run", why.rule != NULL ? why.rule : "");
     else
-        v = compare(t, set, outputs, m->n_outputs);
+        v = compare(t, set, outputs, m);
 out:
     eml_check_free(&report);
     eml_onnx_free(m);

@@ -103,24 +103,6 @@ static void misfits_name_their_node(void **state)
     t_close(&t);
 }
 
-static void sizes_that_depend_on_data_are_refused(void **state)
-{
-    struct t t;
-    struct eml_why reason = {0};
-    (void)state;
-    t_open(&t, 1);
-    struct eml_ir_value *x = t_input(&t, "x", DIMS(EML_DIM_UNKNOWN, 4));
-    struct eml_shape two = {1, {2}};
-    struct eml_ir_value *s = eml_ir_add_input(t.ir, EML_LIT("s"), EML_DT_I64, &two);
-    struct eml_ir_node *n = NODE(&t, RESHAPE, x, s);
-    n->origin = 5;
-    t_output(&t, n->out[0]);
-    OK(eml_fold(t.ir, why));
-    assert_int_equal(eml_fold_check_planned(t.ir, &reason), EML_E_UNSUPPORTED);
-    assert_int_equal(reason.index, 5);
-    t_close(&t);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,7 +111,6 @@ int main(void)
         cmocka_unit_test(large_results_are_not_folded),
         cmocka_unit_test(scales_become_fractions),
         cmocka_unit_test(misfits_name_their_node),
-        cmocka_unit_test(sizes_that_depend_on_data_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
