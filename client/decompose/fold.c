@@ -159,6 +159,20 @@ static void scales_to_fractions(struct eml_ir *ir, struct eml_ir_node *n)
     eml_ir_set_in(ir, n, 2, eml_ir_const_ints(ir, fraction, (uint32_t)(2 * count)));
 }
 
+/* A convolution tells the rank of its operand, as its weights do; dims stay unknown. Should the
+ * operand turn out to be of another rank, running refuses it. */
+static void rank_of_weights(struct eml_ir_node *n)
+{
+    if ((n->op != EML_OP_CONV && n->op != EML_OP_CONV_TRANSPOSE) || n->in[0]->has_rank ||
+        !n->in[1]->has_rank)
+        return;
+    struct eml_ir_value *x = n->in[0];
+    x->has_rank = true;
+    x->shape.rank = n->in[1]->shape.rank;
+    for (uint32_t i = 0; i < x->shape.rank; i++)
+        x->shape.dim[i] = EML_DIM_UNKNOWN;
+}
+
 /* Facts of one node's outputs. A probe that does not fit only loses its facts: the model may be
  * valid for other sizes. */
 static enum eml_err infer(struct eml_ir *ir, struct eml_ir_node *n, struct eml_why *why)
@@ -166,6 +180,7 @@ static enum eml_err infer(struct eml_ir *ir, struct eml_ir_node *n, struct eml_w
     if (n->body[0] != NULL)
         return eml_bodies_infer(n, why);
     scales_to_fractions(ir, n);
+    rank_of_weights(n);
     EML_TRY(infer_one(ir, n, 0, why));
     for (size_t which = 1; which < FACTS; which++)
         if (infer_one(ir, n, which, NULL) != EML_OK)
