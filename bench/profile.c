@@ -1,4 +1,5 @@
-/* usage: bench_profile MODEL.onnx RUNS THREADS [NODES] NAME=DIMxDIM... : where a run's time goes.
+/* usage: bench_profile [--bf16] MODEL.onnx RUNS THREADS [NODES] NAME=DIMxDIM...: where a run's time
+ * goes.
  *
  * Decomposes, plans and runs in memory with inputs made up from their names and shapes (floats
  * between -1 and 1, integers all 1), RUNS times, and prints the best whole run, then the sum over
@@ -63,14 +64,14 @@ static void *alloc(struct profile *p, size_t count, size_t size)
     return m;
 }
 
-static void load(struct profile *p, const char *path)
+static void load(struct profile *p, const char *path, bool bf16)
 {
     struct eml_onnx_model *onnx = NULL;
     struct eml_onnx_diag diag = {0};
     struct eml_check_report report = {0};
     struct eml_decomposed d;
     struct eml_why why = {0};
-    const struct eml_decompose_options options = {.version = 1, .min_version = 1};
+    const struct eml_decompose_options options = {.version = 1, .min_version = 1, .bf16 = bf16};
     must(eml_onnx_load(path, &onnx, &diag), path, &diag.why);
     enum eml_err e = eml_decompose(onnx, &options, &d, &report);
     if (report.n != 0)
@@ -220,12 +221,16 @@ int main(int argc, char **argv)
 {
     static struct profile p;
     struct eml_why why = {0};
+    bool bf16 = argc > 1 && strcmp(argv[1], "--bf16") == 0;
+    argc -= bf16;
+    argv += bf16;
     unsigned long runs = argc > 3 ? strtoul(argv[2], NULL, 10) : 0;
     unsigned long threads = argc > 3 ? strtoul(argv[3], NULL, 10) : 0, nodes = 30;
     int first = 4;
     if (runs == 0 || threads == 0 || threads > 256) {
-        (void)fprintf(stderr,
-                      "usage: bench_profile MODEL.onnx RUNS THREADS [NODES] NAME=DIMxDIM...\n");
+        (void)fprintf(
+            stderr,
+            "usage: bench_profile [--bf16] MODEL.onnx RUNS THREADS [NODES] NAME=DIMxDIM...\n");
         return eml_err_exit(EML_E_USAGE);
     }
     if (argc > 4 && strchr(argv[4], '=') == NULL)
@@ -234,7 +239,7 @@ int main(int argc, char **argv)
     eml_crypto_init();
     must(eml_arena_create(&p.arena, (size_t)64 << 30), "arena", NULL);
     must(eml_pool_create((unsigned)threads, &p.pool), "threads", NULL);
-    load(&p, argv[1]);
+    load(&p, argv[1], bf16);
     make_inputs(&p, argv + first, argc - first);
     must(eml_plan_make(&p.topology.graph, p.inputs, EML_ISA_AUTO, (unsigned)threads, NULL, &p.arena,
                        &p.plan, &why),

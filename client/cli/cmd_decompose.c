@@ -53,6 +53,17 @@ static enum eml_err write_all(const char *dir, const struct eml_decomposed *d)
     return e;
 }
 
+static void print_loss(const struct eml_loss *loss)
+{
+    if (loss->measured)
+        (void)printf("bfloat16: on random inputs, outputs of size %.3g (root mean square) differ "
+                     "by %.2g, at most by %.2g\n",
+                     loss->rms, loss->error, loss->largest);
+    else
+        (void)printf("bfloat16: the loss was not measured: no sizes were found that the model "
+                     "takes\n");
+}
+
 static enum eml_err decompose(const char *path, const char *dir,
                               const struct eml_decompose_options *options)
 {
@@ -79,6 +90,8 @@ static enum eml_err decompose(const char *path, const char *dir,
         (void)printf("%u nodes became %u; %llu bytes of weights in %llu chunks\n", d.nodes_before,
                      d.nodes_after, (unsigned long long)d.weight_bytes,
                      (unsigned long long)d.chunks);
+    if (e == EML_OK && options->bf16)
+        print_loss(&d.loss);
     eml_decomposed_free(&d);
     eml_check_free(&report);
     return e;
@@ -86,12 +99,13 @@ static enum eml_err decompose(const char *path, const char *dir,
 
 static int run(const struct eml_command *self, int argc, char **argv)
 {
-    struct eml_values output = {0}, version = {0}, min_version = {0}, positional;
+    struct eml_values output = {0}, version = {0}, min_version = {0}, bf16 = {0}, positional;
     const struct eml_option options[] = {
         {"output", "DIR", "folder for topology.key and weights.sealed", 1, true, &output},
         {"model-version", "N", "bound into every chunk of the weights (1)", 1, false, &version},
         {"min-version", "N", "oldest weights that the key accepts (the same)", 1, false,
          &min_version},
+        {"bf16", NULL, "round the weights of matrix products to bfloat16", 1, false, &bf16},
     };
     bool helped;
     enum eml_err e = eml_args_parse(self, options, sizeof options / sizeof options[0], argc, argv,
@@ -101,6 +115,7 @@ static int run(const struct eml_command *self, int argc, char **argv)
     struct eml_decompose_options o = {0};
     e = eml_arg_u64("model-version", eml_arg(&version, "1"), 1, INT64_MAX, &o.version);
     o.min_version = o.version;
+    o.bf16 = bf16.n != 0;
     if (e == EML_OK && min_version.n != 0)
         e = eml_arg_u64("min-version", min_version.v[0], 1, o.version, &o.min_version);
     if (e == EML_OK)

@@ -50,10 +50,21 @@ static enum eml_err optimise(struct eml_ir *ir, const struct eml_onnx_model *m, 
     return EML_OK;
 }
 
+/* Again with bfloat16 weights; what that loses is measured. */
+static enum eml_err emit_bf16(struct eml_ir *ir, struct eml_emitted *emitted, struct eml_loss *loss,
+                              struct eml_why *why)
+{
+    struct eml_emitted exact = *emitted;
+    ir->bf16 = true;
+    EML_TRY(eml_emit(ir, emitted, why));
+    return eml_loss_measure(&exact, emitted, ir->arena, loss);
+}
+
 /* The static report; if it is empty, the passes, whose first problem is added to it. EML_OK: the
- * model is accepted and *emitted is set. */
+ * model is accepted and *emitted is set. bf16: NULL for exact weights. */
 static enum eml_err run_passes(const struct eml_onnx_model *m, struct eml_arena *arena,
-                               struct eml_emitted *emitted, struct eml_check_report *report)
+                               struct eml_emitted *emitted, struct eml_loss *bf16,
+                               struct eml_check_report *report)
 {
     struct eml_why why = {.index = -1};
     size_t before = report->n;
@@ -67,6 +78,8 @@ static enum eml_err run_passes(const struct eml_onnx_model *m, struct eml_arena 
     enum eml_err e = optimise(ir, m, &why);
     if (e == EML_OK)
         e = eml_emit(ir, emitted, &why);
+    if (e == EML_OK && bf16 != NULL)
+        e = emit_bf16(ir, emitted, bf16, &why);
     if (e == EML_E_INPUT || e == EML_E_UNSUPPORTED) {
         bool node = why.index >= 0 && (unsigned long)why.index < m->n_nodes;
         eml_check_add(report, m, node ? (uint32_t)why.index : EML_CHECK_NO_NODE,
@@ -122,7 +135,7 @@ static enum eml_err decompose(const struct eml_onnx_model *m,
     struct eml_emitted emitted;
     struct eml_topology t = {.min_version = options->min_version};
     uint64_t start = now_ns();
-    EML_TRY(run_passes(m, arena, &emitted, report));
+    EML_TRY(run_passes(m, arena, &emitted, options->bf16 ? &out->loss : NULL, report));
     uint64_t optimised = now_ns();
     t.blob.version = options->version;
     t.graph = emitted.graph;
@@ -165,7 +178,7 @@ enum eml_err eml_decompose_check(const struct eml_onnx_model *m, struct eml_chec
     struct eml_arena arena;
     struct eml_emitted emitted;
     EML_TRY(eml_arena_create(&arena, ARENA_BYTES));
-    enum eml_err e = run_passes(m, &arena, &emitted, report);
+    enum eml_err e = run_passes(m, &arena, &emitted, NULL, report);
     (void)eml_arena_destroy(&arena);
     return e == EML_E_SYSTEM || report->failed ? EML_E_SYSTEM : EML_OK;
 }

@@ -9,11 +9,14 @@
 #define EML_DECOMPOSE_DECOMPOSE_H
 
 #include "blob/blob.h"
+#include "decompose/loss.h"
 #include "onnx/check.h"
 
 struct eml_decompose_options {
     uint64_t version;     /* of the weights; >= 1 */
     uint64_t min_version; /* older weights are refused by this topology key; <= version */
+    bool bf16; /* constant matrices of MatMul rounded to bfloat16: half the bytes, faster, less
+                  exact */
 };
 
 struct eml_decomposed {
@@ -25,6 +28,7 @@ struct eml_decomposed {
     uint32_t nodes_after;
     uint64_t weight_bytes; /* of the plaintext stream */
     uint64_t chunks;
+    struct eml_loss loss; /* of bfloat16 weights, if they were asked for */
     uint64_t optimise_ns, seal_ns, verify_ns;
 };
 

@@ -132,7 +132,7 @@ static void widen_shape_constants(struct eml_ir *ir)
 
 /* ---- layouts ---- */
 
-static enum eml_layout layout_for(const struct eml_ir_node *n, uint32_t i)
+static enum eml_layout layout_for(const struct eml_ir *ir, const struct eml_ir_node *n, uint32_t i)
 {
     const struct eml_ir_value *v = n->in[i];
     const struct eml_shape *s = &v->shape;
@@ -143,6 +143,8 @@ static enum eml_layout layout_for(const struct eml_ir_node *n, uint32_t i)
     if (v->dtype != EML_DT_F32 || s->rank < 2 || eml_ir_count(v) == 0 ||
         !eml_slot_read_by(n->op, i, EML_LAYOUT_PANEL16))
         return EML_LAYOUT_PLAIN;
+    if (ir->bf16 && eml_slot_read_by(n->op, i, EML_LAYOUT_PANEL16_BF16))
+        return EML_LAYOUT_PANEL16_BF16;
     switch (n->op) {
     case EML_OP_MATMUL:
     case EML_OP_CONV_TRANSPOSE:
@@ -205,7 +207,11 @@ static void pack(const struct eml_ir_node *n, const struct eml_ir_value *v, enum
         eml_pack_panel16(to, v->data, d0 * gates, k, h, h * k, 1, k);
     } else {
         size_t k = (size_t)s->dim[s->rank - 2], cols = (size_t)s->dim[s->rank - 1];
-        eml_pack_panel16(to, v->data, eml_ir_count(v) / (k * cols), k, cols, k * cols, cols, 1);
+        size_t matrices = eml_ir_count(v) / (k * cols);
+        if (layout == EML_LAYOUT_PANEL16_BF16)
+            eml_pack_panel16_bf16((uint32_t *)(void *)to, v->data, matrices, k, cols);
+        else
+            eml_pack_panel16(to, v->data, matrices, k, cols, k * cols, cols, 1);
     }
 }
 
@@ -246,7 +252,8 @@ static bool same_form(const struct eml_ir_value *v, const struct eml_ir_node *n,
 static enum eml_err constant(struct emit *e, const struct eml_ir_node *n, uint32_t i, uint32_t *id)
 {
     struct eml_ir_value *v = n->in[i];
-    struct eml_value out = {.dtype = v->dtype, .shape = v->shape, .layout = layout_for(n, i)};
+    struct eml_value out = {
+        .dtype = v->dtype, .shape = v->shape, .layout = layout_for(e->ir, n, i)};
     if (is_ints(n, i)) {
         out.kind = EML_VALUE_INTS;
         out.ints = v->data;

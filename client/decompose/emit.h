@@ -10,7 +10,7 @@ struct eml_emitted {
 };
 
 /* Errors: EML_E_SYSTEM (memory), EML_E_UNSUPPORTED (beyond limits.h; why->index is the ONNX node),
- * EML_E_INPUT (eml_graph_check). Changes the ir; it is of no use afterwards. */
+ * EML_E_INPUT (eml_graph_check). Changes the ir: it can be emitted again, and nothing else. */
 EML_MUST enum eml_err eml_emit(struct eml_ir *ir, struct eml_emitted *out, struct eml_why *why);
 
 #endif

@@ -76,6 +76,7 @@ struct eml_ir {
     uint32_t n_inputs, n_outputs;
     struct eml_ir *next; /* optimising: in the list of the graph and all bodies */
     bool channels_last;  /* spatial operators are in the graph's own form (after layout) */
+    bool bf16;           /* MatMul's weights are to be emitted as bfloat16 */
     bool failed;
     struct eml_ir_value spare_value;
     struct eml_ir_node spare_node;

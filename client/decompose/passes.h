@@ -12,8 +12,8 @@
 EML_MUST enum eml_err eml_import(struct eml_ir *ir, const struct eml_onnx_model *m,
                                  struct eml_why *why);
 
-/* An operator of com.microsoft that is short for operators of the graph: appends those. in: operands,
- * NULL for absent ones; out[i] stays NULL for outputs that are not made. */
+/* An operator of com.microsoft that is short for operators of the graph: appends those. in:
+ * operands, NULL for absent ones; out[i] stays NULL for outputs that are not made. */
 bool eml_import_is_contrib(const struct eml_onnx_node *node);
 EML_MUST enum eml_err eml_import_contrib(struct eml_ir *ir, const struct eml_onnx_node *node,
                                          long index, struct eml_ir_value *const *in,

@@ -98,7 +98,10 @@ static void tile(const struct job *j, const struct eml_gemm_offsets *o, size_t r
         .accumulate = k0 > 0,
         .epilogue = k0 + k == g->k ? &e : NULL,
     };
-    j->kn->gemm_tile(&t);
+    if (g->bf16)
+        j->kn->gemm_tile_bf16(&t);
+    else
+        j->kn->gemm_tile(&t);
 }
 
 bool eml_gemm_open(struct eml_weights_window *w, const float *b, size_t b_panel, size_t from,

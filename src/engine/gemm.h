@@ -27,6 +27,7 @@ struct eml_gemm {
     size_t lda;
     const float *b;
     size_t b_row, b_panel;
+    bool bf16; /* elements of a and b are pairs of bfloat16, and k counts pairs */
     struct eml_epilogue epilogue;
     const struct eml_gemm_offsets *offsets;
     struct eml_weights_window *window; /* where b is opened as it is read, or NULL */

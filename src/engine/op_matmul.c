@@ -13,9 +13,11 @@ enum {
 /* The product as shapes say it. a, b: floats from one matrix to the next of each batch dim. */
 struct shapes {
     size_t m, n, k, batch;
+    size_t a_rows; /* of all matrices of a; MatMul only */
     size_t b_matrices;
     bool trans_a, trans_b;
     bool packed, direct; /* b: packed weights; row-major, read where it lies; else packed at run */
+    bool bf16;           /* packed as pairs of bfloat16; a will be, and k is a number of pairs */
 };
 
 static size_t udim(const struct eml_shape *s, uint32_t from_end)
@@ -33,7 +35,9 @@ static size_t batch_count(const struct eml_shape *s)
 
 static void choose_b_form(const struct eml_op_ctx *c, struct shapes *s)
 {
-    s->packed = c->in[1].layout == EML_LAYOUT_PANEL16;
+    s->bf16 = c->in[1].layout == EML_LAYOUT_PANEL16_BF16;
+    s->packed = c->in[1].layout == EML_LAYOUT_PANEL16 || s->bf16;
+    s->k = s->bf16 ? s->k / 2 + s->k % 2 : s->k;
     s->direct = !s->packed && !s->trans_b && s->n % EML_PANEL == 0 &&
                 (s->m <= FEW_ROWS || s->k * s->n <= DIRECT_FLOATS);
 }
@@ -46,6 +50,7 @@ static struct shapes matmul_shapes(const struct eml_op_ctx *c)
     s.n = b->rank >= 2 ? udim(b, 1) : 1;
     s.b_matrices = batch_count(b);
     size_t a_matrices = batch_count(a);
+    s.a_rows = s.m * a_matrices;
     if (s.b_matrices == 1) {
         s.m *= a_matrices;
         s.batch = 1;
@@ -82,6 +87,8 @@ static struct pieces take(struct eml_scratch *scratch, const struct shapes *s)
         p.offsets = eml_scratch_take(scratch, s->batch, sizeof *p.offsets);
     if (s->trans_a)
         p.a = eml_scratch_take(scratch, s->m * s->k, sizeof(float));
+    if (s->bf16)
+        p.a = eml_scratch_take(scratch, s->a_rows, s->k * sizeof(float));
     if (!s->packed && !s->direct)
         p.b = eml_scratch_take(scratch, s->b_matrices * eml_pack_panel16_floats(s->k, s->n),
                                sizeof(float));
@@ -91,11 +98,13 @@ static struct pieces take(struct eml_scratch *scratch, const struct shapes *s)
 enum eml_weights_use eml_use_product(const struct eml_op_ctx *c, uint32_t i, uint64_t bytes,
                                      size_t *stripe)
 {
-    if (i != 1 || c->in[1].layout != EML_LAYOUT_PANEL16)
+    bool bf16 = c->in[1].layout == EML_LAYOUT_PANEL16_BF16;
+    size_t k = udim(&c->in[1].shape, 2);
+    if (i != 1 || (c->in[1].layout != EML_LAYOUT_PANEL16 && !bf16))
         return EML_WEIGHTS_WHOLE;
     if (batch_count(&c->in[1].shape) != 1)
         return EML_WEIGHTS_LAZY;
-    return eml_gemm_use(c->kernels, udim(&c->in[1].shape, 2), bytes, stripe);
+    return eml_gemm_use(c->kernels, bf16 ? k / 2 + k % 2 : k, bytes, stripe);
 }
 
 static bool count_scratch(const struct shapes *s, size_t *bytes)
@@ -192,6 +201,34 @@ static void set_offsets(const struct eml_op_ctx *c, const struct shapes *s,
     }
 }
 
+struct round_job {
+    const struct eml_kernels *kn;
+    float *out;
+    const float *a;
+    size_t k, pairs; /* of a row of a and of out */
+};
+
+/* Rows of pairs of bfloat16, the first in the lower half; 0 behind an odd k. */
+static void round_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    const struct round_job *j = arg;
+    (void)thread;
+    for (size_t i = (size_t)begin; i < (size_t)end; i++) {
+        uint16_t *row = (uint16_t *)(void *)(j->out + i * j->pairs);
+        row[2 * j->pairs - 1] = 0;
+        j->kn->to_bf16(row, j->a + i * j->k, j->k);
+    }
+}
+
+static void round_a(const struct eml_op_ctx *c, const struct shapes *s, float *out)
+{
+    struct round_job j = {c->kernels, out, c->in[0].data, udim(&c->in[0].shape, 1), s->k};
+    if (s->k == 0)
+        return;
+    eml_pool_for(c->pool, (int64_t)s->a_rows, (int64_t)(GATHER_FLOATS / (j.k + 1) + 1), round_rows,
+                 &j);
+}
+
 enum eml_err eml_op_matmul(const struct eml_op_ctx *c)
 {
     struct shapes s = matmul_shapes(c);
@@ -206,11 +243,16 @@ enum eml_err eml_op_matmul(const struct eml_op_ctx *c)
                          .c = c->out[0].data,
                          .ldc = s.n,
                          .a = c->in[0].data,
-                         .lda = s.k};
+                         .lda = s.k,
+                         .bf16 = s.bf16};
     EML_TRY(eml_fused_epilogue(c, 0, (int64_t)s.n, &g.epilogue));
     if (c->out[0].count == 0)
         return EML_OK;
     set_b(c, &s, p.b, &g);
+    if (s.bf16) {
+        round_a(c, &s, p.a);
+        g.a = p.a;
+    }
     if (s.batch > 1) {
         set_offsets(c, &s, p.offsets);
         g.offsets = p.offsets;

@@ -1,5 +1,7 @@
 #include "engine/pack.h"
 
+#include "engine/bf16.h"
+
 #include <string.h>
 
 static size_t min_size(size_t a, size_t b)
@@ -37,6 +39,24 @@ void eml_pack_panel16(float *restrict out, const float *restrict src, size_t bat
             panel(out, src + b * batch_stride + j * col_stride, k, min_size(n - j, EML_PANEL),
                   row_stride, col_stride);
             out += k * EML_PANEL;
+        }
+    }
+}
+
+static uint32_t pair(float low, float high)
+{
+    return eml_bf16_of(low) | (uint32_t)eml_bf16_of(high) << 16;
+}
+
+void eml_pack_panel16_bf16(uint32_t *restrict out, const float *restrict src, size_t batch,
+                           size_t k, size_t n)
+{
+    for (size_t b = 0; b < batch; b++, src += k * n) {
+        for (size_t panel0 = 0; panel0 < n; panel0 += EML_PANEL) {
+            for (size_t i = 0; i < k; i += 2) {
+                for (size_t j = panel0; j < panel0 + EML_PANEL; j++)
+                    *out++ = j < n ? pair(src[i * n + j], i + 1 < k ? src[(i + 1) * n + j] : 0) : 0;
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 #define EML_ENGINE_PACK_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum { EML_PANEL = 16 };
 
@@ -19,6 +20,11 @@ size_t eml_pack_panel16_floats(size_t k, size_t n);
  * with transB) has row_stride 1 and col_stride k. */
 void eml_pack_panel16(float *restrict out, const float *restrict src, size_t batch, size_t k,
                       size_t n, size_t batch_stride, size_t row_stride, size_t col_stride);
+
+/* EML_LAYOUT_PANEL16_BF16 of `batch` row-major matrices [k, n]. Needs batch *
+ * eml_pack_panel16_floats(ceil(k/2), n) words. */
+void eml_pack_panel16_bf16(uint32_t *restrict out, const float *restrict src, size_t batch,
+                           size_t k, size_t n);
 
 /* EML_LAYOUT_PANEL16 of a Conv weight w[o][i][taps], o all output channels, i input channels per
  * group, taps the product of the kernel's dims: `group` matrices [taps*i, o/group], i fastest in K.

@@ -95,6 +95,10 @@ enum eml_layout {
      * ceil(K/4) groups of 4 rows, a group as 16 columns of 4 signed bytes (u8 minus 128; zeros
      * behind K and N), then the sums of the 16 columns as int32. */
     EML_LAYOUT_PANEL16_I8 = 3,
+    /* MatMul's PANEL16 rounded to bfloat16: panels of 16 columns, each as ceil(K/2) groups of 2
+     * rows, a group as 16 columns of 2 numbers (zeros behind K and N). Both operands of the product
+     * are then rounded to bfloat16; sums are of float32. */
+    EML_LAYOUT_PANEL16_BF16 = 4,
     EML_LAYOUT_N
 };
 

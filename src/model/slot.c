@@ -104,6 +104,17 @@ static bool panel16_i8_bytes(const struct eml_shape *s, enum eml_op op, uint64_t
     return ok && k.ok && all.ok;
 }
 
+/* Pairs of rows take the room of one row of floats. */
+static bool panel16_bf16_bytes(const struct eml_shape *s, enum eml_op op, uint64_t *bytes)
+{
+    const uint32_t r = s->rank;
+    if (op != EML_OP_MATMUL || r < 2)
+        return false;
+    struct product k = product_of(s, r - 2, r - 1);
+    k.v = k.v / 2 + k.v % 2;
+    return panels(product_of(s, 0, r - 2), k, product_of(s, r - 1, r), bytes);
+}
+
 bool eml_slot_read_by(enum eml_op op, uint32_t k, enum eml_layout l)
 {
     switch (l) {
@@ -116,6 +127,8 @@ bool eml_slot_read_by(enum eml_op op, uint32_t k, enum eml_layout l)
             return k == 3;
         return k == 1 && (op == EML_OP_MATMUL_INTEGER || op == EML_OP_CONV_INTEGER ||
                           op == EML_OP_MATMUL_INTEGER_TO_FLOAT);
+    case EML_LAYOUT_PANEL16_BF16:
+        return op == EML_OP_MATMUL && k == 1;
     case EML_LAYOUT_PANEL16:
         if (op == EML_OP_RNN || op == EML_OP_GRU || op == EML_OP_LSTM)
             return k == 1 || k == 2;
@@ -157,6 +170,8 @@ bool eml_slot_bytes(enum eml_dtype t, const struct eml_shape *s, enum eml_layout
                       bytes);
     case EML_LAYOUT_PANEL16_I8:
         return panel16_i8_bytes(s, op, (uint64_t)group, bytes);
+    case EML_LAYOUT_PANEL16_BF16:
+        return group == 1 && panel16_bf16_bytes(s, op, bytes);
     case EML_LAYOUT_N:
         break;
     }

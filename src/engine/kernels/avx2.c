@@ -2,25 +2,31 @@
 
 #include "engine/kernels/simd_gemm.h"
 
-#define ROWS(v)                                                                                    \
-    INSTANCE(1, v)                                                                                 \
-    INSTANCE(2, v)                                                                                 \
-    INSTANCE(3, v)                                                                                 \
-    INSTANCE(4, v)                                                                                 \
-    INSTANCE(5, v)                                                                                 \
-    INSTANCE(6, v)
-ROWS(1)
-ROWS(2)
+#define ROWS(kind, v) kind(1, v) kind(2, v) kind(3, v) kind(4, v) kind(5, v) kind(6, v)
+ROWS(INSTANCE, 1)
+ROWS(INSTANCE, 2)
+ROWS(PAIR_INSTANCE, 1)
+ROWS(PAIR_INSTANCE, 2)
+
+typedef void tile_fn(const struct eml_tile *t);
+#define ROW(name, m)                                                                               \
+    {                                                                                              \
+        name##_##m##_1, name##_##m##_2                                                             \
+    }
+#define TABLE(name)                                                                                \
+    {                                                                                              \
+        ROW(name, 1), ROW(name, 2), ROW(name, 3), ROW(name, 4), ROW(name, 5), ROW(name, 6)         \
+    }
 
 static void gemm_tile(const struct eml_tile *t)
 {
-#define ROW(m)                                                                                     \
-    {                                                                                              \
-        tile_##m##_1, tile_##m##_2                                                                 \
-    }
-    static void (*const instance[TILE_M][TILE_V])(const struct eml_tile *) = {
-        ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6)};
-#undef ROW
+    static tile_fn *const instance[TILE_M][TILE_V] = TABLE(tile);
+    instance[t->m - 1][(t->n - 1) / VL](t);
+}
+
+static void gemm_tile_bf16(const struct eml_tile *t)
+{
+    static tile_fn *const instance[TILE_M][TILE_V] = TABLE(pair);
     instance[t->m - 1][(t->n - 1) / VL](t);
 }
 
@@ -28,4 +34,5 @@ const struct eml_kernels eml_kernels_avx2 = {.isa = EML_ISA_AVX2,
                                              .mr = TILE_M,
                                              .nr = (size_t)TILE_V * VL,
                                              .gemm_tile = gemm_tile,
+                                             .gemm_tile_bf16 = gemm_tile_bf16,
                                              SIMD_TABLE};

@@ -50,7 +50,8 @@ const struct eml_kernels *eml_kernels_for(enum eml_isa isa)
     switch (eml_isa_resolve(isa)) {
 #if defined(__x86_64__)
     case EML_ISA_AVX512:
-        return &eml_kernels_avx512;
+        return __builtin_cpu_supports("avx512bf16") ? &eml_kernels_avx512_bf16
+                                                    : &eml_kernels_avx512;
     case EML_ISA_AVX2:
         return &eml_kernels_avx2;
 #endif

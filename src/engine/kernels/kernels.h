@@ -107,6 +107,11 @@ struct eml_kernels {
 
     void (*gemm_tile)(const struct eml_tile *t);
 
+    /* The same of bfloat16, two by two: an element of a and b is a pair of numbers (the first in
+     * the lower half), a product of elements the sum of two products. Sums are of float32; whether
+     * the two are rounded one by one and whether denormals count is the CPU's affair. */
+    void (*gemm_tile_bf16)(const struct eml_tile *t);
+
     void (*depthwise)(const struct eml_depthwise *d);
 
     /* Winograd's F(4x4, 3x3): y = A^T ((G w G^T) . (B^T x B)) A by channel, where the product sums
@@ -135,6 +140,8 @@ struct eml_kernels {
     /* y = (x - mean) / sqrt(var + eps) * scale + bias; scale and bias [n], bias may be NULL. */
     void (*layer_norm)(float *y, const float *x, size_t n, const float *scale, const float *bias,
                        float eps);
+    /* y[i] = x[i] rounded to bfloat16 (engine/bf16.h) */
+    void (*to_bf16)(uint16_t *y, const float *x, size_t n);
     /* y[i] = x[i] * a[i] + b[i] */
     void (*affine)(float *y, const float *x, const float *a, const float *b, size_t n);
     float (*sum)(const float *x, size_t n);
@@ -147,6 +154,7 @@ struct eml_kernels {
 const struct eml_kernels *eml_kernels_for(enum eml_isa isa);
 
 /* The sets themselves, for eml_kernels_for only: calling one the CPU lacks is undefined. */
-extern const struct eml_kernels eml_kernels_ref, eml_kernels_avx2, eml_kernels_avx512;
+extern const struct eml_kernels eml_kernels_ref, eml_kernels_avx2, eml_kernels_avx512,
+    eml_kernels_avx512_bf16;
 
 #endif

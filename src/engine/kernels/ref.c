@@ -2,7 +2,10 @@
  * functions are libm's; the order of summation is the obvious one. */
 #include "engine/kernels/kernels.h"
 
+#include "engine/bf16.h"
+
 #include <math.h>
+#include <string.h>
 
 enum { MR = 4, NR = 16, PANEL = 16 };
 
@@ -73,6 +76,34 @@ static void gemm_tile(const struct eml_tile *t)
         }
         for (size_t j = 0; j < t->n; j++)
             c[j] = t->epilogue ? finish(t->epilogue, acc[j], r, j) : acc[j];
+    }
+}
+
+/* Half h of a pair: a bfloat16 is the upper half of a float. */
+static float half_of(const float *pair, int h)
+{
+    uint32_t bits;
+    float x;
+    memcpy(&bits, pair, sizeof bits);
+    bits = h == 0 ? bits << 16 : bits & 0xFFFF0000u;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void gemm_tile_bf16(const struct eml_tile *t)
+{
+    for (size_t r = 0; r < t->m; r++) {
+        float *c = t->c + r * t->ldc;
+        for (size_t j = 0; j < t->n; j++) {
+            float sum = t->accumulate ? c[j] : 0;
+            const float *b = t->b + j;
+            for (size_t q = 0; q < t->n_blocks; q++) {
+                const float *a = t->rows[q * t->m + r];
+                for (size_t k = 0; k < t->block; k++, b += t->b_row)
+                    sum += half_of(&a[k], 0) * half_of(b, 0) + half_of(&a[k], 1) * half_of(b, 1);
+            }
+            c[j] = t->epilogue ? finish(t->epilogue, sum, r, j) : sum;
+        }
     }
 }
 
@@ -240,11 +271,18 @@ static void affine(float *y, const float *x, const float *a, const float *b, siz
         [EML_BINARY_MIN] = prefix##_min, [EML_BINARY_MAX] = prefix##_max                           \
     }
 
+static void to_bf16(uint16_t *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = eml_bf16_of(x[i]);
+}
+
 const struct eml_kernels eml_kernels_ref = {
     .isa = EML_ISA_REF,
     .mr = MR,
     .nr = NR,
     .gemm_tile = gemm_tile,
+    .gemm_tile_bf16 = gemm_tile_bf16,
     .depthwise = depthwise,
     .pool_max = pool_max,
     .pool_sum = pool_sum,
@@ -264,6 +302,7 @@ const struct eml_kernels eml_kernels_ref = {
     .log_softmax = log_softmax,
     .layer_norm = layer_norm,
     .affine = affine,
+    .to_bf16 = to_bf16,
     .sum = sum,
     .sum_squares = sum_squares,
     .max = reduce_max,

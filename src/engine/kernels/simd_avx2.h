@@ -99,4 +99,14 @@ static inline float v_sum(vf a)
     return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
 }
 
+/* c + a.low * b.low + a.high * b.high of pairs of bfloat16. */
+static inline vf v_dot2(vf a, vf b, vf c)
+{
+    __m256i ai = _mm256_castps_si256(a), bi = _mm256_castps_si256(b);
+    vf high = _mm256_castsi256_ps(_mm256_set1_epi32((int)0xFFFF0000u));
+    c = v_fma(_mm256_castsi256_ps(_mm256_slli_epi32(ai, 16)),
+              _mm256_castsi256_ps(_mm256_slli_epi32(bi, 16)), c);
+    return v_fma(_mm256_and_ps(a, high), _mm256_and_ps(b, high), c);
+}
+
 #endif

@@ -118,4 +118,18 @@ static inline vf v_of_half(vh a)
     return _mm512_insertf32x8(_mm512_setzero_ps(), a, 0);
 }
 
+/* c + a.low * b.low + a.high * b.high of pairs of bfloat16. */
+static inline vf v_dot2(vf a, vf b, vf c)
+{
+#ifdef __AVX512BF16__
+    return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);
+#else
+    __m512i ai = _mm512_castps_si512(a), bi = _mm512_castps_si512(b);
+    vf high = _mm512_castsi512_ps(_mm512_set1_epi32((int)0xFFFF0000u));
+    c = v_fma(_mm512_castsi512_ps(_mm512_slli_epi32(ai, 16)),
+              _mm512_castsi512_ps(_mm512_slli_epi32(bi, 16)), c);
+    return v_fma(_mm512_and_ps(a, high), _mm512_and_ps(b, high), c);
+#endif
+}
+
 #endif

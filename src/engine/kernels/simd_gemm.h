@@ -27,7 +27,8 @@ enum { PANEL = 16, PANEL_V = PANEL / VL }; /* vectors of one panel */
 /* Vector j of row k of b. */
 #define B_VECTOR(j) v_load(b + (j) / PANEL_V * t->b_panel + (j) % PANEL_V * VL)
 
-INLINE void accumulate(const struct eml_tile *t, vf (*acc)[TILE_V], const size_t m, const size_t v)
+INLINE void accumulate(const struct eml_tile *t, vf (*acc)[TILE_V], const size_t m, const size_t v,
+                       const bool pairs)
 {
     const float *b = t->b;
     for (size_t q = 0; q < t->n_blocks; q++) {
@@ -40,7 +41,8 @@ INLINE void accumulate(const struct eml_tile *t, vf (*acc)[TILE_V], const size_t
             EACH(r, 0, m)
             {
                 vf x = v_set(a[r][k]);
-                EACH(j, 0, v) acc[r][j] = v_fma(x, bv[j], acc[r][j]);
+                EACH(j, 0, v)
+                acc[r][j] = pairs ? v_dot2(x, bv[j], acc[r][j]) : v_fma(x, bv[j], acc[r][j]);
             }
             b += t->b_row;
         }
@@ -142,7 +144,8 @@ INLINE void fetch(const struct eml_tile *t, const size_t m, const size_t v)
     }
 }
 
-INLINE void tile(const struct eml_tile *t, const size_t m, const size_t v, const bool half)
+INLINE void tile(const struct eml_tile *t, const size_t m, const size_t v, const bool half,
+                 const bool pairs)
 {
     vf acc[TILE_M][TILE_V];
     vmask last = v_first(t->n - (v - 1) * VL);
@@ -167,7 +170,7 @@ INLINE void tile(const struct eml_tile *t, const size_t m, const size_t v, const
 #else
     (void)half;
 #endif
-        accumulate(t, acc, m, v);
+        accumulate(t, acc, m, v, pairs);
     if (t->epilogue)
         finish(t, acc, m, v, last);
     EACH(r, 0, m)
@@ -183,12 +186,17 @@ INLINE void tile(const struct eml_tile *t, const size_t m, const size_t v, const
 #define INSTANCE(m, v)                                                                             \
     static void tile_##m##_##v(const struct eml_tile *t)                                           \
     {                                                                                              \
-        tile(t, m, v, false);                                                                      \
+        tile(t, m, v, false, false);                                                               \
+    }
+#define PAIR_INSTANCE(m, v)                                                                        \
+    static void pair_##m##_##v(const struct eml_tile *t)                                           \
+    {                                                                                              \
+        tile(t, m, v, false, true);                                                                \
     }
 #define HALF_INSTANCE(m, v)                                                                        \
     static void half_##m##_##v(const struct eml_tile *t)                                           \
     {                                                                                              \
-        tile(t, m, v, true);                                                                       \
+        tile(t, m, v, true, false);                                                                \
     }
 
 /* Bias, residual, activation of one row of depthwise convolution: n <= VL columns at offset j. */
@@ -316,8 +324,8 @@ static void pool_sum(float *y, const float *const *x, size_t taps, size_t c, flo
               [EML_UNARY_NEG] = unary_neg,   [EML_UNARY_ABS] = unary_abs},                         \
     .binary = BINARY_ROW(binary), .binary_scalar = BINARY_ROW(scalar),                             \
     .binary_scalar_r = BINARY_ROW(scalar_r), .act = act, .softmax = softmax,                       \
-    .log_softmax = log_softmax, .layer_norm = layer_norm, .affine = affine, .sum = sum,            \
-    .sum_squares = sum_squares, .max = reduce_max, .min = reduce_min
+    .log_softmax = log_softmax, .layer_norm = layer_norm, .affine = affine, .to_bf16 = to_bf16,    \
+    .sum = sum, .sum_squares = sum_squares, .max = reduce_max, .min = reduce_min
 #define BINARY_ROW(prefix)                                                                         \
     {                                                                                              \
         [EML_BINARY_ADD] = prefix##_add, [EML_BINARY_SUB] = prefix##_sub,                          \

@@ -7,6 +7,7 @@
 #ifndef EML_ENGINE_KERNELS_SIMD_KERNELS_H
 #define EML_ENGINE_KERNELS_SIMD_KERNELS_H
 
+#include "engine/bf16.h"
 #include "engine/kernels/simd_math.h"
 
 /* One vector, or the `left` elements that are left of the array; lanes beyond them are 0. */
@@ -222,6 +223,12 @@ static void affine(float *y, const float *x, const float *a, const float *b, siz
 {
     for (size_t i = 0; i < n; i += VL)
         put(y + i, n - i, v_fma(get(x + i, n - i), get(a + i, n - i), get(b + i, n - i)));
+}
+
+static void to_bf16(uint16_t *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = eml_bf16_of(x[i]);
 }
 
 #endif

@@ -97,13 +97,43 @@ static void check_and_decompose_agree(void **state)
 
 static void versions_must_make_sense(void **state)
 {
-    static const struct eml_decompose_options bad[] = {{0, 0}, {1, 2}};
+    static const struct eml_decompose_options bad[] = {{0, 0, false}, {1, 2, false}};
     struct eml_onnx_model *m = linear("Relu");
     struct eml_check_report report = {0};
     struct eml_decomposed d;
     (void)state;
     for (size_t i = 0; i < 2; i++)
         assert_int_equal(eml_decompose(m, &bad[i], &d, &report), EML_E_USAGE);
+    eml_onnx_free(m);
+}
+
+/* The weight is a panel of 2 pairs of rows; sums of four products err by about 2^-9 of them. */
+static void weights_become_bfloat16_when_asked(void **state)
+{
+    const struct eml_decompose_options rounded = {.version = 1, .min_version = 1, .bf16 = true};
+    struct eml_onnx_model *m = linear("Relu");
+    struct eml_decomposed d;
+    struct eml_check_report report = {0};
+    struct eml_arena arena;
+    struct eml_topology t;
+    struct eml_why why;
+    (void)state;
+    assert_int_equal(eml_decompose(m, &options, &d, &report), EML_OK);
+    assert_false(d.loss.measured);
+    eml_decomposed_free(&d);
+    assert_int_equal(eml_decompose(m, &rounded, &d, &report), EML_OK);
+    assert_true(d.loss.measured);
+    assert_true(d.loss.rms > 1 && d.loss.rms < 10);
+    assert_true(d.loss.error > 1e-5 && d.loss.error < 0.02);
+    assert_true(d.loss.largest >= d.loss.error && d.loss.largest < 0.05);
+    assert_int_equal(eml_arena_create(&arena, 1 << 24), EML_OK);
+    assert_int_equal(eml_topology_decode(eml_buf_bytes(&d.topology), &arena, &t, &why), EML_OK);
+    const struct eml_value *w = &t.graph.values[t.graph.nodes[0].in[1]];
+    assert_int_equal(w->layout, EML_LAYOUT_PANEL16_BF16);
+    assert_int_equal(w->bytes, 2 * 16 * 4);
+    (void)eml_arena_destroy(&arena);
+    eml_decomposed_free(&d);
+    eml_check_free(&report);
     eml_onnx_free(m);
 }
 
@@ -114,6 +144,7 @@ int main(void)
         cmocka_unit_test(a_refusal_lists_the_node),
         cmocka_unit_test(check_and_decompose_agree),
         cmocka_unit_test(versions_must_make_sense),
+        cmocka_unit_test(weights_become_bfloat16_when_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

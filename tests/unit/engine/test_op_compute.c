@@ -3,6 +3,7 @@
  * formulas, on every instruction set, and the same bits with 1, 2 and 3 threads. */
 #include "testsupport/support.h"
 
+#include "engine/bf16.h"
 #include "engine/exec.h"
 #include "engine/kernels/kernels.h"
 #include "engine/pack.h"
@@ -231,6 +232,61 @@ static void check_matmul(struct eml_gen *g, int64_t m, int64_t n, int64_t k)
     b.in[1].data = raw;
     finish(&b, weights);
     free(want);
+}
+
+static float rounded(float x)
+{
+    uint32_t bits = (uint32_t)eml_bf16_of(x) << 16;
+    float y;
+    memcpy(&y, &bits, sizeof y);
+    return y;
+}
+
+/* Weights of bfloat16: as if both operands had been rounded. */
+static void check_matmul_bf16(struct eml_gen *g, int64_t m, int64_t n, int64_t k)
+{
+    struct bench b;
+    start(&b, g, EML_OP_MATMUL);
+    bool batch = eml_gen_bool(g);
+    b.in[0] = tensor(g, 3, (int64_t[]){2, m, k});
+    b.in[1] = tensor(g, 3, (int64_t[]){batch ? 2 : 1, k, n});
+    b.out = tensor(g, 3, (int64_t[]){2, m, n});
+    draw_fusion(&b, n, eml_gen_bool(g));
+    float *pa = b.in[0].data, *pb = b.in[1].data;
+    double *want = wanted(&b);
+    b.k = (double)k;
+    for (int64_t i = 0; i < b.out.count; i++) {
+        int64_t column = i % n, row = i / n, matrix = batch ? row / m : 0;
+        double s = 0;
+        for (int64_t x = 0; x < k; x++)
+            s += (double)rounded(pa[row * k + x]) *
+                 (double)rounded(pb[(matrix * k + x) * n + column]);
+        want[i] = fuse(&b, s, i);
+    }
+    size_t words =
+        (size_t)(batch ? 2 : 1) * eml_pack_panel16_floats((size_t)(k + 1) / 2, (size_t)n);
+    uint32_t *packed = malloc((words + 1) * sizeof *packed);
+    assert_non_null(packed);
+    packed[words] = 77;
+    eml_pack_panel16_bf16(packed, pb, batch ? 2 : 1, (size_t)k, (size_t)n);
+    assert_int_equal(packed[words], 77);
+    b.in[1].data = packed;
+    b.in[1].layout = EML_LAYOUT_PANEL16_BF16;
+    check(&b, eml_op_matmul, eml_scratch_matmul, want);
+    b.in[1].data = pb;
+    finish(&b, NULL);
+    free(packed);
+    free(want);
+}
+
+static void bf16_matches(void **state)
+{
+    (void)state;
+    struct eml_gen g = eml_gen_seeded("bf16");
+    for (int i = 0; i < 150; i++)
+        check_matmul_bf16(&g, eml_gen_range(&g, 1, 20), eml_gen_range(&g, 1, 70),
+                          eml_gen_range(&g, 1, 90));
+    check_matmul_bf16(&g, 9, 30, 8001); /* K in several ranges, odd */
 }
 
 static void matmul_matches(void **state)
@@ -813,11 +869,17 @@ int main(void)
         if (eml_pool_create(i + 1, &pools[i]) != EML_OK)
             return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matmul_matches),         cmocka_unit_test(matmul_takes_vectors),
-        cmocka_unit_test(gemm_matches),           cmocka_unit_test(conv_matches),
-        cmocka_unit_test(winograd_matches),       cmocka_unit_test(attention_matches),
-        cmocka_unit_test(conv_transpose_matches), cmocka_unit_test(pools_match),
-        cmocka_unit_test(global_pools_match),     cmocka_unit_test(wrong_operands_are_refused),
+        cmocka_unit_test(matmul_matches),
+        cmocka_unit_test(matmul_takes_vectors),
+        cmocka_unit_test(gemm_matches),
+        cmocka_unit_test(conv_matches),
+        cmocka_unit_test(winograd_matches),
+        cmocka_unit_test(bf16_matches),
+        cmocka_unit_test(attention_matches),
+        cmocka_unit_test(conv_transpose_matches),
+        cmocka_unit_test(pools_match),
+        cmocka_unit_test(global_pools_match),
+        cmocka_unit_test(wrong_operands_are_refused),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     for (unsigned i = 0; i < 3; i++)

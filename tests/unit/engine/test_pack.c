@@ -1,6 +1,7 @@
 /* The layouts, element by element as model/graph.h states them. */
 #include "testsupport/support.h"
 
+#include "engine/bf16.h"
 #include "engine/pack.h"
 
 #include <stdlib.h>
@@ -117,6 +118,24 @@ static void conv_transpose(void **state)
     }
 }
 
+static void bf16_rounds_to_nearest_even(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t in;
+        uint16_t out;
+    } rows[] = {
+        {0x3F800000, 0x3F80}, {0x3F808000, 0x3F80}, {0x3F818000, 0x3F82}, {0x3F808001, 0x3F81},
+        {0x7F800000, 0x7F80}, {0xFF800000, 0xFF80}, {0x7F7FFFFF, 0x7F80}, {0x7F800001, 0x7FC0},
+        {0xFFFFFFFF, 0xFFFF}, {0x80000000, 0x8000}, {0x00018000, 0x0002},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        float x;
+        memcpy(&x, &rows[i].in, sizeof x);
+        assert_int_equal(eml_bf16_of(x), rows[i].out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -124,6 +143,7 @@ int main(void)
         cmocka_unit_test(conv),
         cmocka_unit_test(depthwise),
         cmocka_unit_test(conv_transpose),
+        cmocka_unit_test(bf16_rounds_to_nearest_even),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
