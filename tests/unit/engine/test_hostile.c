@@ -68,6 +68,10 @@ static void *some_data(struct eml_gen *g, enum eml_dtype t, int64_t n)
 {
     uint8_t *p = malloc((size_t)n * eml_dtype_bytes(t) + 1);
     assert_non_null(p);
+    if (t == EML_DT_STRING) { /* records of any bytes */
+        eml_gen_fill(g, p, (size_t)n * eml_dtype_bytes(t));
+        return p;
+    }
     for (int64_t i = 0; i < n; i++) {
         float f = eml_gen_range(g, 0, 30) == 0 ? (float)1e30 : eml_gen_f32(g, -3, 3);
         double d = (double)f;
