@@ -1,5 +1,5 @@
-/* Einsum of any equation: y[out] = sum over the other labels of the product of all operands. Those
- * that are matrix products become MatMul in decomposition. */
+/* Einsum of any equation: y[out] = sum over the other labels of the product of all operands. One
+ * loop serves every equation, matrix products too. */
 #include "engine/einsum.h"
 #include "engine/typed.h"
 
