@@ -28,6 +28,9 @@ struct broker {
     const struct eml_options *options;
     const struct eml_program *program;
     struct eml_nsm *nsm;
+    struct eml_ed25519_sk
+        sk; /* the enclave's key (secret): signs receipts; public_key of documents */
+    struct eml_ed25519_pk pk;
     struct eml_rsa *rsa; /* NULL: no KMS */
     struct eml_buf spki;
     struct eml_cache cache;
@@ -85,7 +88,7 @@ static void on_attest(struct broker *b, struct eml_session *s, const struct eml_
 {
     const struct eml_nsm_attest_args args = {.user_data = EML_BYTES(r->user_data),
                                              .nonce = EML_BYTES(r->nonce),
-                                             .public_key = EML_BYTES(r->public_key)};
+                                             .public_key = EML_BYTES(b->pk.b)};
     answer_document(b, s, (struct eml_bytes){0}, &args);
 }
 
@@ -364,6 +367,13 @@ static int block_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* One for each start, never stored: what it signed belongs to this run of this image. */
+static enum eml_err make_enclave_key(struct broker *b)
+{
+    EML_TRY(eml_random(EML_ROOM(b->sk.b)));
+    return eml_ed25519_public(&b->sk, &b->pk);
+}
+
 /* Before anybody waits: it takes a good part of a second, in which the broker answers no one. */
 static enum eml_err make_kms_key(struct broker *b)
 {
@@ -378,6 +388,7 @@ static enum eml_err begin(struct broker *b, struct eml_why *why)
     const struct rlimit none = {0, 0};
     EML_TRY(eml_nsm_open(&b->nsm, why));
     EML_TRY(eml_session_table_make(&b->sessions, (size_t)b->options->max_sessions));
+    EML_TRY(make_enclave_key(b));
     EML_TRY(make_kms_key(b));
     b->signals = block_signals();
     if (b->signals < 0 || setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0 ||
@@ -410,6 +421,7 @@ enum eml_err eml_broker_run(const struct eml_options *o, const struct eml_progra
     eml_buf_free(&b->spki);
     eml_rsa_free(b->rsa);
     eml_nsm_close(b->nsm);
+    eml_wipe(b, sizeof *b);
     free(b);
     return err;
 }

@@ -1,5 +1,5 @@
-/* The broker: owns the NSM, the RSA key for KMS and the weights cache, and hands out what a session
- * may have. One thread, one poll loop, never waits for a peer.
+/* The broker: owns the NSM, the enclave's signing key, the RSA key for KMS and the weights cache,
+ * and hands out what a session may have. One thread, one poll loop, never waits for a peer.
  *
  * It accepts connections and gives each to a worker process that it starts for it; from then on it
  * hears only the worker's typed messages (ipc.h). It never sees a topology, a plaintext weight, an

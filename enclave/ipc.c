@@ -27,7 +27,6 @@ enum eml_err eml_ipc_encode(const struct eml_ipc_request *r, struct eml_buf *out
     case EML_IPC_ATTEST:
         eml_buf_put(out, EML_BYTES(r->nonce));
         eml_buf_put(out, EML_BYTES(r->user_data));
-        eml_buf_put(out, EML_BYTES(r->public_key));
         break;
     case EML_IPC_KMS_UNWRAP:
         eml_buf_put(out, EML_BYTES(r->block));
@@ -76,7 +75,6 @@ static void get_body(struct eml_cur *c, struct eml_ipc_request *r)
     case EML_IPC_ATTEST:
         get(c, r->nonce, sizeof r->nonce);
         get(c, r->user_data, sizeof r->user_data);
-        get(c, r->public_key, sizeof r->public_key);
         break;
     case EML_IPC_KMS_UNWRAP:
         get(c, r->block, sizeof r->block);

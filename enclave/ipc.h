@@ -11,7 +11,7 @@
 #include "base/cur.h"
 
 enum eml_ipc_type {
-    EML_IPC_ATTEST = 1, /* nonce, user data, public key -> document */
+    EML_IPC_ATTEST = 1, /* nonce, user data -> document with the enclave's key as public_key */
     /* -> SHA-256 of the broker's RSA key (SPKI), 32 bytes, then a document with that key */
     EML_IPC_KMS_DOCUMENT = 2,
     EML_IPC_KMS_UNWRAP = 3,   /* RSA block -> what it holds (secret) */
@@ -23,13 +23,13 @@ enum eml_ipc_type {
     EML_IPC_N
 };
 
-enum { EML_IPC_NONCE = 32, EML_IPC_USER_DATA = 37, EML_IPC_PUBLIC_KEY = 32 };
+enum { EML_IPC_NONCE = 32, EML_IPC_USER_DATA = 69 };
 enum { EML_IPC_BLOCK = 256, EML_IPC_ID = 32, EML_IPC_NUMBERS = 6 };
 enum { EML_IPC_REQUEST_MAX = 1 + EML_IPC_BLOCK };
 
 struct eml_ipc_request { /* only the fields of the type are set; the others are zero */
     enum eml_ipc_type type;
-    uint8_t nonce[EML_IPC_NONCE], user_data[EML_IPC_USER_DATA], public_key[EML_IPC_PUBLIC_KEY];
+    uint8_t nonce[EML_IPC_NONCE], user_data[EML_IPC_USER_DATA];
     uint8_t block[EML_IPC_BLOCK];
     uint8_t id[EML_IPC_ID];
     uint64_t size;

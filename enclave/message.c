@@ -23,7 +23,6 @@ static enum eml_err attest(struct eml_worker *w, struct eml_room room, struct em
         return EML_E_INPUT;
     memcpy(r.nonce, nonce.ptr, sizeof r.nonce);
     memcpy(r.user_data, user_data.ptr, sizeof r.user_data);
-    memcpy(r.public_key, eml_channel_public_key(w->channel)->b, sizeof r.public_key);
     EML_TRY(eml_ipc_call(w->broker, &r, w->session_end_ms, &a));
     *document = eml_bytes(room.ptr, a.len);
     return EML_OK;

@@ -29,11 +29,11 @@ static json_t *document_json(const struct eml_attested *a)
         if ((a->pcr_present >> i & 1) != 0)
             (void)json_object_set_new(pcrs, key, hex_json(EML_BYTES(a->pcr[i].b)));
     }
-    return json_pack("{s:o, s:I, s:o, s:o, s:o, s:o}", "module_id",
+    return json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "module_id",
                      json_stringn((const char *)a->module_id.ptr, a->module_id.len), "timestamp_ms",
                      (json_int_t)a->timestamp_ms, "pcrs", pcrs, "public_key",
                      hex_json(a->public_key), "root_sha256", hex_json(EML_BYTES(a->root.b)),
-                     "nonce", hex_json(a->nonce));
+                     "nonce", hex_json(a->nonce), "user_data", hex_json(a->user_data));
 }
 
 json_t *eml_report_json(const struct eml_attest_report *report, const struct eml_attested *attested)

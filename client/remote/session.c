@@ -79,8 +79,9 @@ enum eml_err eml_remote_attest(struct eml_remote *r, const char *host,
     if (e == EML_OK) {
         const struct eml_attest_expect expect = {
             .nonce = eml_channel_nonce(r->channel),
-            .user_data = eml_channel_user_data(r->channel),
-            .public_key_bytes = sizeof(struct eml_x25519_pk),
+            .user_data_prefix = eml_channel_user_data_prefix(r->channel),
+            .user_data_bytes = EML_CHANNEL_USER_DATA_BYTES,
+            .public_key_bytes = sizeof(struct eml_ed25519_pk),
             .now_unix_ms = now_unix_ms,
         };
         e = eml_attest_verify(r->document, policy, &expect, &r->attested, &r->report, why);
@@ -97,13 +98,8 @@ enum eml_err eml_remote_attest(struct eml_remote *r, const char *host,
 enum eml_err eml_remote_open(struct eml_remote *r, struct eml_why *why)
 {
     uint64_t start = now_ns();
-    struct eml_x25519_pk key;
-    if (r->attested.public_key.len != sizeof key.b)
-        return eml_fail(why, EML_E_USAGE, "the channel needs a verified document", -1);
-    for (size_t i = 0; i < sizeof key.b; i++)
-        key.b[i] = r->attested.public_key.ptr[i];
     struct eml_buf frame = {0};
-    enum eml_err e = eml_channel_client_open(r->channel, &key, &frame);
+    enum eml_err e = eml_channel_client_open(r->channel, r->attested.user_data, &frame);
     if (e == EML_OK)
         e = send_all(r, eml_buf_bytes(&frame));
     eml_buf_free(&frame);

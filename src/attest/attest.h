@@ -65,7 +65,8 @@ EML_MUST enum eml_err eml_policy_print(const struct eml_policy *p, struct eml_bu
 
 /* What this session must find in the document. .ptr NULL = not checked. */
 struct eml_attest_expect {
-    struct eml_bytes nonce, user_data;
+    struct eml_bytes nonce, user_data_prefix;
+    size_t user_data_bytes;  /* exact length demanded of user_data, with its prefix */
     size_t public_key_bytes; /* exact length demanded of public_key; 0 = not checked */
     int64_t now_unix_ms;
 };

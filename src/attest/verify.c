@@ -141,12 +141,14 @@ static enum eml_err check_nonce(struct subject *s)
 
 static bool demands_user_data(const struct subject *s)
 {
-    return s->expect->user_data.ptr != NULL;
+    return s->expect->user_data_prefix.ptr != NULL;
 }
 
 static enum eml_err check_user_data(struct subject *s)
 {
-    if (s->claims.user_data.ptr == NULL || !eml_ct_equal(s->claims.user_data, s->expect->user_data))
+    struct eml_bytes u = s->claims.user_data, prefix = s->expect->user_data_prefix;
+    if (u.ptr == NULL || u.len != s->expect->user_data_bytes || u.len < prefix.len ||
+        !eml_ct_equal(eml_bytes(u.ptr, prefix.len), prefix))
         return not_authentic(s, "attestation: user_data is not this session's");
     return EML_OK;
 }
@@ -178,7 +180,7 @@ static const struct {
     {"document is recent", check_age, NULL},
     {"nonce is this session's", check_nonce, demands_nonce},
     {"user_data is bound to this session", check_user_data, demands_user_data},
-    {"public_key has the form of a session key", check_public_key, demands_public_key},
+    {"public_key has the form of an enclave's key", check_public_key, demands_public_key},
 };
 enum { TRUST_CHECKS_N = 4, CHECKS_N = sizeof checks / sizeof checks[0] };
 _Static_assert(CHECKS_N <= EML_ATTEST_CHECKS_MAX, "the report holds every check");

@@ -7,17 +7,17 @@
  *   open {enc}                         -->
  *   records (sealed both ways)         <->
  *
- * The document carries public_key = the worker's X25519 key for this session, nonce = the hello's,
- * user_data = "eml/1" || SHA-256(hello message). HPKE (RFC 9180 base mode; DHKEM(X25519,
- * HKDF-SHA256), HKDF-SHA256, AES-256-GCM) to that key with info = "eml/1 channel" ||
+ * The document carries nonce = the hello's and user_data = "eml/1" || SHA-256(hello message) || the
+ * worker's X25519 key for this session. (Its public_key is the enclave's Ed25519 key, which signs
+ * receipts and the audit log and is nothing to the channel.) HPKE (RFC 9180 base mode;
+ * DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM) to that key with info = "eml/1 channel" ||
  * SHA-256(hello) || SHA-256(evidence). Each direction has its own key and nonce base, exported from
  * the HPKE context ("eml/1 c2e key", "eml/1 c2e iv", "eml/1 e2c key", "eml/1 e2c iv"); the sequence
- * number is the nonce; a record that does not open ends the session. The open message also carries an
- * HPKE seal of nothing, so that a wrong key or transcript shows there.
- * Any failure, and any call or message out of turn (EML_E_USAGE, EML_E_INPUT), is final: the secrets
- * are wiped and every later call fails.
- * This folder never looks into the document: it only takes its bytes' digest and, on the client, the
- * key that the verifier returned (docs/formats/channel.md).
+ * number is the nonce; a record that does not open ends the session. The open message also carries
+ * an HPKE seal of nothing, so that a wrong key or transcript shows there. Any failure, and any call
+ * or message out of turn (EML_E_USAGE, EML_E_INPUT), is final: the secrets are wiped and every
+ * later call fails. This folder never looks into the document: it only takes its bytes' digest and,
+ * on the client, the user_data that the verifier returned (docs/formats/channel.md).
  */
 #ifndef EML_CHANNEL_CHANNEL_H
 #define EML_CHANNEL_CHANNEL_H
@@ -26,7 +26,8 @@
 #include "crypto/crypto.h"
 
 #define EML_CHANNEL_VERSION 1u
-#define EML_CHANNEL_SUITE 0x0020u /* the HPKE KEM; 0x647a (X-Wing) is reserved */
+#define EML_CHANNEL_SUITE 0x0020u                    /* the HPKE KEM; 0x647a (X-Wing) is reserved */
+#define EML_CHANNEL_USER_DATA_BYTES (5u + 32u + 32u) /* of a session's document */
 #define EML_HELLO_BYTES_MAX 256u
 #define EML_EVIDENCE_BYTES_MAX 32768u
 #define EML_RECORD_PLAIN_MAX 65536u /* type, length, content and padding of one record */
@@ -40,22 +41,24 @@ struct eml_channel; /* one side's state, both directions; secret, from malloc, w
 /* --- client --- */
 /* Makes a hello frame (with frame header) into *out. */
 EML_MUST enum eml_err eml_channel_client_hello(struct eml_channel **ch, struct eml_buf *out);
-struct eml_bytes eml_channel_nonce(const struct eml_channel *ch);     /* 32 bytes, borrowed */
-struct eml_bytes eml_channel_user_data(const struct eml_channel *ch); /* expected in the document */
+struct eml_bytes eml_channel_nonce(const struct eml_channel *ch); /* 32 bytes, borrowed */
+/* What the document's user_data, EML_CHANNEL_USER_DATA_BYTES long, must begin with; borrowed. */
+struct eml_bytes eml_channel_user_data_prefix(const struct eml_channel *ch);
 /* Parses the evidence message (frame content). *document is borrowed from `evidence`. */
 EML_MUST enum eml_err eml_channel_client_evidence(struct eml_channel *ch, struct eml_bytes evidence,
                                                   struct eml_bytes *document, struct eml_why *why);
-/* Call only with the key of a verified document. Appends the open frame; records can follow. */
+/* Call only with the user_data of a verified document: the key in it is the peer. EML_E_AUTH if it
+ * is not that of this hello. Appends the open frame; records can follow. */
 EML_MUST enum eml_err eml_channel_client_open(struct eml_channel *ch,
-                                              const struct eml_x25519_pk *attested,
+                                              struct eml_bytes attested_user_data,
                                               struct eml_buf *out);
 
 /* --- enclave worker --- */
 /* Takes the hello message (frame content), draws the session key. The worker then gets a document
- * for eml_channel_nonce / _user_data / _public_key from the broker. */
+ * for eml_channel_nonce and eml_channel_user_data from the broker. */
 EML_MUST enum eml_err eml_channel_server_hello(struct eml_channel **ch, struct eml_bytes hello,
                                                struct eml_why *why);
-const struct eml_x25519_pk *eml_channel_public_key(const struct eml_channel *ch);
+struct eml_bytes eml_channel_user_data(const struct eml_channel *ch); /* whole; borrowed */
 /* Appends the evidence frame. */
 EML_MUST enum eml_err eml_channel_server_evidence(struct eml_channel *ch, struct eml_bytes document,
                                                   struct eml_buf *out);
@@ -91,10 +94,11 @@ EML_MUST enum eml_err eml_channel_seal_begin(struct eml_channel *ch, enum eml_ms
 EML_MUST enum eml_err eml_channel_seal_part(struct eml_channel *ch, struct eml_bytes part,
                                             struct eml_buf *out);
 
-/* Takes one frame's content (a sealed record). *type and *total (content bytes) are the message's, the
- * same for each of its records; *done tells when the message is whole. *part, the record's content, is
- * a view into the channel's own buffer, valid until the next call. EML_E_AUTH: altered, or not the
- * next record of this direction; EML_E_INPUT: sealed by the peer, but against the format. */
+/* Takes one frame's content (a sealed record). *type and *total (content bytes) are the message's,
+ * the same for each of its records; *done tells when the message is whole. *part, the record's
+ * content, is a view into the channel's own buffer, valid until the next call. EML_E_AUTH: altered,
+ * or not the next record of this direction; EML_E_INPUT: sealed by the peer, but against the
+ * format. */
 EML_MUST enum eml_err eml_channel_open(struct eml_channel *ch, struct eml_bytes record,
                                        enum eml_msg_type *type, uint64_t *total,
                                        struct eml_bytes *part, bool *done, struct eml_why *why);

@@ -94,7 +94,7 @@ static enum eml_err get_hello(struct eml_bytes hello, uint8_t nonce[EML_CHANNEL_
     return EML_OK;
 }
 
-/* What follows from the hello message on both sides: its digest and the document's user_data. */
+/* What follows from the hello message on both sides: its digest, with which user_data begins. */
 static enum eml_err bind_hello(struct eml_channel *ch, struct eml_bytes hello)
 {
     EML_TRY(digest(hello, &ch->hello));
@@ -138,6 +138,7 @@ enum eml_err eml_channel_server_hello(struct eml_channel **out_ch, struct eml_by
                                       struct eml_why *why)
 {
     enum eml_err e = eml_fail(why, EML_E_SYSTEM, "channel: no memory or no random bytes", -1);
+    struct eml_x25519_pk session_pk;
     *out_ch = NULL;
     struct eml_channel *ch = calloc(1, sizeof *ch);
     if (ch == NULL)
@@ -149,9 +150,10 @@ enum eml_err eml_channel_server_hello(struct eml_channel **out_ch, struct eml_by
     if (e == EML_OK)
         e = eml_random(EML_ROOM(ch->session_sk.b));
     if (e == EML_OK)
-        e = eml_x25519_public(&ch->session_sk, &ch->session_pk);
+        e = eml_x25519_public(&ch->session_sk, &session_pk);
     if (e != EML_OK)
         goto out;
+    memcpy(ch->user_data + EML_CHANNEL_PREFIX_BYTES, session_pk.b, sizeof session_pk.b);
     step(ch, EML_CHANNEL_ON_HELLO);
     *out_ch = ch;
     ch = NULL;
@@ -255,18 +257,34 @@ static enum eml_err export_keys(const struct eml_hpke *ctx, struct eml_direction
     return export_direction(ctx, EML_LIT("eml/1 e2c key"), EML_LIT("eml/1 e2c iv"), e2c);
 }
 
-enum eml_err eml_channel_client_open(struct eml_channel *ch, const struct eml_x25519_pk *attested,
+static enum eml_err session_key(const struct eml_channel *ch, struct eml_bytes user_data,
+                                struct eml_x25519_pk *key)
+{
+    struct eml_cur c = eml_cur(user_data);
+    struct eml_bytes prefix = eml_cur_take(&c, EML_CHANNEL_PREFIX_BYTES);
+    struct eml_bytes pk = eml_cur_take(&c, sizeof key->b);
+    if (!eml_cur_done(&c) || !eml_ct_equal(prefix, eml_channel_user_data_prefix(ch)))
+        return EML_E_AUTH;
+    memcpy(key->b, pk.ptr, sizeof key->b);
+    return EML_OK;
+}
+
+enum eml_err eml_channel_client_open(struct eml_channel *ch, struct eml_bytes attested_user_data,
                                      struct eml_buf *out)
 {
     struct eml_hpke ctx = {0};
+    struct eml_x25519_pk key;
     struct eml_hpke_enc enc;
     struct eml_buf open = {0};
     uint8_t info[INFO_BYTES], confirm[EML_HPKE_TAG_BYTES];
     enum eml_err e = EML_E_USAGE;
     if (!may(ch, EML_CHANNEL_EVIDENCE_TAKEN, EML_CHANNEL_ON_OPEN))
         goto out;
+    e = session_key(ch, attested_user_data, &key);
+    if (e != EML_OK)
+        goto out;
     channel_info(ch, info);
-    e = eml_hpke_setup_base_s(attested, EML_BYTES(info), &enc, &ctx);
+    e = eml_hpke_setup_base_s(&key, EML_BYTES(info), &enc, &ctx);
     if (e == EML_OK)
         e = eml_hpke_seal(&ctx, EML_LIT("eml/1 open"), eml_bytes(confirm, 0), EML_ROOM(confirm));
     if (e == EML_OK)
@@ -341,14 +359,14 @@ struct eml_bytes eml_channel_nonce(const struct eml_channel *ch)
     return EML_BYTES(ch->nonce);
 }
 
+struct eml_bytes eml_channel_user_data_prefix(const struct eml_channel *ch)
+{
+    return eml_bytes(ch->user_data, EML_CHANNEL_PREFIX_BYTES);
+}
+
 struct eml_bytes eml_channel_user_data(const struct eml_channel *ch)
 {
     return EML_BYTES(ch->user_data);
-}
-
-const struct eml_x25519_pk *eml_channel_public_key(const struct eml_channel *ch)
-{
-    return &ch->session_pk;
 }
 
 struct eml_bytes eml_channel_session_id(const struct eml_channel *ch)

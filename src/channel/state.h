@@ -9,7 +9,7 @@
 #include "channel/channel.h"
 
 #define EML_CHANNEL_NONCE_BYTES 32u
-#define EML_CHANNEL_USER_DATA_BYTES (5u + 32u)
+#define EML_CHANNEL_PREFIX_BYTES (5u + 32u)
 
 /* Records that one key may protect. With 64 KiB records that is 2^34 AES blocks: an attacker's
  * advantage against AES-GCM stays below 2^-60, and the counter is far from wrapping. */
@@ -56,8 +56,8 @@ struct eml_direction { /* secret */
 struct eml_channel {
     enum eml_channel_state state;
     struct eml_x25519_sk session_sk; /* server only; wiped when the open message has come */
-    struct eml_x25519_pk session_pk;
     uint8_t nonce[EML_CHANNEL_NONCE_BYTES];
+    /* "eml/1", digest of the hello, session key: the last on the server only */
     uint8_t user_data[EML_CHANNEL_USER_DATA_BYTES];
     struct eml_sha256 hello, evidence; /* digests of the messages */
     struct eml_sha256 session_id;      /* of both; zero before the evidence */

@@ -132,6 +132,7 @@ static void make_fields(struct world *w)
     w->public_key_len = pick(w, 1, OPTIONAL_MAX);
     w->user_data_len = pick(w, 0, OPTIONAL_MAX);
     w->nonce_len = pick(w, 1, OPTIONAL_MAX);
+    size_t prefix_len = pick(w, 0, w->user_data_len);
     eml_gen_fill(w->g, w->public_key, sizeof w->public_key);
     eml_gen_fill(w->g, w->user_data, sizeof w->user_data);
     eml_gen_fill(w->g, w->nonce, sizeof w->nonce);
@@ -141,7 +142,8 @@ static void make_fields(struct world *w)
     w->protected_header = eml_sign1_es384;
     w->head = w->tail = "";
     w->expect = (struct eml_attest_expect){.nonce = {w->nonce, w->nonce_len},
-                                           .user_data = {w->user_data, w->user_data_len},
+                                           .user_data_prefix = {w->user_data, prefix_len},
+                                           .user_data_bytes = w->user_data_len,
                                            .public_key_bytes = w->public_key_len,
                                            .now_unix_ms = w->now_ms};
 }
@@ -557,7 +559,22 @@ static void no_user_data(struct world *w)
 static void other_user_data(struct world *w)
 {
     static const uint8_t demanded[OPTIONAL_MAX + 1];
-    w->expect.user_data = EML_BYTES(demanded);
+    w->expect.user_data_prefix = EML_BYTES(demanded);
+}
+
+static void other_byte_of_user_data(struct world *w)
+{
+    if (w->expect.user_data_prefix.len == 0)
+        w->expect.user_data_prefix.len = w->user_data_len = w->expect.user_data_bytes = 1;
+    static uint8_t demanded[OPTIONAL_MAX];
+    memcpy(demanded, w->user_data, sizeof demanded);
+    demanded[pick(w, 0, w->expect.user_data_prefix.len - 1)] ^= 1;
+    w->expect.user_data_prefix.ptr = demanded;
+}
+
+static void longer_user_data(struct world *w)
+{
+    w->expect.user_data_bytes++;
 }
 
 static void other_key_length(struct world *w)
@@ -619,6 +636,8 @@ static const struct defect {
     {longer_nonce, EML_E_AUTH, "attestation: nonce is not this session's"},
     {no_user_data, EML_E_AUTH, "attestation: user_data is not this session's"},
     {other_user_data, EML_E_AUTH, "attestation: user_data is not this session's"},
+    {other_byte_of_user_data, EML_E_AUTH, "attestation: user_data is not this session's"},
+    {longer_user_data, EML_E_AUTH, "attestation: user_data is not this session's"},
     {other_key_length, EML_E_AUTH, "attestation: public_key has the wrong length"},
     {no_public_key, EML_E_AUTH, "attestation: public_key has the wrong length"},
 };

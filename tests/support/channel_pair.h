@@ -1,5 +1,5 @@
 /* Two sides of a channel for tests. The document is a stand-in that shows what a real one binds:
- * nonce || user_data || public key; `verify` is what a policy would do with it.
+ * nonce || user_data; `verify` is what a policy would do with it.
  */
 #ifndef EML_TESTSUPPORT_CHANNEL_PAIR_H
 #define EML_TESTSUPPORT_CHANNEL_PAIR_H
@@ -31,15 +31,15 @@ static inline enum eml_err eml_pair_only_frame(const struct eml_buf *b, struct e
 }
 
 static inline enum eml_err eml_pair_verify(const struct eml_channel *client,
-                                           struct eml_bytes document, struct eml_x25519_pk *key)
+                                           struct eml_bytes document, struct eml_bytes *user_data)
 {
     struct eml_cur c = eml_cur(document);
-    struct eml_bytes nonce = eml_cur_take(&c, 32), user_data = eml_cur_take(&c, 37);
-    struct eml_bytes pk = eml_cur_take(&c, sizeof key->b);
+    struct eml_bytes nonce = eml_cur_take(&c, 32);
+    struct eml_bytes prefix = eml_channel_user_data_prefix(client);
+    *user_data = eml_cur_take(&c, EML_CHANNEL_USER_DATA_BYTES);
     if (!eml_cur_done(&c) || !eml_bytes_equal(nonce, eml_channel_nonce(client)) ||
-        !eml_bytes_equal(user_data, eml_channel_user_data(client)))
+        !eml_bytes_equal(eml_bytes(user_data->ptr, prefix.len), prefix))
         return EML_E_AUTH;
-    memcpy(key->b, pk.ptr, sizeof key->b);
     return EML_OK;
 }
 
@@ -47,16 +47,14 @@ static inline enum eml_err eml_pair_document(const struct eml_channel *server, s
 {
     eml_buf_put(out, eml_channel_nonce(server));
     eml_buf_put(out, eml_channel_user_data(server));
-    eml_buf_put(out, EML_BYTES(eml_channel_public_key(server)->b));
     return eml_buf_ok(out);
 }
 
 /* The steps of a handshake; each takes the frame that the last one left in the pair. */
 static inline enum eml_err eml_pair_step(struct eml_pair *p, int step)
 {
-    struct eml_bytes m, document;
+    struct eml_bytes m, document, user_data;
     struct eml_buf made = {0};
-    struct eml_x25519_pk key;
     struct eml_why why;
     enum eml_err e;
     switch (step) {
@@ -73,8 +71,8 @@ static inline enum eml_err eml_pair_step(struct eml_pair *p, int step)
     case 2:
         EML_TRY(eml_pair_only_frame(&p->evidence, &m));
         EML_TRY(eml_channel_client_evidence(p->client, m, &document, &why));
-        EML_TRY(eml_pair_verify(p->client, document, &key));
-        return eml_channel_client_open(p->client, &key, &p->open);
+        EML_TRY(eml_pair_verify(p->client, document, &user_data));
+        return eml_channel_client_open(p->client, user_data, &p->open);
     default:
         EML_TRY(eml_pair_only_frame(&p->open, &m));
         return eml_channel_server_open(p->server, m, &why);

@@ -230,7 +230,6 @@ static struct client open_session(void)
     struct eml_buf out = {0}, evidence = {0};
     struct eml_bytes document;
     struct eml_attested a;
-    struct eml_x25519_pk pk;
     struct eml_why why = {0};
     assert_int_equal(eml_channel_client_hello(&c.ch, &out), EML_OK);
     assert_int_equal(eml_net_send(c.fd, eml_buf_bytes(&out), soon()), EML_OK);
@@ -240,11 +239,10 @@ static struct client open_session(void)
     assert_int_equal(eml_attest_verify_document(document, &w.root, 1, time(NULL), &a, &why),
                      EML_OK);
     assert_true(eml_bytes_equal(a.nonce, eml_channel_nonce(c.ch)));
-    assert_true(eml_bytes_equal(a.user_data, eml_channel_user_data(c.ch)));
-    assert_int_equal(a.public_key.len, sizeof pk.b);
-    memcpy(pk.b, a.public_key.ptr, sizeof pk.b);
+    assert_int_equal(a.user_data.len, EML_CHANNEL_USER_DATA_BYTES);
+    assert_int_equal(a.public_key.len, sizeof(struct eml_ed25519_pk));
     out.len = 0;
-    assert_int_equal(eml_channel_client_open(c.ch, &pk, &out), EML_OK);
+    assert_int_equal(eml_channel_client_open(c.ch, a.user_data, &out), EML_OK);
     assert_int_equal(eml_net_send(c.fd, eml_buf_bytes(&out), soon()), EML_OK);
     eml_buf_free(&evidence);
     eml_buf_free(&out);

@@ -28,7 +28,8 @@ static void sessions_share_nothing(void **state)
     eml_pair_make(&p);
     eml_pair_make(&q);
     assert_memory_not_equal(p.client->nonce, q.client->nonce, 32);
-    assert_memory_not_equal(p.server->session_pk.b, q.server->session_pk.b, 32);
+    assert_memory_not_equal(p.server->user_data + EML_CHANNEL_PREFIX_BYTES,
+                            q.server->user_data + EML_CHANNEL_PREFIX_BYTES, 32);
     assert_memory_not_equal(p.client->send.key.b, q.client->send.key.b, 32);
     eml_pair_free(&p);
     eml_pair_free(&q);
@@ -215,11 +216,41 @@ static void another_key_is_refused(void **state)
     assert_int_equal(eml_channel_client_evidence(p.client, m, &document, &why), EML_OK);
     assert_int_equal(eml_random(EML_ROOM(sk.b)), EML_OK);
     assert_int_equal(eml_x25519_public(&sk, &pk), EML_OK);
-    assert_int_equal(eml_channel_client_open(p.client, &pk, &p.open), EML_OK);
+    uint8_t user_data[EML_CHANNEL_USER_DATA_BYTES];
+    struct eml_bytes prefix = eml_channel_user_data_prefix(p.client);
+    memcpy(user_data, prefix.ptr, prefix.len);
+    memcpy(user_data + prefix.len, pk.b, sizeof pk.b);
+    assert_int_equal(eml_channel_client_open(p.client, EML_BYTES(user_data), &p.open), EML_OK);
     assert_int_equal(eml_pair_only_frame(&p.open, &m), EML_OK);
     assert_int_equal(eml_channel_server_open(p.server, m, &why), EML_E_AUTH);
     assert_string_equal(why.rule, "open: not sealed to this session's key");
     eml_pair_free(&p);
+}
+
+/* The client's own side refuses what a verifier should not have let through. */
+static void user_data_of_another_hello_is_refused(void **state)
+{
+    (void)state;
+    for (size_t at = 0; at <= EML_CHANNEL_PREFIX_BYTES; at++) {
+        struct eml_pair p = {0};
+        struct eml_bytes m, document;
+        struct eml_why why;
+        uint8_t user_data[EML_CHANNEL_USER_DATA_BYTES];
+        assert_int_equal(eml_pair_step(&p, 0), EML_OK);
+        assert_int_equal(eml_pair_step(&p, 1), EML_OK);
+        assert_int_equal(eml_pair_only_frame(&p.evidence, &m), EML_OK);
+        assert_int_equal(eml_channel_client_evidence(p.client, m, &document, &why), EML_OK);
+        memcpy(user_data, eml_channel_user_data(p.server).ptr, sizeof user_data);
+        struct eml_bytes given = EML_BYTES(user_data);
+        if (at < EML_CHANNEL_PREFIX_BYTES)
+            user_data[at] ^= 0x20;
+        else
+            given.len--;
+        assert_int_equal(eml_channel_client_open(p.client, given, &p.open), EML_E_AUTH);
+        assert_int_equal(p.open.len, 0);
+        assert_int_equal(p.client->state, EML_CHANNEL_FAILED);
+        eml_pair_free(&p);
+    }
 }
 
 /* Messages of two sessions exchanged by whoever sits between. */
@@ -275,7 +306,7 @@ static enum eml_err call(struct eml_pair *p, const struct eml_pair *good, bool c
         e = eml_channel_client_evidence(ch, m, &view, &why);
         break;
     case 1:
-        e = eml_channel_client_open(ch, &good->server->session_pk, &out);
+        e = eml_channel_client_open(ch, eml_channel_user_data(good->server), &out);
         break;
     case 2:
         e = eml_channel_server_evidence(ch, EML_LIT("document"), &out);
@@ -342,6 +373,7 @@ int main(void)
         cmocka_unit_test(bad_hellos_name_their_rule),
         cmocka_unit_test(evidence_has_a_limit),
         cmocka_unit_test(another_key_is_refused),
+        cmocka_unit_test(user_data_of_another_hello_is_refused),
         cmocka_unit_test(splices_are_refused),
         cmocka_unit_test(transcript_is_bound),
         cmocka_unit_test(calls_out_of_turn_are_final),

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 static const size_t length[EML_IPC_N] = {
-    [EML_IPC_ATTEST] = 1 + 32 + 37 + 32,
+    [EML_IPC_ATTEST] = 1 + 32 + 69,
     [EML_IPC_KMS_DOCUMENT] = 1,
     [EML_IPC_KMS_UNWRAP] = 1 + 256,
     [EML_IPC_WEIGHTS] = 1 + 32 + 8,

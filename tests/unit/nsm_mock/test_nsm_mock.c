@@ -169,7 +169,8 @@ static void documents_verify_under_their_root(void **state)
     for (size_t i = 0; i < 3; i++)
         memcpy(p.accept[0].pcr[i].b, pcr[i].b, sizeof pcr[i].b);
     struct eml_attest_expect expect = {.nonce = EML_BYTES(nonce),
-                                       .user_data = EML_BYTES(data),
+                                       .user_data_prefix = EML_BYTES(data),
+                                       .user_data_bytes = sizeof data,
                                        .public_key_bytes = sizeof key,
                                        .now_unix_ms = (int64_t)time(NULL) * 1000};
     struct eml_attested a;
