@@ -526,7 +526,7 @@ static struct eml_ir_value *cast_to(const struct import *im, struct eml_ir_node 
 static void widen_operands(const struct import *im, struct eml_ir_node *n, enum eml_dtype *half)
 {
     struct eml_node as_is = {.op = n->op, .n_attr = n->n_attr, .attr = n->attr};
-    bool computed = !eml_node_takes(&as_is, EML_DT_F16);
+    bool computed = !eml_types_has(eml_node_types(&as_is), EML_DT_F16);
     *half = EML_DT_NONE;
     if (n->op == EML_OP_CAST || n->op == EML_OP_CAST_LIKE || n->op == EML_OP_SHAPE ||
         n->op == EML_OP_SIZE)

@@ -255,7 +255,7 @@ static void check_output_types(const struct check *c)
         strcmp(c->node->op_type, "Cast") == 0 ? eml_onnx_attr(c->node, "to") : NULL;
     if (to != NULL && to->type == EML_ONNX_ATTR_INT &&
         (to->ints[0] < 1 || to->ints[0] > 64 ||
-         !eml_op_takes(EML_OP_CAST, (enum eml_dtype)to->ints[0])))
+         !eml_types_has(eml_op_info(EML_OP_CAST)->types, (enum eml_dtype)to->ints[0])))
         PROBLEM(
             c, EML_CHECK_TYPE, "cast to %s is not supported",
             eml_onnx_dtype_name(to->ints[0] < 64 && to->ints[0] > 0 ? (int32_t)to->ints[0] : 0));
@@ -370,16 +370,16 @@ static int32_t result_dtype(const struct check *c, uint32_t i)
 /* Half precision is computed in float32: decomposition casts. */
 static bool takes(enum eml_op op, int32_t t)
 {
+    const uint32_t types = eml_op_info(op)->types;
     bool half = t == EML_DT_F16 || t == EML_DT_BF16;
-    return eml_op_takes(op, (enum eml_dtype)t) || (half && eml_op_takes(op, EML_DT_F32));
+    return eml_types_has(types, (enum eml_dtype)t) || (half && eml_types_has(types, EML_DT_F32));
 }
 
 static void check_operand_type(const struct check *c)
 {
-    int32_t first = operand_dtype(c, 0);
-    if (c->done.op != EML_OP_N && first != 0 && eml_check_dtype(first) && !takes(c->done.op, first))
-        PROBLEM(c, EML_CHECK_TYPE, "%s operands are not supported by this operator",
-                eml_onnx_dtype_name(first));
+    const int32_t t = operand_dtype(c, c->done.op != EML_OP_N ? eml_op_typed(c->done.op) : 0);
+    if (c->done.op != EML_OP_N && t != 0 && eml_check_dtype(t) && !takes(c->done.op, t))
+        PROBLEM(c, EML_CHECK_TYPE, "%s", eml_dtype_refusal((enum eml_dtype)t));
     for (uint32_t i = 0; i < c->node->n_out; i++)
         if (c->node->out[i] != EML_ONNX_ABSENT && c->dtypes[c->node->out[i]] == 0)
             c->dtypes[c->node->out[i]] = result_dtype(c, i);

@@ -57,7 +57,7 @@ void eml_check_add(struct eml_check_report *r, const struct eml_onnx_model *m, u
  * were found; EML_E_SYSTEM if memory ran out. */
 EML_MUST enum eml_err eml_check_static(const struct eml_onnx_model *m, struct eml_check_report *r);
 
-/* Whether the engine has the element type at all; which operators take it is engine/types.c's. */
+/* Whether the engine has the element type at all; which operators take it says ops.def. */
 bool eml_check_dtype(int32_t dtype);
 
 /* One line per problem, or that there is none. `path` names the model in it. */

@@ -128,11 +128,6 @@ EML_MUST enum eml_err eml_infer_node(const struct eml_node *n, const struct eml_
                                      struct eml_known *out, struct eml_arena *arena,
                                      struct eml_why *why);
 
-/* Whether the operator's kernels take this type of first operand (Where: of the condition) under
- * some attributes: what can be told without inference. */
-bool eml_op_takes(enum eml_op op, enum eml_dtype first);
-/* The same for a node's attributes; operands are not looked at. */
-bool eml_node_takes(const struct eml_node *n, enum eml_dtype first);
 /* Control flow, lists and optionals: no plan holds them, they run node by node. */
 bool eml_op_runs_dynamically(enum eml_op op);
 

@@ -84,7 +84,7 @@ enum eml_weights_use eml_use_conv(const struct eml_op_ctx *c, uint32_t i, uint64
 enum eml_weights_use eml_use_gather(const struct eml_op_ctx *c, uint32_t i, uint64_t bytes,
                                     size_t *stripe);
 
-#define OP(id, name, since, in_min, in_max, out_max, attrs, rule, kernel)                          \
+#define OP(id, name, since, types, in_min, in_max, out_max, attrs, rule, kernel)                   \
     enum eml_err eml_op_##kernel(const struct eml_op_ctx *c);
 #include "model/ops.def"
 #undef OP
@@ -138,7 +138,7 @@ struct eml_rule_ctx {
 
 typedef enum eml_err eml_rule_fn(const struct eml_rule_ctx *c);
 
-#define OP(id, name, since, in_min, in_max, out_max, attrs, rule, kernel)                          \
+#define OP(id, name, since, types, in_min, in_max, out_max, attrs, rule, kernel)                   \
     enum eml_err eml_rule_##rule(const struct eml_rule_ctx *c);
 #include "model/ops.def"
 #undef OP

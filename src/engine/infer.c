@@ -10,6 +10,11 @@ enum eml_err eml_rule_fail(const struct eml_rule_ctx *c, const char *rule)
     return eml_fail(c->why, EML_E_INPUT, rule, -1);
 }
 
+enum eml_err eml_rule_refuse_type(const struct eml_rule_ctx *c, enum eml_dtype t)
+{
+    return eml_fail(c->why, EML_E_UNSUPPORTED, eml_dtype_refusal(t), -1);
+}
+
 enum eml_err eml_rule_demand(const struct eml_rule_ctx *c, bool holds, const char *rule)
 {
     return holds ? EML_OK : eml_rule_fail(c, rule);
@@ -223,7 +228,7 @@ size_t eml_broadcast_index(const struct eml_shape *s, const struct eml_shape *ou
     return index;
 }
 
-#define OP(id, name, since, in_min, in_max, out_max, attrs, rule, kernel)                          \
+#define OP(id, name, since, types, in_min, in_max, out_max, attrs, rule, kernel)                   \
     [EML_OP_##id] = eml_rule_##rule,
 static eml_rule_fn *const RULES[EML_OP_N] = {
 #include "model/ops.def"
@@ -270,6 +275,27 @@ static enum eml_err check_outputs(const struct eml_rule_ctx *c)
     return EML_OK;
 }
 
+/* Operators with an epilogue: the only ones that a fused activation may hang on. */
+static bool takes_act(enum eml_op op)
+{
+    return op == EML_OP_ACTIVATE || op == EML_OP_MATMUL || op == EML_OP_GEMM || op == EML_OP_CONV ||
+           op == EML_OP_CONV_TRANSPOSE || op == EML_OP_MATMUL_INTEGER_TO_FLOAT;
+}
+
+static enum eml_err check_types(const struct eml_rule_ctx *c)
+{
+    const struct eml_node *n = c->node;
+    const uint32_t i = eml_op_typed(n->op);
+    const struct eml_known *typed = eml_rule_in(c, i);
+    if (typed != NULL ? !eml_types_has(eml_node_types(n), typed->dtype)
+                      : i < eml_op_info(n->op)->in_min)
+        return eml_rule_refuse_type(c, typed != NULL ? typed->dtype : EML_DT_NONE);
+    int64_t act = eml_node_int(n, EML_ATTR_ACT, EML_ACT_NONE);
+    EML_TRY(eml_rule_demand(c, act >= EML_ACT_NONE && act < EML_ACT_N, "activation out of range"));
+    return eml_rule_demand(c, act == EML_ACT_NONE || takes_act(n->op),
+                           "operator takes no fused activation");
+}
+
 enum eml_err eml_infer_node(const struct eml_node *n, const struct eml_known *const *in,
                             struct eml_known *out, struct eml_arena *arena, struct eml_why *why)
 {
@@ -280,5 +306,5 @@ enum eml_err eml_infer_node(const struct eml_node *n, const struct eml_known *co
     EML_TRY(check_operands(&c));
     EML_TRY(RULES[n->op](&c));
     EML_TRY(check_outputs(&c));
-    return eml_types_check(&c);
+    return check_types(&c);
 }

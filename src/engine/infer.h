@@ -12,6 +12,8 @@
 EML_MUST enum eml_err eml_rule_fail(const struct eml_rule_ctx *c, const char *rule);
 /* EML_OK if it holds, else the failure. */
 EML_MUST enum eml_err eml_rule_demand(const struct eml_rule_ctx *c, bool holds, const char *rule);
+/* EML_E_UNSUPPORTED: the operator's kernel does not take the type. */
+EML_MUST enum eml_err eml_rule_refuse_type(const struct eml_rule_ctx *c, enum eml_dtype t);
 
 static inline bool eml_dim_known(int64_t d)
 {
@@ -65,8 +67,5 @@ size_t eml_broadcast_index(const struct eml_shape *s, const struct eml_shape *ou
 
 /* Checks of operators whose output is like their input (rule "same"), in infer_same.c's table. */
 EML_MUST enum eml_err eml_rule_check_norm(const struct eml_rule_ctx *c);
-
-/* EML_OK if the kernel takes these types; else EML_E_UNSUPPORTED. types.c */
-EML_MUST enum eml_err eml_types_check(const struct eml_rule_ctx *c);
 
 #endif

@@ -173,8 +173,7 @@ enum eml_err eml_rule_quantize_linear(const struct eml_rule_ctx *c)
                             "quantised: output_dtype is not the zero point's type"));
     EML_TRY(eml_rule_demand(c, is_float(c->in[1]->dtype), "quantised: scale of a wrong type"));
     if (!is_quantised(t))
-        return eml_fail(c->why, EML_E_UNSUPPORTED, "element type not supported by this operator",
-                        -1);
+        return eml_rule_refuse_type(c, t);
     EML_TRY(scale_shape(c));
     eml_rule_out(c, 0, t, c->in[0]->has_rank ? &c->in[0]->shape : NULL);
     return EML_OK;

@@ -7,9 +7,7 @@ static enum eml_err named_type(const struct eml_rule_ctx *c, enum eml_dtype othe
 {
     *t = (enum eml_dtype)eml_node_int(c->node, EML_ATTR_DTYPE, (int64_t)otherwise);
     bool ok = *t == EML_DT_F32 || *t == EML_DT_F64 || (!floats && eml_dtype_is_int(*t));
-    return ok ? EML_OK
-              : eml_fail(c->why, EML_E_UNSUPPORTED, "element type not supported by this operator",
-                         -1);
+    return ok ? EML_OK : eml_rule_refuse_type(c, *t);
 }
 
 enum eml_err eml_rule_random(const struct eml_rule_ctx *c)

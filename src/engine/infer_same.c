@@ -2,6 +2,7 @@
 #include "engine/infer.h"
 
 #include "base/checked.h"
+#include "model/type_sets.h"
 
 static int64_t unary_int(enum eml_op op, int64_t a)
 {
@@ -123,6 +124,8 @@ enum eml_err eml_rule_binary(const struct eml_rule_ctx *c)
     EML_TRY(broadcast_all(c, &s, &known));
     EML_TRY(eml_rule_demand(c, a->dtype == b->dtype || c->node->op == EML_OP_POW,
                             "operands differ in type"));
+    EML_TRY(eml_rule_demand(c, eml_types_has(NUMBERS, b->dtype) || c->node->op != EML_OP_POW,
+                            "Pow: the exponent is no number"));
     eml_rule_out(c, 0, a->dtype, known ? &s : NULL);
     if (!a->has_ints || !b->has_ints)
         return EML_OK;
@@ -204,6 +207,8 @@ enum eml_err eml_rule_where(const struct eml_rule_ctx *c)
 static enum eml_err cast_to(const struct eml_rule_ctx *c, enum eml_dtype to)
 {
     const struct eml_known *x = c->in[0];
+    EML_TRY(eml_rule_demand(c, to <= EML_DT_LAST && eml_dtype_bytes(to) != 0,
+                            "Cast to an unknown type"));
     eml_rule_out(c, 0, to, x->has_rank ? &x->shape : NULL);
     int64_t *v = x->has_ints ? eml_rule_ints(c, 0) : NULL;
     for (uint32_t i = 0; v != NULL && i < x->n_ints; i++)
@@ -215,10 +220,8 @@ static enum eml_err cast_to(const struct eml_rule_ctx *c, enum eml_dtype to)
 enum eml_err eml_rule_cast(const struct eml_rule_ctx *c)
 {
     int64_t to = eml_node_int(c->node, EML_ATTR_TO, EML_DT_NONE);
-    EML_TRY(eml_rule_demand(
-        c, to > EML_DT_NONE && to <= EML_DT_LAST && eml_dtype_bytes((enum eml_dtype)to) != 0,
-        "Cast to an unknown type"));
-    return cast_to(c, (enum eml_dtype)to);
+    bool type = to >= EML_DT_NONE && to <= EML_DT_LAST;
+    return cast_to(c, type ? (enum eml_dtype)to : EML_DT_NONE);
 }
 
 enum eml_err eml_rule_cast_like(const struct eml_rule_ctx *c)

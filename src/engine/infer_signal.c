@@ -22,10 +22,7 @@ static enum eml_err length_operand(const struct eml_rule_ctx *c, uint32_t i, int
 static enum eml_err float_type(const struct eml_rule_ctx *c, enum eml_dtype *t)
 {
     *t = (enum eml_dtype)eml_node_int(c->node, EML_ATTR_OUTPUT_DATATYPE, EML_DT_F32);
-    return *t == EML_DT_F32 || *t == EML_DT_F64
-               ? EML_OK
-               : eml_fail(c->why, EML_E_UNSUPPORTED, "element type not supported by this operator",
-                          -1);
+    return *t == EML_DT_F32 || *t == EML_DT_F64 ? EML_OK : eml_rule_refuse_type(c, *t);
 }
 
 enum eml_err eml_rule_window(const struct eml_rule_ctx *c)

@@ -15,7 +15,7 @@ enum eml_err eml_op_alias(const struct eml_op_ctx *c)
     EML_BUG(); /* views cost nothing and are no step */
 }
 
-#define OP(id, name, since, in_min, in_max, out_max, attrs, rule, kernel)                          \
+#define OP(id, name, since, types, in_min, in_max, out_max, attrs, rule, kernel)                   \
     [EML_OP_##id] = eml_op_##kernel,
 static eml_op_fn *const KERNELS[EML_OP_N] = {
 #include "model/ops.def"

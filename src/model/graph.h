@@ -61,6 +61,8 @@ enum eml_dtype {
 size_t eml_dtype_bytes(enum eml_dtype t);
 /* "float32", "int64", ...; "unknown" for anything else. */
 const char *eml_dtype_name(enum eml_dtype t);
+/* "int8 is not supported by this operator": a rule's literal. */
+const char *eml_dtype_refusal(enum eml_dtype t);
 
 struct eml_shape {
     uint32_t rank;
@@ -212,9 +214,16 @@ int64_t eml_node_int(const struct eml_node *n, enum eml_attr_id id, int64_t othe
 struct eml_op_info {
     const char *name;
     const char *since;
+    uint32_t types; /* a set: eml_types_has */
     uint8_t in_min, in_max, out_max;
     const char *attrs;
 };
 const struct eml_op_info *eml_op_info(enum eml_op op);
+
+bool eml_types_has(uint32_t set, enum eml_dtype t);
+/* The operand that the row's types are of. */
+uint32_t eml_op_typed(enum eml_op op);
+/* The row's types, less those that the node's attributes rule out. */
+uint32_t eml_node_types(const struct eml_node *n);
 
 #endif

@@ -142,7 +142,8 @@ static bool some_node(struct hostile *h, struct eml_gen *g)
     static struct eml_attr attr[4];
     static int64_t values[4][8];
     struct eml_node *n = &b->nodes[b->g.n_nodes++];
-    const bool bytes = !eml_op_takes(op, EML_DT_F32) && eml_op_takes(op, EML_DT_U8);
+    const bool bytes =
+        !eml_types_has(info->types, EML_DT_F32) && eml_types_has(info->types, EML_DT_U8);
     h->usual = bytes ? EML_DT_U8 : EML_DT_F32;
     *n = (struct eml_node){.op = op, .in = in, .out = out, .attr = attr, .params = EML_ABSENT};
     n->n_in = (uint32_t)eml_gen_range(g, info->in_min, info->in_max < 9 ? info->in_max : 9);

@@ -179,694 +179,232 @@ static const struct row ROWS[] = {
     {                                                                                              \
         __VA_ARGS__                                                                                \
     }
+    /* clang-format off */
     /* elementwise */
-    R(ADD, "", IN("f32[2,1,4]", "f32[3,1]"), {"f32[2,3,4]"}) R(
-        ADD, "", IN("f32[?,1]", "f32[1,5]"),
-        {"f32[?,5]"}) R(ADD, "", IN("f32[?]", "f32[5]"),
-                        {"f32[5]"}) R(ADD, "", IN("f32[0]", "f32[1]"),
-                                      {"f32[0]"}) R(ADD, "", IN("f32[]", "f32[*]"),
-                                                    {"f32[*]"}) R(ADD, "", IN("f32[2]", "f32[3]"),
-                                                                  {"!shapes do not broadcast"})
-        R(ADD, "", IN("f32[2]", "i64[2]"), {"!operands differ in type"}) R(
-            ADD, "", IN("b[2]", "b[2]"),
-            {"!element type not supported by this operator"}) R(ADD, "",
-                                                                IN("i64{1,?,3}", "i64<10>"),
-                                                                {"i64{11,?,13}"})
-            R(ADD, "", IN("i64{9223372036854775807}", "i64<1>"), {"i64{?}"}) R(
-                ADD, "", IN("i32{2147483647}", "i32<1>"),
-                {"i32{?}"}) R(SUB, "", IN("i64<3>", "i64{1,5}"), {"i64{2,-2}"})
-                R(MUL, "", IN("i64{4,5}", "i64{2,?}"), {"i64{8,?}"}) R(
-                    DIV, "", IN("i64{-7,7}", "i64{2,0}"),
-                    {"i64{-3,?}"}) R(MOD, "", IN("i64{-7,7,-7}", "i64{3,-3,-3}"),
-                                     {"i64{2,-2,-1}"}) R(MOD, "FMOD=1",
-                                                         IN("i64{-7,7}", "i64{3,-3}"),
-                                                         {"i64{-1,1}"})
-                    R(MOD, "", IN("f32[2]", "f32[2]"), {"!element type not supported by this operator"}) R(
-                        POW, "", IN("f32[2]", "i64[]"),
-                        {"f32[2]"}) R(MIN, "", IN("i64{4,5}", "i64{2,?}"), {"i64{2,?}"})
-                        R(MAX, "", IN("i64{4,5}", "i64{2,9}", "i64<6>"), {"i64{6,9}"}) R(
-                            MAX, "", IN("f32[3,1]", "f32[1,4]", "f32[2,1,1]"),
-                            {"f32[2,3,4]"}) R(EQUAL, "", IN("i64{4,5,?}", "i64{4,6,1}"), {"b{1,0,?}"})
-                            R(LESS, "", IN("f32[4]", "f32[]"), {"b[4]"}) R(
-                                AND, "", IN("b{1,0}", "b{1,1}"), {"b{1,0}"}) R(AND, "",
-                                                                               IN(
-                                                                                   "f32[1]",
-                                                                                   "f32[1]"),
-                                                                               {"!element type not "
-                                                                                "supported by this "
-                                                                                "operator"})
-                                R(NOT, "", IN("b{1,0}"), {"b{0,1}"}) R(
-                                    NEG, "", IN("i64{1,?}"),
-                                    {"i64{-1,?}"}) R(WHERE, "",
-                                                     IN("b{1,0,?}", "i64{1,2,3}", "i64{7,8,9}"),
-                                                     {"i64{1,8,?}"})
-                                    R(WHERE, "", IN("f32[1]", "f32[1]", "f32[1]"),
-                                      {"!the condition is not bool"})
-                                        R(WHERE, "", IN("b[2,1]", "f32[3]", "f32[]"), {"f32[2,3]"}) R(
-                                            CAST,
-                                            "TO=6",
-                                            IN("i64{5,4294967296}"), {"i32{5,?}"}) R(CAST, "TO=9",
-                                                                                     IN(
-                                                                                         "i64{5,"
-                                                                                         "0}"),
-                                                                                     {"b{1,0}"})
-                                            R(CAST, "TO=1", IN("i64{5}"), {"f32[1]"}) R(
-                                                CAST,
-                                                "TO=14",
-                                                IN("i64{5}"),
-                                                {"!Cast to an unknown type"})
-                                                R(CAST, "TO=99", IN("i64{5}"),
-                                                  {"!Cast to an unknown type"})
-                                                    R(CAST, "", IN("i64{5}"), {"!Cast to an unknown type"}) R(
-                                                        CLIP,
-                                                        "",
-                                                        IN("f32[3]", "-", "f32[]"),
-                                                        {"f32[3]"})
-                                                        R(CLIP, "", IN("f32[3]", "f32[2]"),
-                                                          {"!operand is not one element"})
-                                                            R(PRELU, "", IN("f32[2,3]", "f32[3]"),
-                                                              {"f32[2,3]"})
-                                                                R(PRELU, "",
-                                                                  IN("f32[3]", "f32[2,3]"),
-                                                                  {"!PRelu: the slope is larger "
-                                                                   "than the input"})
-                                                                    R(ACTIVATE, "ACT=11",
-                                                                      IN("f32[2,3]", "f32[3]"),
-                                                                      {"f32[2,3]"})
-                                                                        R(ACTIVATE, "ACT=11",
-                                                                          IN("f32[2,3]"),
-                                                                          {"!a slope without "
-                                                                           "PReLU, or PReLU "
-                                                                           "without its slope"})
-                                                                            R(ACTIVATE, "ACT=12",
-                                                                              IN("f32[2,3]"),
-                                                                              {"!activation out of "
-                                                                               "range"})
-                                                                                R(ADD, "ACT=1",
-                                                                                  IN("f32[3]",
-                                                                                     "f32[3]"),
-                                                                                  {"!operator "
-                                                                                   "takes no fused "
-                                                                                   "activation"})
-                                                                                    R(
-                                                                                        ADD, "",
-                                                                                        IN("f32["
-                                                                                           "3]"),
-                                                                                        {"!too few "
-                                                                                         "operand"
-                                                                                         "s"})
-                                                                                        R(ADD, "",
-                                                                                          IN("f32["
-                                                                                             "3]",
-                                                                                             "-"),
-                                                                                          {"!requir"
-                                                                                           "ed "
-                                                                                           "operand"
-                                                                                           " omitte"
-                                                                                           "d"})
+    R(ADD, "", IN("f32[2,1,4]", "f32[3,1]"), {"f32[2,3,4]"})
+    R(ADD, "", IN("f32[?,1]", "f32[1,5]"), {"f32[?,5]"})
+    R(ADD, "", IN("f32[?]", "f32[5]"), {"f32[5]"})
+    R(ADD, "", IN("f32[0]", "f32[1]"), {"f32[0]"})
+    R(ADD, "", IN("f32[]", "f32[*]"), {"f32[*]"})
+    R(ADD, "", IN("f32[2]", "f32[3]"), {"!shapes do not broadcast"})
+    R(ADD, "", IN("f32[2]", "i64[2]"), {"!operands differ in type"})
+    R(ADD, "", IN("b[2]", "b[2]"), {"!bool is not supported by this operator"})
+    R(ADD, "", IN("i64{1,?,3}", "i64<10>"), {"i64{11,?,13}"})
+    R(ADD, "", IN("i64{9223372036854775807}", "i64<1>"), {"i64{?}"})
+    R(ADD, "", IN("i32{2147483647}", "i32<1>"), {"i32{?}"})
+    R(SUB, "", IN("i64<3>", "i64{1,5}"), {"i64{2,-2}"})
+    R(MUL, "", IN("i64{4,5}", "i64{2,?}"), {"i64{8,?}"})
+    R(DIV, "", IN("i64{-7,7}", "i64{2,0}"), {"i64{-3,?}"})
+    R(MOD, "", IN("i64{-7,7,-7}", "i64{3,-3,-3}"), {"i64{2,-2,-1}"})
+    R(MOD, "FMOD=1", IN("i64{-7,7}", "i64{3,-3}"), {"i64{-1,1}"})
+    R(MOD, "", IN("f32[2]", "f32[2]"), {"!float32 is not supported by this operator"})
+    R(POW, "", IN("f32[2]", "i64[]"), {"f32[2]"})
+    R(MIN, "", IN("i64{4,5}", "i64{2,?}"), {"i64{2,?}"})
+    R(MAX, "", IN("i64{4,5}", "i64{2,9}", "i64<6>"), {"i64{6,9}"})
+    R(MAX, "", IN("f32[3,1]", "f32[1,4]", "f32[2,1,1]"), {"f32[2,3,4]"})
+    R(EQUAL, "", IN("i64{4,5,?}", "i64{4,6,1}"), {"b{1,0,?}"})
+    R(LESS, "", IN("f32[4]", "f32[]"), {"b[4]"})
+    R(AND, "", IN("b{1,0}", "b{1,1}"), {"b{1,0}"})
+    R(AND, "", IN("f32[1]", "f32[1]"), {"!float32 is not supported by this operator"})
+    R(NOT, "", IN("b{1,0}"), {"b{0,1}"})
+    R(NEG, "", IN("i64{1,?}"), {"i64{-1,?}"})
+    R(WHERE, "", IN("b{1,0,?}", "i64{1,2,3}", "i64{7,8,9}"), {"i64{1,8,?}"})
+    R(WHERE, "", IN("f32[1]", "f32[1]", "f32[1]"), {"!the condition is not bool"})
+    R(WHERE, "", IN("b[2,1]", "f32[3]", "f32[]"), {"f32[2,3]"})
+    R(CAST, "TO=6", IN("i64{5,4294967296}"), {"i32{5,?}"})
+    R(CAST, "TO=9", IN("i64{5,0}"), {"b{1,0}"})
+    R(CAST, "TO=1", IN("i64{5}"), {"f32[1]"})
+    R(CAST, "TO=14", IN("i64{5}"), {"!Cast to an unknown type"})
+    R(CAST, "TO=99", IN("i64{5}"), {"!Cast to an unknown type"})
+    R(CAST, "", IN("i64{5}"), {"!Cast to an unknown type"})
+    R(CLIP, "", IN("f32[3]", "-", "f32[]"), {"f32[3]"})
+    R(CLIP, "", IN("f32[3]", "f32[2]"), {"!operand is not one element"})
+    R(PRELU, "", IN("f32[2,3]", "f32[3]"), {"f32[2,3]"})
+    R(PRELU, "", IN("f32[3]", "f32[2,3]"), {"!PRelu: the slope is larger than the input"})
+    R(ACTIVATE, "ACT=11", IN("f32[2,3]", "f32[3]"), {"f32[2,3]"})
+    R(ACTIVATE, "ACT=11", IN("f32[2,3]"), {"!a slope without PReLU, or PReLU without its slope"})
+    R(ACTIVATE, "ACT=12", IN("f32[2,3]"), {"!activation out of range"})
+    R(ADD, "ACT=1", IN("f32[3]", "f32[3]"), {"!operator takes no fused activation"})
+    R(ADD, "", IN("f32[3]"), {"!too few operands"})
+    R(ADD, "", IN("f32[3]", "-"), {"!required operand omitted"})
     /* shapes */
-    R(SHAPE, "", IN("f32[2,?,4]"), {"i64{2,?,4}"}) R(SHAPE, "START=-2;END=-1", IN("f32[2,?,4]"), {"i64{?}"}) R(
-        SHAPE, "START=9",
-        IN("f32[2]"),
-        {"i64{}"}) R(SHAPE, "", IN("f32[*]"),
-                     {"i64[?]"}) R(SIZE, "", IN("f32[2,3]"),
-                                   {"i64<6>"}) R(SIZE, "", IN("f32[2,?]"),
-                                                 {"i64<?>"}) R(RESHAPE, "",
-                                                               IN("f32[2,3,4]", "i64{0,-1}"), {"f32[2,12]"})
-        R(RESHAPE, "", IN("f32[?,3,4]", "i64{0,-1}"), {"f32[?,12]"}) R(
-            RESHAPE, "", IN("f32[?,3,4]", "i64{?,12}"),
-            {"f32[?,12]"}) R(RESHAPE, "", IN("f32[?,3,4]", "i64[2]"),
-                             {"f32[?,?]"}) R(RESHAPE, "", IN("f32[2,3]", "i64[?]"), {"f32[*]"})
-            R(RESHAPE, "", IN("f32[2,3]", "i64{}"), {"!Reshape: the elements do not fill the shape"}) R(
-                RESHAPE, "", IN("f32[1,1]", "i64{}"),
-                {"f32[]"}) R(RESHAPE, "", IN("f32[2,3]", "i64{4,-1}"),
-                             {"!Reshape: the elements do not fill the shape"})
-                R(RESHAPE, "", IN("f32[2,3]", "i64{-1,-1}"), {"!Reshape: two open dimensions"}) R(
-                    RESHAPE, "", IN("f32[2,3]", "i64{-2}"),
-                    {"!Reshape: negative dimension"}) R(RESHAPE, "", IN("f32[6]", "i64{6,0}"), {"!Reshape: no dimension to copy"})
-                    R(RESHAPE, "ALLOWZERO=1", IN("f32[0,3]", "i64{3,0}"), {"f32[3,0]"}) R(
-                        RESHAPE, "", IN("f32[0,3]", "i64{0,-1}"),
-                        {"!Reshape: the elements do not fill the shape"})
-                        R(RESHAPE, "", IN("i64{1,2}", "i64{2,1}"), {"i64[2,1]"}) R(
-                            RESHAPE, "", IN("f32[2]", "f32[1]"), {"!operand that steers shapes is not int32 or int64"})
-                            R(FLATTEN, "", IN("f32[2,3,4]"), {"f32[2,12]"}) R(
-                                FLATTEN, "AXIS=0",
-                                IN("f32[2,?,4]"),
-                                {"f32[1,?]"}) R(FLATTEN, "AXIS=-1", IN("f32[2,3,4]"), {"f32[6,4]"})
-                                R(FLATTEN, "AXIS=4", IN("f32[2,3,4]"), {"!axis out of range"}) R(
-                                    SQUEEZE, "", IN("f32[1,3,1]"),
-                                    {"f32[3]"}) R(SQUEEZE, "", IN("f32[1,?,1]"), {"f32[*]"})
-                                    R(SQUEEZE, "", IN("f32[1,3,1]", "i64{-1}"), {"f32[1,3]"}) R(
-                                        SQUEEZE, "", IN("f32[1,3,1]", "i64{1}"),
-                                        {"!Squeeze: the dimension is not 1"})
-                                        R(SQUEEZE, "", IN("i64{7}", "i64{0}"), {"i64<7>"}) R(
-                                            UNSQUEEZE, "", IN("f32[3]", "i64{0,-1}"),
-                                            {"f32[1,3,1]"}) R(UNSQUEEZE, "", IN("i64<7>", "i64{0}"), {"i64{7}"})
-                                            R(UNSQUEEZE, "", IN("f32[3]", "i64{0,0}"), {"!axis named twice"}) R(
-                                                UNSQUEEZE, "",
-                                                IN("f32[1,1,1,1,1,1,1,1]", "i64{0}"),
-                                                {"!rank above the limit"}) R(TRANSPOSE, "",
-                                                                             IN(
-                                                                                 "f32[2,3,?]"),
-                                                                             {"f32[?,3,2]"})
-                                                R(TRANSPOSE, "PERM=1,2,0", IN("f32[2,3,4]"),
-                                                  {"f32[3,4,2]"})
-                                                    R(TRANSPOSE, "PERM=1,1,0", IN("f32[2,3,4]"),
-                                                      {"!axis named twice"}) R(TRANSPOSE, "PERM=1,0",
-                                                                               IN(
-                                                                                   "f32[2,3,4]"),
-                                                                               {"!Transpose: perm "
-                                                                                "has a wrong "
-                                                                                "length"})
-                                                        R(EXPAND, "", IN("f32[3,1]", "i64{2,1,4}"),
-                                                          {"f32[2,3,4]"})
-                                                            R(EXPAND, "", IN("f32[3]", "i64{1}"), {"f32[3]"}) R(
-                                                                EXPAND,
-                                                                "",
-                                                                IN("f32[3]", "i64{?,3}"),
-                                                                {"f32[?,3]"})
-                                                                R(EXPAND, "",
-                                                                  IN("f32[3]", "i64{-1}"),
-                                                                  {"!negative dimension"}) R(TILE,
-                                                                                             "",
-                                                                                             IN(
-                                                                                                 "f"
-                                                                                                 "3"
-                                                                                                 "2"
-                                                                                                 "["
-                                                                                                 "2"
-                                                                                                 ","
-                                                                                                 "3"
-                                                                                                 "]",
-                                                                                                 "i"
-                                                                                                 "6"
-                                                                                                 "4"
-                                                                                                 "{"
-                                                                                                 "2"
-                                                                                                 ","
-                                                                                                 "0"
-                                                                                                 "}"),
-                                                                                             {"f32["
-                                                                                              "4,"
-                                                                                              "0]"})
-                                                                    R(TILE, "",
-                                                                      IN("f32[2,3]", "i64{2}"),
-                                                                      {"!Tile: wrong number of "
-                                                                       "repeats"}) R(TILE, "",
-                                                                                     IN("i64{1,2}", "i64{2}"),
-                                                                                     {"i64{1,2,1,"
-                                                                                      "2}"}) R(TILE,
-                                                                                               "",
-                                                                                               IN("f32[4000000000]",
-                                                                                                  "i64{4000000000}"),
-                                                                                               {"!t"
-                                                                                                "en"
-                                                                                                "so"
-                                                                                                "r "
-                                                                                                "ab"
-                                                                                                "ov"
-                                                                                                "e "
-                                                                                                "th"
-                                                                                                "e "
-                                                                                                "si"
-                                                                                                "ze"
-                                                                                                " l"
-                                                                                                "im"
-                                                                                                "i"
-                                                                                                "t"})
-                                                                        R(CONSTANT_OF_SHAPE, "", IN("i64{2,?}"), {"f32[2,?]"}) R(
-                                                                            CONSTANT_OF_SHAPE, "",
-                                                                            IN("i64{3}",
-                                                                               "i64{5}"),
-                                                                            {"i64{5,5,5}"})
-                                                                            R(CONSTANT_OF_SHAPE, "",
-                                                                              IN("i64{2}", "b[1]"),
-                                                                              {"b[2]"})
-                                                                                R(CONSTANT_OF_SHAPE,
-                                                                                  "",
-                                                                                  IN(
-                                                                                      "i64{"
-                                                                                      "4294967296,"
-                                                                                      "4294967296"
-                                                                                      "}"),
-                                                                                  {"!tensor above "
-                                                                                   "the size "
-                                                                                   "limit"}) R(RANGE, "",
-                                                                                               IN("i64<0>", "i64<5>", "i64<2>"),
-                                                                                               {"i6"
-                                                                                                "4{"
-                                                                                                "0,"
-                                                                                                "2,"
-                                                                                                "4"
-                                                                                                "}"})
-                                                                                    R(
-                                                                                        RANGE, "",
-                                                                                        IN(
-                                                                                            "i64<"
-                                                                                            "5>",
-                                                                                            "i64<"
-                                                                                            "0>",
-                                                                                            "i64<-"
-                                                                                            "2>"),
-                                                                                        {"i64{5,3,"
-                                                                                         "1}"})
-                                                                                        R(
-                                                                                            RANGE,
-                                                                                            "",
-                                                                                            IN(
-                                                                                                "i6"
-                                                                                                "4<"
-                                                                                                "5"
-                                                                                                ">",
-                                                                                                "i6"
-                                                                                                "4<"
-                                                                                                "0"
-                                                                                                ">",
-                                                                                                "i6"
-                                                                                                "4<"
-                                                                                                "1"
-                                                                                                ">"),
-                                                                                            {"i64{"
-                                                                                             "}"})
-                                                                                            R(RANGE,
-                                                                                              "",
-                                                                                              IN("i"
-                                                                                                 "6"
-                                                                                                 "4"
-                                                                                                 "<"
-                                                                                                 "0"
-                                                                                                 ">",
-                                                                                                 "i"
-                                                                                                 "6"
-                                                                                                 "4"
-                                                                                                 "<"
-                                                                                                 "?"
-                                                                                                 ">",
-                                                                                                 "i"
-                                                                                                 "6"
-                                                                                                 "4"
-                                                                                                 "<"
-                                                                                                 "1"
-                                                                                                 ">"),
-                                                                                              {"i64"
-                                                                                               "[?"
-                                                                                               "]"})
-                                                                                                R(RANGE,
-                                                                                                  "",
-                                                                                                  IN("i64<0>",
-                                                                                                     "i64<5>",
-                                                                                                     "i64<0>"),
-                                                                                                  {"!Range: the step is 0"})
-                                                                                                    R(RANGE,
-                                                                                                      "",
-                                                                                                      IN("i64<0>",
-                                                                                                         "i64<100000>",
-                                                                                                         "i64<1>"),
-                                                                                                      {"i64[100000]"})
+    R(SHAPE, "", IN("f32[2,?,4]"), {"i64{2,?,4}"})
+    R(SHAPE, "START=-2;END=-1", IN("f32[2,?,4]"), {"i64{?}"})
+    R(SHAPE, "START=9", IN("f32[2]"), {"i64{}"})
+    R(SHAPE, "", IN("f32[*]"), {"i64[?]"})
+    R(SIZE, "", IN("f32[2,3]"), {"i64<6>"})
+    R(SIZE, "", IN("f32[2,?]"), {"i64<?>"})
+    R(RESHAPE, "", IN("f32[2,3,4]", "i64{0,-1}"), {"f32[2,12]"})
+    R(RESHAPE, "", IN("f32[?,3,4]", "i64{0,-1}"), {"f32[?,12]"})
+    R(RESHAPE, "", IN("f32[?,3,4]", "i64{?,12}"), {"f32[?,12]"})
+    R(RESHAPE, "", IN("f32[?,3,4]", "i64[2]"), {"f32[?,?]"})
+    R(RESHAPE, "", IN("f32[2,3]", "i64[?]"), {"f32[*]"})
+    R(RESHAPE, "", IN("f32[2,3]", "i64{}"), {"!Reshape: the elements do not fill the shape"})
+    R(RESHAPE, "", IN("f32[1,1]", "i64{}"), {"f32[]"})
+    R(RESHAPE, "", IN("f32[2,3]", "i64{4,-1}"), {"!Reshape: the elements do not fill the shape"})
+    R(RESHAPE, "", IN("f32[2,3]", "i64{-1,-1}"), {"!Reshape: two open dimensions"})
+    R(RESHAPE, "", IN("f32[2,3]", "i64{-2}"), {"!Reshape: negative dimension"})
+    R(RESHAPE, "", IN("f32[6]", "i64{6,0}"), {"!Reshape: no dimension to copy"})
+    R(RESHAPE, "ALLOWZERO=1", IN("f32[0,3]", "i64{3,0}"), {"f32[3,0]"})
+    R(RESHAPE, "", IN("f32[0,3]", "i64{0,-1}"), {"!Reshape: the elements do not fill the shape"})
+    R(RESHAPE, "", IN("i64{1,2}", "i64{2,1}"), {"i64[2,1]"})
+    R(RESHAPE, "", IN("f32[2]", "f32[1]"), {"!operand that steers shapes is not int32 or int64"})
+    R(FLATTEN, "", IN("f32[2,3,4]"), {"f32[2,12]"})
+    R(FLATTEN, "AXIS=0", IN("f32[2,?,4]"), {"f32[1,?]"})
+    R(FLATTEN, "AXIS=-1", IN("f32[2,3,4]"), {"f32[6,4]"})
+    R(FLATTEN, "AXIS=4", IN("f32[2,3,4]"), {"!axis out of range"})
+    R(SQUEEZE, "", IN("f32[1,3,1]"), {"f32[3]"})
+    R(SQUEEZE, "", IN("f32[1,?,1]"), {"f32[*]"})
+    R(SQUEEZE, "", IN("f32[1,3,1]", "i64{-1}"), {"f32[1,3]"})
+    R(SQUEEZE, "", IN("f32[1,3,1]", "i64{1}"), {"!Squeeze: the dimension is not 1"})
+    R(SQUEEZE, "", IN("i64{7}", "i64{0}"), {"i64<7>"})
+    R(UNSQUEEZE, "", IN("f32[3]", "i64{0,-1}"), {"f32[1,3,1]"})
+    R(UNSQUEEZE, "", IN("i64<7>", "i64{0}"), {"i64{7}"})
+    R(UNSQUEEZE, "", IN("f32[3]", "i64{0,0}"), {"!axis named twice"})
+    R(UNSQUEEZE, "", IN("f32[1,1,1,1,1,1,1,1]", "i64{0}"), {"!rank above the limit"})
+    R(TRANSPOSE, "", IN("f32[2,3,?]"), {"f32[?,3,2]"})
+    R(TRANSPOSE, "PERM=1,2,0", IN("f32[2,3,4]"), {"f32[3,4,2]"})
+    R(TRANSPOSE, "PERM=1,1,0", IN("f32[2,3,4]"), {"!axis named twice"})
+    R(TRANSPOSE, "PERM=1,0", IN("f32[2,3,4]"), {"!Transpose: perm has a wrong length"})
+    R(EXPAND, "", IN("f32[3,1]", "i64{2,1,4}"), {"f32[2,3,4]"})
+    R(EXPAND, "", IN("f32[3]", "i64{1}"), {"f32[3]"})
+    R(EXPAND, "", IN("f32[3]", "i64{?,3}"), {"f32[?,3]"})
+    R(EXPAND, "", IN("f32[3]", "i64{-1}"), {"!negative dimension"})
+    R(TILE, "", IN("f32[2,3]", "i64{2,0}"), {"f32[4,0]"})
+    R(TILE, "", IN("f32[2,3]", "i64{2}"), {"!Tile: wrong number of repeats"})
+    R(TILE, "", IN("i64{1,2}", "i64{2}"), {"i64{1,2,1,2}"})
+    R(TILE, "", IN("f32[4000000000]", "i64{4000000000}"), {"!tensor above the size limit"})
+    R(CONSTANT_OF_SHAPE, "", IN("i64{2,?}"), {"f32[2,?]"})
+    R(CONSTANT_OF_SHAPE, "", IN("i64{3}", "i64{5}"), {"i64{5,5,5}"})
+    R(CONSTANT_OF_SHAPE, "", IN("i64{2}", "b[1]"), {"b[2]"})
+    R(CONSTANT_OF_SHAPE, "", IN("i64{4294967296,4294967296}"), {"!tensor above the size limit"})
+    R(RANGE, "", IN("i64<0>", "i64<5>", "i64<2>"), {"i64{0,2,4}"})
+    R(RANGE, "", IN("i64<5>", "i64<0>", "i64<-2>"), {"i64{5,3,1}"})
+    R(RANGE, "", IN("i64<5>", "i64<0>", "i64<1>"), {"i64{}"})
+    R(RANGE, "", IN("i64<0>", "i64<?>", "i64<1>"), {"i64[?]"})
+    R(RANGE, "", IN("i64<0>", "i64<5>", "i64<0>"), {"!Range: the step is 0"})
+    R(RANGE, "", IN("i64<0>", "i64<100000>", "i64<1>"), {"i64[100000]"})
     /* taking apart, putting together */
-    R(CONCAT, "AXIS=1", IN("f32[2,3]", "f32[2,?]"), {"f32[2,?]"}) R(
-        CONCAT, "AXIS=-1", IN("f32[2,3]", "f32[?,4]"),
-        {"f32[2,7]"}) R(CONCAT, "AXIS=0", IN("i64{1}", "i64[2]", "i64{?,4}"),
-                        {"i64{1,?,?,?,4}"}) R(CONCAT,
-                                              "AXIS=0", IN("f32[2,3]", "f32[2,4]"), {"!Concat: shapes differ"})
-        R(CONCAT, "", IN("f32[2]", "f32[2]"), {"!axis out of range"}) R(
-            SPLIT, "AXIS=1", IN("f32[2,7]"),
-            {"f32[2,3]", "f32[2,3]",
-             "f32[2,1]"}) R(SPLIT, "AXIS=1", IN("f32[2,7]", "i64{2,5}"), {"f32[2,2]", "f32[2,5]"})
-            R(SPLIT, "AXIS=1", IN("f32[2,7]", "i64{2,4}"), {"!Split: the parts do not fill the dimension", ""}) R(
-                SPLIT, "AXIS=1", IN("f32[2,7]", "i64{2,9}"),
-                {"!Split: the parts exceed the dimension",
-                 ""}) R(SPLIT, "", IN("i64{1,2,3}", "i64{1,2}"), {"i64{1}", "i64{2,3}"})
-                R(SPLIT, "NUM_OUTPUTS=3", IN("f32[6]"),
-                  {"!Split: num_outputs is not the number of outputs",
-                   ""}) R(SLICE, "", IN("f32[10,5]", "i64{2}", "i64{-1}"), {"f32[7,5]"})
-                    R(SLICE, "",
-                      IN("f32[10]", "i64{-1}", "i64{-9223372036854775807}", "i64{0}", "i64{-3}"),
-                      {"f32[4]"}) R(SLICE, "", IN("f32[0]", "i64{-5}", "i64{-9}", "i64{0}", "i64{-1}"), {"f32[0]"})
-                        R(SLICE, "", IN("f32[10]", "i64{9223372036854775807}", "i64{0}"), {"f32[0]"}) R(
-                            SLICE, "",
-                            IN("f32[10,?]", "i64{1}", "i64{9223372036854775807}", "i64{1}"),
-                            {"f32[10,?]"}) R(SLICE, "",
-                                             IN("f32[10,4]", "i64[1]", "i64{3}", "i64{0}"),
-                                             {"f32[?,?]"}) R(SLICE, "",
-                                                             IN("f32[10,4]", "i64{?}", "i64{3}", "i64{0}"),
-                                                             {"f32[?,4]"}) R(SLICE, "",
-                                                                             IN("i64{1,2,3,4}", "i64{3}", "i64{0}", "i64{0}", "i64{-2}"),
-                                                                             {"i64{4,2}"})
-                            R(SLICE, "", IN("f32[10]", "i64{0}", "i64{1}", "i64{0}", "i64{0}"), {"!Slice: bad axis or step 0"}) R(
-                                SLICE, "", IN("f32[10]", "i64{0,0}", "i64{1}"),
-                                {"!Slice: lists differ in length"}) R(SLICE, "", IN("f32[10]", "i64{0}", "i64{1}", "i64{1}"),
-                                                                      {"!Slice: bad axis or step "
-                                                                       "0"}) R(GATHER, "AXIS=1",
-                                                                               IN("f32[2,9,4]",
-                                                                                  "i64[3,5]"),
-                                                                               {"f32[2,3,5,4]"})
-                                R(GATHER, "", IN("i64{4,?,6}", "i64<-1>"), {"i64<6>"}) R(
-                                    GATHER,
-                                    "",
-                                    IN("i64{4,?,6}", "i64{1,0}"),
-                                    {"i64{?,4}"}) R(GATHER, "", IN("f32[3]", "i64<3>"), {"!Gather: index out of range"})
-                                    R(GATHER, "", IN("f32[3]", "f32[1]"),
-                                      {"!indices are not int32 or int64"}) R(GATHER_ELEMENTS, "AXIS=1",
-                                                                             IN(
-                                                                                 "f32[2,3]",
-                                                                                 "i64[2,7]"),
-                                                                             {"f32[2,7]"})
-                                        R(
-                                            GATHER_ELEMENTS, "AXIS=0", IN("f32[2,3]", "i64[2,7]"),
-                                            {"!GatherElements: indices exceed the data"})
-                                            R(PAD, "", IN("f32[2,3]", "i64{0,1,0,2}"), {"f32[2,6]"}) R(
-                                                PAD, "",
-                                                IN("f32[2,3]", "i64{1,-1}", "-", "i64{-1}"),
-                                                {"f32[2,3]"}) R(PAD, "MODE=1", IN("f32[3]", "i64{3,0}"), {"f32[6]"})
-                                                R(PAD, "", IN("f32[3]", "i64{-4,0}"),
-                                                  {"!Pad: cuts away more than there is"})
-                                                    R(PAD, "MODE=2", IN("f32[0]", "i64{1,0}"),
-                                                      {"!Pad: nothing to repeat"}) R(PAD, "", IN("f32[3]", "i64{1}"),
-                                                                                     {"!Pad: pads "
-                                                                                      "or axes do "
-                                                                                      "not fit the "
-                                                                                      "rank"})
-                                                        R(
-                                                            RESIZE,
-                                                            "",
-                                                            IN("f32[1,5,7,3]", "-",
-                                                               "i64{1,1,2,1,1,2,1,1}"),
-                                                            {"f32[1,10,3,3]"})
-                                                            R(RESIZE, "",
-                                                              IN("f32[1,?,7,3]", "-", "-",
-                                                                 "i64{1,10,?,3}"),
-                                                              {"f32[1,10,?,3]"})
-                                                                R(RESIZE, "AXES=1,2",
-                                                                  IN("f32[1,?,7,3]", "-", "-",
-                                                                     "i64{4,5}"),
-                                                                  {"f32[1,4,5,3]"})
-                                                                    R(RESIZE,
-                                                                      "AXES=1,2;KEEP_ASPECT_RATIO_"
-                                                                      "POLICY=1",
-                                                                      IN("f32[1,4,8,3]", "-", "-",
-                                                                         "i64{8,8}"),
-                                                                      {"f32[1,4,8,3]"})
-                                                                        R(RESIZE, "",
-                                                                          IN("f32[1]", "-",
-                                                                             "i64{0,1}"),
-                                                                          {"!Resize: scale is not "
-                                                                           "positive"})
-                                                                            R(
-                                                                                RESIZE, "",
-                                                                                IN("f32[1]", "-",
-                                                                                   "-",
-                                                                                   "-"),
-                                                                                {"!Resize: needs "
-                                                                                 "either scales or "
-                                                                                 "sizes"}) R(RESIZE,
-                                                                                             "",
-                                                                                             IN(
-                                                                                                 "f"
-                                                                                                 "3"
-                                                                                                 "2"
-                                                                                                 "["
-                                                                                                 "1"
-                                                                                                 "]",
-                                                                                                 "-",
-                                                                                                 "i"
-                                                                                                 "6"
-                                                                                                 "4"
-                                                                                                 "{"
-                                                                                                 "4"
-                                                                                                 "6"
-                                                                                                 "1"
-                                                                                                 "1"
-                                                                                                 "6"
-                                                                                                 "8"
-                                                                                                 "6"
-                                                                                                 "0"
-                                                                                                 "1"
-                                                                                                 "8"
-                                                                                                 "4"
-                                                                                                 "2"
-                                                                                                 "7"
-                                                                                                 "3"
-                                                                                                 "8"
-                                                                                                 "7"
-                                                                                                 "9"
-                                                                                                 "0"
-                                                                                                 "4"
-                                                                                                 ","
-                                                                                                 "1"
-                                                                                                 "}"),
-                                                                                             {"!ten"
-                                                                                              "sor "
-                                                                                              "abov"
-                                                                                              "e "
-                                                                                              "the "
-                                                                                              "size"
-                                                                                              " lim"
-                                                                                              "it"})
-                                                                                R(
-                                                                                    SPACE_TO_DEPTH,
-                                                                                    "BLOCKSIZE=2",
-                                                                                    IN("f32[1,4,6,"
-                                                                                       "3]"),
-                                                                                    {"f32[1,2,3,"
-                                                                                     "12]"})
-                                                                                    R(
-                                                                                        SPACE_TO_DEPTH,
-                                                                                        "BLOCKSIZE="
-                                                                                        "2",
-                                                                                        IN("f32[1,"
-                                                                                           "5,6,"
-                                                                                           "3]"),
-                                                                                        {"!blocksiz"
-                                                                                         "e does "
-                                                                                         "not "
-                                                                                         "divide "
-                                                                                         "the "
-                                                                                         "input"})
-                                                                                        R(SPACE_TO_DEPTH,
-                                                                                          "",
-                                                                                          IN("f32["
-                                                                                             "1,5,"
-                                                                                             "6,"
-                                                                                             "3]"),
-                                                                                          {"!blocks"
-                                                                                           "ize "
-                                                                                           "out of "
-                                                                                           "range"})
-                                                                                            R(DEPTH_TO_SPACE,
-                                                                                              "BLOC"
-                                                                                              "KSIZ"
-                                                                                              "E=2",
-                                                                                              IN("f"
-                                                                                                 "3"
-                                                                                                 "2"
-                                                                                                 "["
-                                                                                                 "?"
-                                                                                                 ","
-                                                                                                 "2"
-                                                                                                 ","
-                                                                                                 "3"
-                                                                                                 ","
-                                                                                                 "1"
-                                                                                                 "2"
-                                                                                                 "]"),
-                                                                                              {"f32"
-                                                                                               "[?,"
-                                                                                               "4,"
-                                                                                               "6,"
-                                                                                               "3"
-                                                                                               "]"})
+    R(CONCAT, "AXIS=1", IN("f32[2,3]", "f32[2,?]"), {"f32[2,?]"})
+    R(CONCAT, "AXIS=-1", IN("f32[2,3]", "f32[?,4]"), {"f32[2,7]"})
+    R(CONCAT, "AXIS=0", IN("i64{1}", "i64[2]", "i64{?,4}"), {"i64{1,?,?,?,4}"})
+    R(CONCAT, "AXIS=0", IN("f32[2,3]", "f32[2,4]"), {"!Concat: shapes differ"})
+    R(CONCAT, "", IN("f32[2]", "f32[2]"), {"!axis out of range"})
+    R(SPLIT, "AXIS=1", IN("f32[2,7]"), {"f32[2,3]", "f32[2,3]", "f32[2,1]"})
+    R(SPLIT, "AXIS=1", IN("f32[2,7]", "i64{2,5}"), {"f32[2,2]", "f32[2,5]"})
+    R(SPLIT, "AXIS=1", IN("f32[2,7]", "i64{2,4}"),
+      {"!Split: the parts do not fill the dimension", ""})
+    R(SPLIT, "AXIS=1", IN("f32[2,7]", "i64{2,9}"), {"!Split: the parts exceed the dimension", ""})
+    R(SPLIT, "", IN("i64{1,2,3}", "i64{1,2}"), {"i64{1}", "i64{2,3}"})
+    R(SPLIT, "NUM_OUTPUTS=3", IN("f32[6]"),
+      {"!Split: num_outputs is not the number of outputs", ""})
+    R(SLICE, "", IN("f32[10,5]", "i64{2}", "i64{-1}"), {"f32[7,5]"})
+    R(SLICE, "", IN("f32[10]", "i64{-1}", "i64{-9223372036854775807}", "i64{0}", "i64{-3}"),
+      {"f32[4]"})
+    R(SLICE, "", IN("f32[0]", "i64{-5}", "i64{-9}", "i64{0}", "i64{-1}"), {"f32[0]"})
+    R(SLICE, "", IN("f32[10]", "i64{9223372036854775807}", "i64{0}"), {"f32[0]"})
+    R(SLICE, "", IN("f32[10,?]", "i64{1}", "i64{9223372036854775807}", "i64{1}"), {"f32[10,?]"})
+    R(SLICE, "", IN("f32[10,4]", "i64[1]", "i64{3}", "i64{0}"), {"f32[?,?]"})
+    R(SLICE, "", IN("f32[10,4]", "i64{?}", "i64{3}", "i64{0}"), {"f32[?,4]"})
+    R(SLICE, "", IN("i64{1,2,3,4}", "i64{3}", "i64{0}", "i64{0}", "i64{-2}"), {"i64{4,2}"})
+    R(SLICE, "", IN("f32[10]", "i64{0}", "i64{1}", "i64{0}", "i64{0}"),
+      {"!Slice: bad axis or step 0"})
+    R(SLICE, "", IN("f32[10]", "i64{0,0}", "i64{1}"), {"!Slice: lists differ in length"})
+    R(SLICE, "", IN("f32[10]", "i64{0}", "i64{1}", "i64{1}"), {"!Slice: bad axis or step 0"})
+    R(GATHER, "AXIS=1", IN("f32[2,9,4]", "i64[3,5]"), {"f32[2,3,5,4]"})
+    R(GATHER, "", IN("i64{4,?,6}", "i64<-1>"), {"i64<6>"})
+    R(GATHER, "", IN("i64{4,?,6}", "i64{1,0}"), {"i64{?,4}"})
+    R(GATHER, "", IN("f32[3]", "i64<3>"), {"!Gather: index out of range"})
+    R(GATHER, "", IN("f32[3]", "f32[1]"), {"!indices are not int32 or int64"})
+    R(GATHER_ELEMENTS, "AXIS=1", IN("f32[2,3]", "i64[2,7]"), {"f32[2,7]"})
+    R(GATHER_ELEMENTS, "AXIS=0", IN("f32[2,3]", "i64[2,7]"),
+      {"!GatherElements: indices exceed the data"})
+    R(PAD, "", IN("f32[2,3]", "i64{0,1,0,2}"), {"f32[2,6]"})
+    R(PAD, "", IN("f32[2,3]", "i64{1,-1}", "-", "i64{-1}"), {"f32[2,3]"})
+    R(PAD, "MODE=1", IN("f32[3]", "i64{3,0}"), {"f32[6]"})
+    R(PAD, "", IN("f32[3]", "i64{-4,0}"), {"!Pad: cuts away more than there is"})
+    R(PAD, "MODE=2", IN("f32[0]", "i64{1,0}"), {"!Pad: nothing to repeat"})
+    R(PAD, "", IN("f32[3]", "i64{1}"), {"!Pad: pads or axes do not fit the rank"})
+    R(RESIZE, "", IN("f32[1,5,7,3]", "-", "i64{1,1,2,1,1,2,1,1}"), {"f32[1,10,3,3]"})
+    R(RESIZE, "", IN("f32[1,?,7,3]", "-", "-", "i64{1,10,?,3}"), {"f32[1,10,?,3]"})
+    R(RESIZE, "AXES=1,2", IN("f32[1,?,7,3]", "-", "-", "i64{4,5}"), {"f32[1,4,5,3]"})
+    R(RESIZE, "AXES=1,2;KEEP_ASPECT_RATIO_POLICY=1", IN("f32[1,4,8,3]", "-", "-", "i64{8,8}"),
+      {"f32[1,4,8,3]"})
+    R(RESIZE, "", IN("f32[1]", "-", "i64{0,1}"), {"!Resize: scale is not positive"})
+    R(RESIZE, "", IN("f32[1]", "-", "-", "-"), {"!Resize: needs either scales or sizes"})
+    R(RESIZE, "", IN("f32[1]", "-", "i64{4611686018427387904,1}"),
+      {"!tensor above the size limit"})
+    R(SPACE_TO_DEPTH, "BLOCKSIZE=2", IN("f32[1,4,6,3]"), {"f32[1,2,3,12]"})
+    R(SPACE_TO_DEPTH, "BLOCKSIZE=2", IN("f32[1,5,6,3]"), {"!blocksize does not divide the input"})
+    R(SPACE_TO_DEPTH, "", IN("f32[1,5,6,3]"), {"!blocksize out of range"})
+    R(DEPTH_TO_SPACE, "BLOCKSIZE=2", IN("f32[?,2,3,12]"), {"f32[?,4,6,3]"})
     /* reductions */
-    R(REDUCE_SUM, "", IN("f32[2,3,4]", "i64{1}"), {"f32[2,1,4]"}) R(
-        REDUCE_SUM, "KEEPDIMS=0", IN("f32[2,3,4]", "i64{1,-1}"),
-        {"f32[2]"}) R(REDUCE_SUM, "KEEPDIMS=0", IN("f32[2,3,4]"),
-                      {"f32[]"}) R(REDUCE_SUM, "NOOP_WITH_EMPTY_AXES=1",
-                                   IN("f32[2,3]", "i64{}"), {"f32[2,3]"}) R(REDUCE_SUM, "",
-                                                                            IN("f32[2,3]",
-                                                                               "i64{2}"),
-                                                                            {"!axis out of range"})
-        R(REDUCE_SUM, "", IN("f32[2,3]", "i64[1]"), {"f32[?,?]"})
-    R(REDUCE_SUM, "", IN("f32[]", "i64[1]"), {"f32[*]"}) R(
-            REDUCE_PROD, "KEEPDIMS=0", IN("i64{2,3,4}"),
-            {"i64<24>"}) R(REDUCE_PROD, "KEEPDIMS=0", IN("i64{2,?,4}"),
-                           {"i64<?>"}) R(REDUCE_MAX, "", IN("i64{2,9,4}"), {"i64{9}"})
-            R(ARG_MAX, "AXIS=1;KEEPDIMS=0", IN("f32[2,3,4]"),
-              {"i64[2,4]"}) R(ARG_MAX, "AXIS=1", IN("f32[2,0]"), {"!ArgMax or ArgMin over nothing"})
-                R(SOFTMAX, "AXIS=2", IN("f32[2,3]"), {"!axis out of range"}) R(
-                    LAYER_NORMALIZATION, "AXIS=1", IN("f32[2,3,4]", "f32[3,4]", "f32[12]"),
-                    {"f32[2,3,4]"})
-                    R(LAYER_NORMALIZATION, "", IN("f32[2,3,4]", "f32[3]"),
-                      {"!scale, bias or statistics do not fit the normalised dimensions"})
-                        R(BATCH_NORMALIZATION, "",
-                          IN("f32[2,5,4]", "f32[4]", "f32[4]", "f32[4]", "f32[4]"), {"f32[2,5,4]"})
-                            R(BATCH_NORMALIZATION, "",
-                              IN("f32[2,5,4]", "f32[4]", "f32[4]", "f32[5]", "f32[4]"),
-                              {"!scale, bias or statistics do not fit the normalised dimensions"})
+    R(REDUCE_SUM, "", IN("f32[2,3,4]", "i64{1}"), {"f32[2,1,4]"})
+    R(REDUCE_SUM, "KEEPDIMS=0", IN("f32[2,3,4]", "i64{1,-1}"), {"f32[2]"})
+    R(REDUCE_SUM, "KEEPDIMS=0", IN("f32[2,3,4]"), {"f32[]"})
+    R(REDUCE_SUM, "NOOP_WITH_EMPTY_AXES=1", IN("f32[2,3]", "i64{}"), {"f32[2,3]"})
+    R(REDUCE_SUM, "", IN("f32[2,3]", "i64{2}"), {"!axis out of range"})
+    R(REDUCE_SUM, "", IN("f32[2,3]", "i64[1]"), {"f32[?,?]"})
+    R(REDUCE_SUM, "", IN("f32[]", "i64[1]"), {"f32[*]"})
+    R(REDUCE_PROD, "KEEPDIMS=0", IN("i64{2,3,4}"), {"i64<24>"})
+    R(REDUCE_PROD, "KEEPDIMS=0", IN("i64{2,?,4}"), {"i64<?>"})
+    R(REDUCE_MAX, "", IN("i64{2,9,4}"), {"i64{9}"})
+    R(ARG_MAX, "AXIS=1;KEEPDIMS=0", IN("f32[2,3,4]"), {"i64[2,4]"})
+    R(ARG_MAX, "AXIS=1", IN("f32[2,0]"), {"!ArgMax or ArgMin over nothing"})
+    R(SOFTMAX, "AXIS=2", IN("f32[2,3]"), {"!axis out of range"})
+    R(LAYER_NORMALIZATION, "AXIS=1", IN("f32[2,3,4]", "f32[3,4]", "f32[12]"), {"f32[2,3,4]"})
+    R(LAYER_NORMALIZATION, "", IN("f32[2,3,4]", "f32[3]"),
+      {"!scale, bias or statistics do not fit the normalised dimensions"})
+    R(BATCH_NORMALIZATION, "", IN("f32[2,5,4]", "f32[4]", "f32[4]", "f32[4]", "f32[4]"),
+      {"f32[2,5,4]"})
+    R(BATCH_NORMALIZATION, "", IN("f32[2,5,4]", "f32[4]", "f32[4]", "f32[5]", "f32[4]"),
+      {"!scale, bias or statistics do not fit the normalised dimensions"})
     /* products and windows */
-    R(MATMUL, "", IN("f32[2,1,3,4]", "f32[5,4,6]"),
-      {"f32[2,5,3,6]"}) R(MATMUL, "", IN("f32[4]", "f32[5,4,6]"),
-                          {"f32[5,6]"}) R(MATMUL, "", IN("f32[3,4]", "f32[4]"), {"f32[3]"})
-        R(MATMUL, "", IN("f32[4]", "f32[4]"),
-          {"f32[]"}) R(MATMUL, "", IN("f32[?,?,4]", "f32[4,6]", "f32[6]"),
-                       {"f32[?,?,6]"}) R(MATMUL, "", IN("f32[3,4]", "f32[5,6]"),
-                                         {"!MatMul: inner dimensions differ"}) R(MATMUL, "",
-                                                                                 IN(
-                                                                                     "f32[3,4]",
-                                                                                     "f32[4,6]",
-                                                                                     "f32[5]"),
-                                                                                 {"!the bias does "
-                                                                                  "not fit the "
-                                                                                  "output "
-                                                                                  "channels"})
-            R(
-                MATMUL,
-                "",
-                IN("f32[3,4]", "f32[4,6]", "-", "f32[3,5]"),
-                {"!the residual has another shape than the output"}) R(GEMM, "TRANS_A=1;TRANS_B=1",
-                                                                       IN("f32[4,3]", "f32[6,4]",
-                                                                          "f32[6]"),
-                                                                       {"f32[3,6]"})
-                R(GEMM, "", IN("f32[3,4]", "f32[4,6]", "f32[2,6]"),
-                  {"!shapes do not broadcast"}) R(GEMM, "", IN("f32[1,4]", "f32[4,6]", "f32[2,6]"),
-                                                  {"!Gemm: C does not broadcast to the product"})
-                    R(CONV, "PADS=1,1,1,1", IN("f32[1,8,9,3]", "f32[16,3,3,3]", "f32[16]"),
-                      {"f32[1,8,9,16]"}) R(CONV, "STRIDES=2,2", IN("f32[?,?,9,3]", "f32[16,3,3,3]"),
-                                           {"f32[?,?,4,16]"})
-                        R(CONV, "AUTO_PAD=1;STRIDES=2", IN("f32[1,9,4]", "f32[8,2,3]"),
-                          {"!channels do not fit weight and group"}) R(CONV, "AUTO_PAD=1;STRIDES=2;GROUP=2",
-                                                                       IN(
-                                                                           "f32[1,9,4]",
-                                                                           "f32[8,2,3]"),
-                                                                       {"f32[1,5,8]"})
-                            R(CONV, "DILATIONS=4,4", IN("f32[1,8,9,3]", "f32[16,3,3,3]"),
-                              {"!the window is larger than the padded input"})
-                                R(CONV, "STRIDES=0,1", IN("f32[1,8,9,3]", "f32[16,3,3,3]"),
-                                  {"!window attribute out of range"})
-                                    R(CONV, "PADS=1,1", IN("f32[1,8,9,3]", "f32[16,3,3,3]"),
-                                      {"!window attribute has a wrong length"})
-                                        R(CONV, "KERNEL_SHAPE=3,5",
-                                          IN("f32[1,8,9,3]", "f32[16,3,3,3]"),
-                                          {"!kernel_shape is not the weight's"})
-                                            R(CONV, "ACT=11",
-                                              IN("f32[1,8,8,3]", "f32[16,3,1,1]", "-", "-",
-                                                 "f32[16]"),
-                                              {"f32[1,8,8,16]"}) R(CONV, "",
-                                                                   IN("f32[3,3]", "f32[3,3]"),
-                                                                   {"!input is not [N, spatial (1 "
-                                                                    "to 3), C]"})
-                                                R(CONV_TRANSPOSE, "STRIDES=2,2",
-                                                  IN("f32[1,3,3,4]", "f32[4,2,3,3]"),
-                                                  {"f32[1,7,7,2]"})
-                                                    R(
-                                                        CONV_TRANSPOSE,
-                                                        "STRIDES=2,2;PADS=1,1,1,1;OUTPUT_PADDING=1,"
-                                                        "1",
-                                                        IN("f32[1,3,3,4]",
-                                                           "f32[4,2,3,3]"),
-                                                        {"f32[1,6,6,2]"})
-                                                        R(CONV_TRANSPOSE,
-                                                          "STRIDES=3,2;OUTPUT_SHAPE=10,8",
-                                                          IN("f32[1,3,3,4]",
-                                                             "f32[4,2,3,3]"),
-                                                          {"f32[1,10,8,2]"})
-                                                            R(CONV_TRANSPOSE,
-                                                              "AUTO_PAD=1;STRIDES=2,2",
-                                                              IN("f32[1,3,3,4]",
-                                                                 "f32[4,2,3,3]"),
-                                                              {"f32[1,6,6,2]"})
-                                                                R(
-                                                                    CONV_TRANSPOSE,
-                                                                    "PADS=9,9,9,9",
-                                                                    IN("f32[1,3,3,4]",
-                                                                       "f32[4,2,3,3]"),
-                                                                    {"!the padding cuts away all "
-                                                                     "of the output"}) R(MAX_POOL,
-                                                                                         "KERNEL_"
-                                                                                         "SHAPE=3,"
-                                                                                         "3;"
-                                                                                         "STRIDES="
-                                                                                         "2,2",
-                                                                                         IN("f32[1,"
-                                                                                            "8,8,"
-                                                                                            "3]"),
-                                                                                         {"f32[1,3,"
-                                                                                          "3,3]"})
-                                                                    R(MAX_POOL,
-                                                                      "KERNEL_SHAPE=3,3;STRIDES=2,"
-                                                                      "2;CEIL_MODE=1",
-                                                                      IN("f32[1,8,8,3]"),
-                                                                      {"f32[1,4,4,3]"})
-                                                                        R(
-                                                                            MAX_POOL,
-                                                                            "KERNEL_SHAPE=1,1;"
-                                                                            "STRIDES=3,3;CEIL_MODE="
-                                                                            "1",
-                                                                            IN("f32[1,2,4,3]"),
-                                                                            {"f32[1,1,2,3]"}) R(MAX_POOL, "KERNEL_SHAPE=2,2;PADS=2,0,0,0",
-                                                                                                IN("f32[1,8,8,3]"),
-                                                                                                {"!"
-                                                                                                 "p"
-                                                                                                 "o"
-                                                                                                 "o"
-                                                                                                 "l"
-                                                                                                 "i"
-                                                                                                 "n"
-                                                                                                 "g"
-                                                                                                 ":"
-                                                                                                 " "
-                                                                                                 "t"
-                                                                                                 "h"
-                                                                                                 "e"
-                                                                                                 " "
-                                                                                                 "p"
-                                                                                                 "a"
-                                                                                                 "d"
-                                                                                                 "d"
-                                                                                                 "i"
-                                                                                                 "n"
-                                                                                                 "g"
-                                                                                                 " "
-                                                                                                 "i"
-                                                                                                 "s"
-                                                                                                 " "
-                                                                                                 "a"
-                                                                                                 "s"
-                                                                                                 " "
-                                                                                                 "l"
-                                                                                                 "a"
-                                                                                                 "r"
-                                                                                                 "g"
-                                                                                                 "e"
-                                                                                                 " "
-                                                                                                 "a"
-                                                                                                 "s"
-                                                                                                 " "
-                                                                                                 "t"
-                                                                                                 "h"
-                                                                                                 "e"
-                                                                                                 " "
-                                                                                                 "w"
-                                                                                                 "i"
-                                                                                                 "n"
-                                                                                                 "d"
-                                                                                                 "o"
-                                                                                                 "w"})
-                                                                            R(MAX_POOL,
-                                                                              "", IN("f32[1,8,8,3]"),
-                                                                              {"!pooling without "
-                                                                               "kernel_shape"})
-                                                                                R(GLOBAL_AVERAGE_POOL,
-                                                                                  "",
-                                                                                  IN("f32[?,8,?,"
-                                                                                     "3]"),
-                                                                                  {"f32[?,1,1,3]"})
-                                                                                    R(GLOBAL_AVERAGE_POOL,
-                                                                                      "",
-                                                                                      IN("f32[1,0,"
-                                                                                         "8,3]"),
-                                                                                      {"!pooling "
-                                                                                       "over "
-                                                                                       "nothing"})
+    R(MATMUL, "", IN("f32[2,1,3,4]", "f32[5,4,6]"), {"f32[2,5,3,6]"})
+    R(MATMUL, "", IN("f32[4]", "f32[5,4,6]"), {"f32[5,6]"})
+    R(MATMUL, "", IN("f32[3,4]", "f32[4]"), {"f32[3]"})
+    R(MATMUL, "", IN("f32[4]", "f32[4]"), {"f32[]"})
+    R(MATMUL, "", IN("f32[?,?,4]", "f32[4,6]", "f32[6]"), {"f32[?,?,6]"})
+    R(MATMUL, "", IN("f32[3,4]", "f32[5,6]"), {"!MatMul: inner dimensions differ"})
+    R(MATMUL, "", IN("f32[3,4]", "f32[4,6]", "f32[5]"),
+      {"!the bias does not fit the output channels"})
+    R(MATMUL, "", IN("f32[3,4]", "f32[4,6]", "-", "f32[3,5]"),
+      {"!the residual has another shape than the output"})
+    R(GEMM, "TRANS_A=1;TRANS_B=1", IN("f32[4,3]", "f32[6,4]", "f32[6]"), {"f32[3,6]"})
+    R(GEMM, "", IN("f32[3,4]", "f32[4,6]", "f32[2,6]"), {"!shapes do not broadcast"})
+    R(GEMM, "", IN("f32[1,4]", "f32[4,6]", "f32[2,6]"),
+      {"!Gemm: C does not broadcast to the product"})
+    R(CONV, "PADS=1,1,1,1", IN("f32[1,8,9,3]", "f32[16,3,3,3]", "f32[16]"), {"f32[1,8,9,16]"})
+    R(CONV, "STRIDES=2,2", IN("f32[?,?,9,3]", "f32[16,3,3,3]"), {"f32[?,?,4,16]"})
+    R(CONV, "AUTO_PAD=1;STRIDES=2", IN("f32[1,9,4]", "f32[8,2,3]"),
+      {"!channels do not fit weight and group"})
+    R(CONV, "AUTO_PAD=1;STRIDES=2;GROUP=2", IN("f32[1,9,4]", "f32[8,2,3]"), {"f32[1,5,8]"})
+    R(CONV, "DILATIONS=4,4", IN("f32[1,8,9,3]", "f32[16,3,3,3]"),
+      {"!the window is larger than the padded input"})
+    R(CONV, "STRIDES=0,1", IN("f32[1,8,9,3]", "f32[16,3,3,3]"), {"!window attribute out of range"})
+    R(CONV, "PADS=1,1", IN("f32[1,8,9,3]", "f32[16,3,3,3]"),
+      {"!window attribute has a wrong length"})
+    R(CONV, "KERNEL_SHAPE=3,5", IN("f32[1,8,9,3]", "f32[16,3,3,3]"),
+      {"!kernel_shape is not the weight's"})
+    R(CONV, "ACT=11", IN("f32[1,8,8,3]", "f32[16,3,1,1]", "-", "-", "f32[16]"), {"f32[1,8,8,16]"})
+    R(CONV, "", IN("f32[3,3]", "f32[3,3]"), {"!input is not [N, spatial (1 to 3), C]"})
+    R(CONV_TRANSPOSE, "STRIDES=2,2", IN("f32[1,3,3,4]", "f32[4,2,3,3]"), {"f32[1,7,7,2]"})
+    R(CONV_TRANSPOSE, "STRIDES=2,2;PADS=1,1,1,1;OUTPUT_PADDING=1,1",
+      IN("f32[1,3,3,4]", "f32[4,2,3,3]"), {"f32[1,6,6,2]"})
+    R(CONV_TRANSPOSE, "STRIDES=3,2;OUTPUT_SHAPE=10,8", IN("f32[1,3,3,4]", "f32[4,2,3,3]"),
+      {"f32[1,10,8,2]"})
+    R(CONV_TRANSPOSE, "AUTO_PAD=1;STRIDES=2,2", IN("f32[1,3,3,4]", "f32[4,2,3,3]"),
+      {"f32[1,6,6,2]"})
+    R(CONV_TRANSPOSE, "PADS=9,9,9,9", IN("f32[1,3,3,4]", "f32[4,2,3,3]"),
+      {"!the padding cuts away all of the output"})
+    R(MAX_POOL, "KERNEL_SHAPE=3,3;STRIDES=2,2", IN("f32[1,8,8,3]"), {"f32[1,3,3,3]"})
+    R(MAX_POOL, "KERNEL_SHAPE=3,3;STRIDES=2,2;CEIL_MODE=1", IN("f32[1,8,8,3]"), {"f32[1,4,4,3]"})
+    R(MAX_POOL, "KERNEL_SHAPE=1,1;STRIDES=3,3;CEIL_MODE=1", IN("f32[1,2,4,3]"), {"f32[1,1,2,3]"})
+    R(MAX_POOL, "KERNEL_SHAPE=2,2;PADS=2,0,0,0", IN("f32[1,8,8,3]"),
+      {"!pooling: the padding is as large as the window"})
+    R(MAX_POOL, "", IN("f32[1,8,8,3]"), {"!pooling without kernel_shape"})
+    R(GLOBAL_AVERAGE_POOL, "", IN("f32[?,8,?,3]"), {"f32[?,1,1,3]"})
+    R(GLOBAL_AVERAGE_POOL, "", IN("f32[1,0,8,3]"), {"!pooling over nothing"})
     R(ATTENTION, "NUM_HEADS=2", IN("f32[?,7,16]", "f32[3,?,16]", "f32[3,9,32]"), {"f32[?,7,32]"})
     R(ATTENTION, "NUM_HEADS=2", IN("f32[3,7,16]", "f32[3,9,16]", "f32[3,9,32]", "f32[3,1,1,9]"),
       {"f32[3,7,32]"})
@@ -884,6 +422,7 @@ static const struct row ROWS[] = {
       {"!Attention: operands differ in batch or keys"})
     R(ATTENTION, "NUM_HEADS=2", IN("f32[7,16]", "f32[3,9,16]", "f32[3,9,32]"),
       {"!Attention: operands are not of rank 3"})
+    /* clang-format on */
 #undef R
 #undef IN
 };

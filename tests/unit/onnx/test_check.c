@@ -10,7 +10,7 @@
 
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-enum { F32 = 1, F16 = 10, COMPLEX64 = 14, FLOAT8E4M3FN = 17 };
+enum { F32 = 1, BOOL = 9, F16 = 10, COMPLEX64 = 14, FLOAT8E4M3FN = 17 };
 static const int64_t dims[] = {2, 3};
 
 struct checked {
@@ -209,8 +209,7 @@ static void each_node_of_a_float8_model(void **state)
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(c.r.list[i].node, 3 + i);
         assert_int_equal(c.r.list[i].kind, EML_CHECK_TYPE);
-        assert_string_equal(c.r.list[i].reason,
-                            "float8e4m3fn operands are not supported by this operator");
+        assert_string_equal(c.r.list[i].reason, "float8e4m3fn is not supported by this operator");
     }
     free_checked(&c);
     eml_pb_value(&g, 11, "half", F16, dims, 2); /* decomposition casts it */
@@ -220,7 +219,13 @@ static void each_node_of_a_float8_model(void **state)
     eml_pb_attr_int(&a, "to", 6);
     eml_pb_node(&g, "", "Cast", NAMES("x"), NAMES("i"), &a);
     eml_pb_node(&g, "", "Softmax", NAMES("i"), NAMES("y"), NULL);
-    assert_one(g, 13, EML_CHECK_TYPE, "int32 operands are not supported by this operator");
+    assert_one(g, 13, EML_CHECK_TYPE, "int32 is not supported by this operator");
+    g = (struct eml_buf){0};
+    eml_pb_value(&g, 11, "which", BOOL, dims, 2); /* the data is not the first operand */
+    eml_pb_value(&g, 11, "quarter", FLOAT8E4M3FN, dims, 2);
+    eml_pb_node(&g, "", "Where", NAMES("which", "quarter", "quarter"), NAMES("z"), NULL);
+    eml_pb_node(&g, "", "Tanh", NAMES("z"), NAMES("y"), NULL);
+    assert_one(g, 13, EML_CHECK_TYPE, "float8e4m3fn is not supported by this operator");
 }
 
 static void deep_ranks_are_refused(void **state)
