@@ -1,5 +1,7 @@
 #include "wire/cbor.h"
 
+#include "wire/utf8.h"
+
 #include <cbor/callbacks.h>
 #include <cbor/encoding.h>
 #include <cbor/streaming.h>
@@ -266,39 +268,10 @@ struct eml_bytes eml_cbor_bytes(struct eml_cur *c, size_t max)
     return i.bytes;
 }
 
-/* One UTF-8 sequence (RFC 3629 section 4): no overlong form, no surrogate, nothing over 10FFFF. */
-static bool utf8_sequence(struct eml_cur *c)
-{
-    uint8_t first = eml_cur_u8(c);
-    if (first < 0x80)
-        return eml_cur_ok(c);
-    size_t more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
-    if (first < 0xc2 || first > 0xf4)
-        return false;
-    uint32_t code = first & (0x3fu >> more);
-    for (size_t k = 0; k < more; k++) {
-        uint8_t next = eml_cur_u8(c);
-        if ((next & 0xc0) != 0x80)
-            return false;
-        code = code << 6 | (next & 0x3fu);
-    }
-    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-    return code >= least[more] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
-}
-
-static bool is_utf8(struct eml_bytes bytes)
-{
-    struct eml_cur text = eml_cur(bytes);
-    while (eml_cur_left(&text) > 0)
-        if (!utf8_sequence(&text))
-            return false;
-    return true;
-}
-
 struct eml_bytes eml_cbor_text(struct eml_cur *c, size_t max)
 {
     struct item i = take(c, EML_CBOR_TEXT);
-    if (i.bytes.len > max || !is_utf8(i.bytes)) {
+    if (i.bytes.len > max || !eml_utf8_valid(i.bytes)) {
         eml_cur_fail(c);
         return (struct eml_bytes){NULL, 0};
     }
@@ -383,7 +356,7 @@ static bool skip_header(struct eml_cur *c, struct level *levels, size_t *depth, 
         return false;
     (void)take(c, i.type);
     if (!opens)
-        return i.type != EML_CBOR_TEXT || is_utf8(i.bytes);
+        return i.type != EML_CBOR_TEXT || eml_utf8_valid(i.bytes);
     bool is_map = i.type == EML_CBOR_MAP;
     size_t left = i.type == EML_CBOR_TAG ? 1 : either(c, i, INDEFINITE - 1, is_map ? 2 : 1);
     levels[(*depth)++] = (struct level){.left = left, .is_map = is_map};
