@@ -27,6 +27,7 @@ struct bench {
     struct eml_arena arena;
     struct eml_pool *pool;
     struct eml_decomposed model;
+    uint8_t digest[32]; /* of the sealed weights; an enclave computes it when it fetches them */
     struct eml_named_tensor named[EML_GRAPH_IO_MAX];
     char names[EML_GRAPH_IO_MAX][EML_NAME_BYTES_MAX + 1];
     size_t n_inputs;
@@ -83,7 +84,7 @@ static void decode(struct bench *b, struct eml_model *m, struct eml_times *times
     must(eml_model_decode(m, &b->arena, eml_buf_bytes(&b->model.topology), EML_ISA_AUTO, b->pool,
                           times, &why),
          "topology", &why);
-    eml_model_weights(m, eml_buf_bytes(&b->model.sealed));
+    must(eml_model_weights(m, eml_buf_bytes(&b->model.sealed), b->digest, &why), "weights", &why);
 }
 
 static void close_session(struct bench *b)
@@ -207,6 +208,7 @@ int main(int argc, char **argv)
         (void)!eml_check_print(&report, argv[1], stderr);
     must(e, argv[1], NULL);
     eml_onnx_free(onnx);
+    must(eml_blob_digest(eml_buf_bytes(&b.model.sealed), b.digest), "digest", NULL);
     must(eml_arena_create(&b.arena, (size_t)64 << 30), "arena", NULL);
     must(eml_pool_create((unsigned)threads, &b.pool), "threads", NULL);
     char line[8192];

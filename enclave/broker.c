@@ -118,20 +118,32 @@ static void on_kms_unwrap(struct broker *b, struct eml_session *s, const struct 
     eml_wipe(key, sizeof key);
 }
 
+static enum eml_err start_fetcher(struct broker *b, struct eml_cache_entry *e)
+{
+    char argument[EML_FETCH_ARGUMENT];
+    int pair[2] = {-1, -1};
+    eml_fetch_argument(e->id, e->size, argument);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return EML_E_SYSTEM;
+    e->report = pair[0];
+    enum eml_err err =
+        eml_spawn(b->program, EML_ROLE_FETCHER, e->fd, pair[1], argument, &e->fetcher);
+    eml_net_close(&pair[1]);
+    return err;
+}
+
 static void on_weights(struct broker *b, struct eml_session *s, const struct eml_ipc_request *r)
 {
     struct eml_cache_entry *e = eml_cache_find(&b->cache, r->id, r->size);
     if (e != NULL && e->fetcher == 0) {
-        answer(s, EML_OK, (struct eml_bytes){0}, e->fd);
+        answer(s, EML_OK, EML_BYTES(e->digest), e->fd);
         return;
     }
     enum eml_err err = EML_OK;
     if (e == NULL)
         err = eml_cache_add(&b->cache, r->id, r->size, &e);
     if (err == EML_OK && e->fetcher < 0) {
-        char argument[EML_FETCH_ARGUMENT];
-        eml_fetch_argument(r->id, r->size, argument);
-        err = eml_spawn(b->program, EML_ROLE_FETCHER, e->fd, -1, argument, &e->fetcher);
+        err = start_fetcher(b, e);
         if (err != EML_OK)
             eml_cache_drop(&b->cache, e);
     }
@@ -234,7 +246,10 @@ static void fetcher_ended(struct broker *b, struct eml_cache_entry *e, pid_t pid
         if (s->pid == 0 || s->waits_for != pid)
             continue;
         s->waits_for = 0;
-        answer(s, err, (struct eml_bytes){0}, err == EML_OK ? e->fd : -1);
+        if (err == EML_OK)
+            answer(s, EML_OK, EML_BYTES(e->digest), e->fd);
+        else
+            answer_plain(s, err);
     }
     if (err == EML_OK && e->doomed)
         eml_cache_drop(&b->cache, e);

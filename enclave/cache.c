@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "enclave/cache.h"
 
+#include "blob/blob.h"
 #include "net/net.h"
 
 #include <fcntl.h>
@@ -62,7 +63,8 @@ enum eml_err eml_cache_add(struct eml_cache *c, const uint8_t id[EML_IPC_ID], ui
         eml_net_close(&fd);
         return EML_E_SYSTEM;
     }
-    *e = (struct eml_cache_entry){.size = size, .fd = fd, .fetcher = -1, .used = ++c->clock};
+    *e = (struct eml_cache_entry){
+        .size = size, .fd = fd, .report = -1, .fetcher = -1, .used = ++c->clock};
     memcpy(e->id, id, EML_IPC_ID);
     c->bytes += size;
     *out = e;
@@ -77,9 +79,27 @@ struct eml_cache_entry *eml_cache_fetched_by(struct eml_cache *c, pid_t fetcher)
     return NULL;
 }
 
+enum { SEALS = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
+
+enum eml_err eml_cache_seal(int file, uint64_t size, uint8_t digest[EML_IPC_DIGEST])
+{
+    memset(digest, 0, EML_IPC_DIGEST);
+    if (size > SIZE_MAX || fcntl(file, F_ADD_SEALS, SEALS) != 0)
+        return EML_E_SYSTEM;
+    void *p = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, file, 0);
+    if (p == MAP_FAILED)
+        return EML_E_SYSTEM;
+    enum eml_err err = eml_blob_digest(eml_bytes(p, (size_t)size), digest);
+    (void)munmap(p, (size_t)size);
+    return err;
+}
+
 enum eml_err eml_cache_ready(struct eml_cache *c, struct eml_cache_entry *e)
 {
-    if (fcntl(e->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    size_t n = 0;
+    enum eml_err err = eml_ipc_recv(e->report, eml_net_now_ms(), EML_ROOM(e->digest), &n, NULL);
+    eml_net_close(&e->report);
+    if (err != EML_OK || n != sizeof e->digest || fcntl(e->fd, F_GET_SEALS) != SEALS) {
         eml_cache_drop(c, e);
         return EML_E_SYSTEM;
     }
@@ -91,7 +111,8 @@ void eml_cache_drop(struct eml_cache *c, struct eml_cache_entry *e)
 {
     c->bytes -= e->size;
     eml_net_close(&e->fd);
-    *e = (struct eml_cache_entry){.fd = -1};
+    eml_net_close(&e->report);
+    *e = (struct eml_cache_entry){.fd = -1, .report = -1};
 }
 
 void eml_cache_bad(struct eml_cache *c, const uint8_t id[EML_IPC_ID])

@@ -11,11 +11,13 @@
 
 struct eml_cache_entry {
     uint8_t id[EML_IPC_ID];
-    uint64_t size; /* 0: the entry is free */
-    int fd;        /* memory file; write-sealed once ready */
-    pid_t fetcher; /* 0: ready */
-    uint64_t used; /* when last asked for, in requests */
-    bool doomed;   /* reported as bad while it was being fetched */
+    uint64_t size;                  /* 0: the entry is free */
+    int fd;                         /* memory file; write-sealed once ready */
+    int report;                     /* what the fetcher says comes out here; -1: none */
+    uint8_t digest[EML_IPC_DIGEST]; /* SHA-256 of the file, once ready */
+    pid_t fetcher;                  /* 0: ready */
+    uint64_t used;                  /* when last asked for, in requests */
+    bool doomed;                    /* reported as bad while it was being fetched */
 };
 
 struct eml_cache {
@@ -31,8 +33,11 @@ struct eml_cache_entry *eml_cache_find(struct eml_cache *c, const uint8_t id[EML
 EML_MUST enum eml_err eml_cache_add(struct eml_cache *c, const uint8_t id[EML_IPC_ID],
                                     uint64_t size, struct eml_cache_entry **out);
 struct eml_cache_entry *eml_cache_fetched_by(struct eml_cache *c, pid_t fetcher);
-/* The fetcher has written all: seals the file against writing and resizing. On failure the entry is
- * dropped. */
+/* The fetcher's last steps: seals the file against writing and resizing, for good, and only then
+ * computes the digest of what everybody will read. */
+EML_MUST enum eml_err eml_cache_seal(int file, uint64_t size, uint8_t digest[EML_IPC_DIGEST]);
+/* The fetcher has ended well: takes the digest that it reported. EML_E_SYSTEM: there is none, or
+ * the file is not sealed; the entry is dropped. */
 EML_MUST enum eml_err eml_cache_ready(struct eml_cache *c, struct eml_cache_entry *e);
 /* Closes and forgets; workers that have it mapped keep their mapping. */
 void eml_cache_drop(struct eml_cache *c, struct eml_cache_entry *e);

@@ -2,6 +2,7 @@
 #include "enclave/fetch.h"
 
 #include "base/text.h"
+#include "enclave/cache.h"
 #include "enclave/limits.h"
 #include "enclave/sandbox.h"
 #include "enclave/spawn.h"
@@ -14,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { FETCHER_BYTES = 256 << 20 }; /* address space, beside the object */
 
 static int64_t in_ms(int64_t ms)
 {
@@ -106,7 +109,9 @@ enum eml_err eml_fetcher_run(const struct eml_options *o, const char *argument)
     EML_TRY(eml_sandbox_start());
     EML_TRY(eml_fetch_parse(argument, id, &size));
     EML_TRY(eml_net_connect(o->host, in_ms(EML_CONNECT_MS), &sock, NULL));
-    const struct eml_sandbox_limits limits = {.memory_bytes = 256u << 20,
+    if (size > UINT64_MAX - FETCHER_BYTES)
+        return EML_E_REFUSED;
+    const struct eml_sandbox_limits limits = {.memory_bytes = FETCHER_BYTES + size,
                                               .cpu_seconds = EML_FETCH_MS / 1000,
                                               .file_bytes = size,
                                               .descriptors = 16};
@@ -114,6 +119,11 @@ enum eml_err eml_fetcher_run(const struct eml_options *o, const char *argument)
     if (err == EML_OK)
         err = eml_fetch(sock, EML_CHILD_FD_0, id, size);
     eml_net_close(&sock);
+    uint8_t digest[EML_IPC_DIGEST];
+    if (err == EML_OK)
+        err = eml_cache_seal(EML_CHILD_FD_0, size, digest);
+    if (err == EML_OK)
+        err = eml_ipc_send(EML_CHILD_FD_1, EML_BYTES(digest), -1);
     return err;
 }
 

@@ -11,9 +11,9 @@ enum { EML_FETCH_ARGUMENT = 2 * EML_IPC_ID + 1 + 20 + 1 };
 void eml_fetch_argument(const uint8_t id[EML_IPC_ID], uint64_t size, char out[EML_FETCH_ARGUMENT]);
 EML_MUST enum eml_err eml_fetch_parse(const char *argument, uint8_t id[EML_IPC_ID], uint64_t *size);
 
-/* Gets one object from the host and writes it into the memory file EML_CHILD_FD_0, whose size must
- * be the object's. EML_E_INPUT: the host has none, or one of another size. Enters the sandbox
- * before it reads. */
+/* Gets one object from the host, writes it into the memory file EML_CHILD_FD_0, whose size must be
+ * the object's, seals that and sends its SHA-256 over EML_CHILD_FD_1. EML_E_INPUT: the host has
+ * none, or one of another size. Enters the sandbox before it reads. */
 EML_MUST enum eml_err eml_fetcher_run(const struct eml_options *o, const char *argument);
 
 /* The part after connecting, for tests: asks on `sock`, writes into `file`. */

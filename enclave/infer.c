@@ -12,26 +12,6 @@
 
 /* --- weights --- */
 
-static enum eml_err get_weights(struct eml_worker *w)
-{
-    const struct eml_blob_info *info = &w->model.topology->blob;
-    struct eml_ipc_request r = {.type = EML_IPC_WEIGHTS};
-    struct eml_ipc_answer a = {.wants_fd = true};
-    r.size = eml_blob_sealed_bytes(info->chunks);
-    if (r.size > SIZE_MAX / 2)
-        return EML_E_REFUSED;
-    for (size_t i = 0; i < sizeof r.id; i++)
-        r.id[i] = info->object_id[i];
-    EML_TRY(eml_ipc_call(w->broker, &r, w->request_end_ms, &a));
-    void *p = mmap(NULL, (size_t)r.size, PROT_READ, MAP_SHARED | MAP_POPULATE, a.fd, 0);
-    eml_net_close(&a.fd);
-    if (p == MAP_FAILED)
-        return EML_E_SYSTEM;
-    w->sealed = eml_bytes(p, (size_t)r.size);
-    eml_model_weights(&w->model, w->sealed);
-    return EML_OK;
-}
-
 /* The broker shall not give these bytes to anybody else; whether it hears is its business. */
 static void report_bad_weights(struct eml_worker *w)
 {
@@ -40,6 +20,34 @@ static void report_bad_weights(struct eml_worker *w)
     for (size_t i = 0; i < sizeof r.id; i++)
         r.id[i] = w->model.topology->blob.object_id[i];
     (void)!eml_ipc_call(w->broker, &r, w->request_end_ms, &a);
+}
+
+static enum eml_err get_weights(struct eml_worker *w)
+{
+    const struct eml_blob_info *info = &w->model.topology->blob;
+    struct eml_ipc_request r = {.type = EML_IPC_WEIGHTS};
+    uint8_t digest[EML_IPC_DIGEST];
+    struct eml_ipc_answer a = {.body = EML_ROOM(digest), .wants_fd = true};
+    struct eml_why why = {0};
+    r.size = eml_blob_sealed_bytes(info->chunks);
+    if (r.size > SIZE_MAX / 2)
+        return EML_E_REFUSED;
+    for (size_t i = 0; i < sizeof r.id; i++)
+        r.id[i] = info->object_id[i];
+    EML_TRY(eml_ipc_call(w->broker, &r, w->request_end_ms, &a));
+    if (a.len != sizeof digest) {
+        eml_net_close(&a.fd);
+        return EML_E_SYSTEM;
+    }
+    void *p = mmap(NULL, (size_t)r.size, PROT_READ, MAP_SHARED | MAP_POPULATE, a.fd, 0);
+    eml_net_close(&a.fd);
+    if (p == MAP_FAILED)
+        return EML_E_SYSTEM;
+    w->sealed = eml_bytes(p, (size_t)r.size);
+    enum eml_err err = eml_model_weights(&w->model, w->sealed, digest, &why);
+    if (err == EML_E_AUTH)
+        report_bad_weights(w);
+    return err;
 }
 
 void eml_worker_close_model(struct eml_worker *w)

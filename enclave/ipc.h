@@ -14,8 +14,9 @@ enum eml_ipc_type {
     EML_IPC_ATTEST = 1, /* nonce, user data -> document with the enclave's key as public_key */
     /* -> SHA-256 of the broker's RSA key (SPKI), 32 bytes, then a document with that key */
     EML_IPC_KMS_DOCUMENT = 2,
-    EML_IPC_KMS_UNWRAP = 3,   /* RSA block -> what it holds (secret) */
-    EML_IPC_WEIGHTS = 4,      /* object id, size -> descriptor of a sealed memfd of that size */
+    EML_IPC_KMS_UNWRAP = 3, /* RSA block -> what it holds (secret) */
+    /* object id, size -> its SHA-256, with the descriptor of a sealed memfd that holds it */
+    EML_IPC_WEIGHTS = 4,
     EML_IPC_WEIGHTS_BAD = 5,  /* object id: not authentic, not to be given out again -> nothing */
     EML_IPC_HOST_CONNECT = 6, /* -> descriptor of a new connection to the host's service port */
     EML_IPC_BEGIN = 7,        /* a request begins: its time runs -> nothing */
@@ -23,7 +24,7 @@ enum eml_ipc_type {
     EML_IPC_N
 };
 
-enum { EML_IPC_NONCE = 32, EML_IPC_USER_DATA = 69 };
+enum { EML_IPC_NONCE = 32, EML_IPC_USER_DATA = 69, EML_IPC_DIGEST = 32 };
 enum { EML_IPC_BLOCK = 256, EML_IPC_ID = 32, EML_IPC_NUMBERS = 6 };
 enum { EML_IPC_REQUEST_MAX = 1 + EML_IPC_BLOCK };
 

@@ -93,7 +93,9 @@ static bool fill(scmp_filter_ctx f, enum eml_sandbox which)
               seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, not_exec) == 0;
     if (which == EML_SANDBOX_WORKER)
         return ok && allow(f, for_threads, sizeof for_threads / sizeof for_threads[0]);
-    return ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(pwrite64), 0) == 0;
+    return ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(pwrite64), 0) == 0 &&
+           seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+                            SCMP_A1(SCMP_CMP_EQ, F_ADD_SEALS)) == 0;
 }
 
 static bool filter(enum eml_sandbox which)

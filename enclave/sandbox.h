@@ -12,7 +12,7 @@
 
 enum eml_sandbox {
     EML_SANDBOX_WORKER,  /* its sockets, memory, its threads; no file, no new socket, no process */
-    EML_SANDBOX_FETCHER, /* one socket to read, one memory file to write */
+    EML_SANDBOX_FETCHER, /* one socket to read, one memory file to write and seal */
 };
 
 struct eml_sandbox_limits {

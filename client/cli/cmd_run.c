@@ -68,7 +68,15 @@ static enum eml_err infer(const struct job *job, struct eml_arena *arena, struct
         return e;
     }
     const struct eml_graph *g = &model.topology->graph;
-    eml_model_weights(&model, sealed);
+    uint8_t digest[32];
+    e = eml_blob_digest(sealed, digest);
+    if (e == EML_OK)
+        e = eml_model_weights(&model, sealed, digest, &why);
+    if (e != EML_OK) {
+        (void)eml_say_failed(job->weights_path, e, &why, NULL);
+        eml_model_close(&model, &times);
+        return e;
+    }
     e = eml_match_inputs(g, named, n, inputs, &why);
     if (e != EML_OK) {
         (void)eml_say_failed("inputs", e, &why, "the model's inputs are listed below");

@@ -53,9 +53,12 @@ enum eml_err eml_model_decode(struct eml_model *m, struct eml_arena *arena,
     return e;
 }
 
-void eml_model_weights(struct eml_model *m, struct eml_bytes sealed)
+enum eml_err eml_model_weights(struct eml_model *m, struct eml_bytes sealed,
+                               const uint8_t digest[32], struct eml_why *why)
 {
+    EML_TRY(eml_blob_check(&m->topology->blob, sealed.len, digest, why));
     m->sealed = sealed;
+    return EML_OK;
 }
 
 /* Decrypts all weights to the top of the arena: session mode, and graphs that need it. */
@@ -71,11 +74,11 @@ static enum eml_err open_weights(struct eml_model *m, struct eml_times *times, s
     m->clear_since_ns = t;
     enum eml_err e = eml_blob_open(info, m->sealed, m->arena, (struct eml_room){room, n}, why);
     lap(&t, &times->open);
+    EML_TRY(e);
     times->opened_bytes += n;
     times->window_bytes = n;
-    if (e == EML_OK)
-        m->weights = (struct eml_room){room, n};
-    return e;
+    m->weights = (struct eml_room){room, n};
+    return EML_OK;
 }
 
 /* All weights in clear are gone after this, and everything above them in the arena. */
@@ -122,8 +125,7 @@ static enum eml_err make_plan(struct eml_model *m, const struct eml_tensor *inpu
 
 struct opener {
     struct eml_blob_reader reader;
-    _Atomic uint64_t opened;        /* blocks */
-    _Atomic uint8_t *authenticated; /* per chunk: opened, and found authentic */
+    _Atomic uint64_t opened; /* blocks */
 };
 
 _Static_assert(EML_WEIGHTS_BLOCK == EML_CHUNK_BYTES, "a block of the engine is a chunk");
@@ -132,23 +134,7 @@ static enum eml_err fetch(void *ctx, uint64_t block, struct eml_room out)
 {
     struct opener *o = ctx;
     atomic_fetch_add_explicit(&o->opened, 1, memory_order_relaxed);
-    EML_TRY(eml_blob_read(&o->reader, block, 1, out, NULL));
-    atomic_store_explicit(&o->authenticated[block], 1, memory_order_relaxed);
-    return EML_OK;
-}
-
-/* Opens what the run did not need, into one chunk that is used again and again. Without it a host
- * that damages one chunk would learn from the outcome whether a request had needed that chunk. */
-static enum eml_err authenticate_rest(struct eml_model *m, struct opener *o, struct eml_why *why)
-{
-    uint8_t *chunk = eml_arena_alloc(m->arena, EML_CHUNK_BYTES, 4096);
-    if (chunk == NULL)
-        return eml_fail(why, EML_E_REFUSED, "assemble: the weights exceed the memory limit", -1);
-    const struct eml_room room = {chunk, EML_CHUNK_BYTES};
-    for (uint64_t i = 0; i < o->reader.chunks; i++)
-        if (o->authenticated[i] == 0)
-            EML_TRY(eml_blob_read(&o->reader, i, 1, room, why));
-    return EML_OK;
+    return eml_blob_read(&o->reader, block, 1, out, NULL);
 }
 
 /* The window lies on top of the arena: it is wiped as soon as the run is over. */
@@ -160,8 +146,7 @@ static enum eml_err run_sealed(struct eml_model *m, const struct eml_tensor *inp
     size_t mark = eml_arena_mark(m->arena), n = eml_plan_window_bytes(r->plan);
     EML_TRY(eml_blob_reader_init(&opener.reader, &m->topology->blob, m->sealed, m->arena, why));
     struct eml_room window = {eml_arena_alloc(m->arena, n, 4096), n};
-    opener.authenticated = eml_arena_array(m->arena, (size_t)opener.reader.chunks, 1);
-    if (window.ptr == NULL || opener.authenticated == NULL)
+    if (window.ptr == NULL)
         return eml_fail(why, EML_E_REFUSED, "assemble: the weights exceed the memory limit", -1);
     const struct eml_weights_source source = {
         .ctx = &opener, .blocks = opener.reader.chunks, .fetch = fetch};
@@ -170,9 +155,6 @@ static enum eml_err run_sealed(struct eml_model *m, const struct eml_tensor *inp
     enum eml_err e = eml_plan_run_sealed(r->plan, &source, window, inputs, r->activations, m->pool,
                                          r->outputs, why);
     lap(&t, &times->run);
-    if (e == EML_OK)
-        e = authenticate_rest(m, &opener, why);
-    lap(&t, &times->open);
     wipe_to(m, mark, times);
     times->exposure = now_ns() - start;
     times->opened_bytes += opener.opened * EML_CHUNK_BYTES;

@@ -43,17 +43,19 @@ EML_MUST enum eml_err eml_model_decode(struct eml_model *m, struct eml_arena *ar
                                        struct eml_pool *pool, struct eml_times *times,
                                        struct eml_why *why);
 
-/* Borrows the sealed object; the bytes are checked when they are opened. */
-void eml_model_weights(struct eml_model *m, struct eml_bytes sealed);
+/* Borrows the sealed object. `digest` is its SHA-256, computed by somebody trusted over bytes that
+ * cannot change since. EML_E_INPUT: it has the wrong length; EML_E_AUTH: it is another object than
+ * the topology's. On failure the model has no weights, and none can be opened. */
+EML_MUST enum eml_err eml_model_weights(struct eml_model *m, struct eml_bytes sealed,
+                                        const uint8_t digest[32], struct eml_why *why);
 
 /* One inference. `inputs` in the order of topology->graph.inputs. `sink` is called once with the
  * outputs while they exist. keep_weights (session mode): all weights are opened by the first call
  * and stay until close. Otherwise (request mode) each is opened just before it is used, into a
- * window that later ones overwrite, and that is wiped before sink is called; a chunk that nobody
- * reads is never opened, so that damage to it is not seen. Results are the same. Activations are
- * wiped before this returns, on success and on failure alike. limits: the caller's own ceilings,
- * combined with the topology's. EML_E_USAGE: keep_weights is false though an earlier call kept
- * them; the model can still be used, and closed. */
+ * window that later ones overwrite, and that is wiped before sink is called. Results are the same.
+ * Activations are wiped before this returns, on success and on failure alike. limits: the caller's
+ * own ceilings, combined with the topology's. EML_E_USAGE: keep_weights is false though an earlier
+ * call kept them; the model can still be used, and closed. */
 EML_MUST enum eml_err eml_model_infer(struct eml_model *m, const struct eml_tensor *inputs,
                                       bool keep_weights, const struct eml_budget *limits,
                                       enum eml_err (*sink)(void *ctx,

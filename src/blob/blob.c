@@ -101,6 +101,24 @@ static enum eml_err seal_chunks(struct eml_bytes plain, const struct eml_blob_in
     return EML_OK;
 }
 
+enum eml_err eml_blob_digest(struct eml_bytes sealed, uint8_t out[32])
+{
+    struct eml_sha256 digest;
+    enum eml_err e = eml_sha256(&sealed, 1, &digest);
+    memcpy(out, digest.b, sizeof digest.b); /* zero on failure */
+    return e;
+}
+
+enum eml_err eml_blob_check(const struct eml_blob_info *info, uint64_t sealed_bytes,
+                            const uint8_t digest[32], struct eml_why *why)
+{
+    if (sealed_bytes != eml_blob_sealed_bytes(info->chunks))
+        return eml_fail(why, EML_E_INPUT, "weights: object has the wrong length", -1);
+    if (memcmp(digest, info->digest, sizeof info->digest) != 0)
+        return eml_fail(why, EML_E_AUTH, "weights: not the object that was sealed", -1);
+    return EML_OK;
+}
+
 enum eml_err eml_blob_seal(struct eml_bytes plain, struct eml_blob_info *info, struct eml_buf *out)
 {
     struct eml_arena scratch = {0};
@@ -118,6 +136,8 @@ enum eml_err eml_blob_seal(struct eml_bytes plain, struct eml_blob_info *info, s
         object = eml_buf_grow(out, (size_t)eml_blob_sealed_bytes(info->chunks));
         e = object != NULL ? seal_chunks(plain, info, &scratch, object) : EML_E_SYSTEM;
     }
+    if (e == EML_OK)
+        e = eml_blob_digest(eml_bytes(object, out->len - start), info->digest);
     (void)eml_arena_destroy(&scratch);
     if (e != EML_OK) {
         eml_wipe(&info->key, sizeof info->key);

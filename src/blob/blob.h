@@ -2,11 +2,11 @@
  *
  * The plaintext stream (all slots, in order of execution, each at a multiple of 64 bytes) is cut
  * into chunks of EML_CHUNK_BYTES, padded with zeros to a number of chunks out of a sparse set of
- * size classes (Padme: the size leaks at most O(log log n) bits). Chunk i is AES-256-GCM under a key
- * made fresh for this sealing; nonce = 4 zero bytes || be64(i); associated data = "eml-weights/1" ||
- * model id || be64(version) || be64(chunks) || be64(i). The chunks (each followed by its tag) are
- * stored at the positions of a permutation drawn from the same key (docs/formats/sealed-weights.md).
- * No header: the object is indistinguishable from random bytes.
+ * size classes (Padme: the size leaks at most O(log log n) bits). Chunk i is AES-256-GCM under a
+ * key made fresh for this sealing; nonce = 4 zero bytes || be64(i); associated data =
+ * "eml-weights/1" || model id || be64(version) || be64(chunks) || be64(i). The chunks (each
+ * followed by its tag) are stored at the positions of a permutation drawn from the same key
+ * (docs/formats/sealed-weights.md). No header: the object is indistinguishable from random bytes.
  */
 #ifndef EML_BLOB_BLOB_H
 #define EML_BLOB_BLOB_H
@@ -23,24 +23,35 @@ struct eml_seal_key {
 
 /* All that is needed to open an object; carried in the topology key. */
 struct eml_blob_info {
-    uint8_t object_id[32];  /* random; the name in the store */
+    uint8_t object_id[32]; /* random; the name in the store */
     uint8_t model_id[16];
     uint64_t version;
-    uint64_t chunks;        /* size class, >= 1 */
-    uint64_t plain_bytes;   /* used part of the plaintext stream */
+    uint64_t chunks;      /* size class, >= 1 */
+    uint64_t plain_bytes; /* used part of the plaintext stream */
     struct eml_seal_key key;
+    uint8_t digest[32]; /* SHA-256 of the sealed object */
 };
 
-/* Number of chunks (a size class) for a plaintext of this many bytes; 0 if that is too many (2^32). */
+/* Number of chunks (a size class) for a plaintext of this many bytes; 0 if that is too many (2^32).
+ */
 uint64_t eml_blob_chunks(uint64_t plain_bytes);
 /* Bytes of the sealed object; chunks < 2^32. */
 uint64_t eml_blob_sealed_bytes(uint64_t chunks);
 
-/* Seals. Draws object_id and key, sets chunks and plain_bytes; model_id and version are the
+/* Seals. Draws object_id and key, sets chunks, plain_bytes and digest; model_id and version are the
  * caller's, in *info. Appends the object to *out (whose max must allow for it).
  * On failure the key in *info is wiped and *out is as before. */
 EML_MUST enum eml_err eml_blob_seal(struct eml_bytes plain, struct eml_blob_info *info,
                                     struct eml_buf *out);
+
+/* SHA-256 of a sealed object. On failure out is zero. */
+EML_MUST enum eml_err eml_blob_digest(struct eml_bytes sealed, uint8_t out[32]);
+
+/* Is an object of this length and digest the one that was sealed? To be asked before any chunk is
+ * opened: then what a later run needs, and when it needs it, says nothing about damage elsewhere.
+ * EML_E_INPUT: the wrong length; EML_E_AUTH: other bytes. */
+EML_MUST enum eml_err eml_blob_check(const struct eml_blob_info *info, uint64_t sealed_bytes,
+                                     const uint8_t digest[32], struct eml_why *why);
 
 /* Opens the whole object into out (at least chunks * EML_CHUNK_BYTES long). EML_E_INPUT: the object
  * has the wrong length; EML_E_AUTH: a chunk is not authentic (why->index = logical chunk): out is
@@ -66,8 +77,8 @@ EML_MUST enum eml_err eml_blob_reader_init(struct eml_blob_reader *r,
                                            struct eml_bytes sealed, struct eml_arena *arena,
                                            struct eml_why *why);
 
-/* Opens chunks [first, first + n) in logical order into out, n * EML_CHUNK_BYTES long. Any number of
- * threads may read at once. EML_E_AUTH (why->index = logical chunk): out is wiped, all of it. */
+/* Opens chunks [first, first + n) in logical order into out, n * EML_CHUNK_BYTES long. Any number
+ * of threads may read at once. EML_E_AUTH (why->index = logical chunk): out is wiped, all of it. */
 EML_MUST enum eml_err eml_blob_read(const struct eml_blob_reader *r, uint64_t first, uint64_t n,
                                     struct eml_room out, struct eml_why *why);
 

@@ -281,6 +281,7 @@ void eml_gen_topology(struct eml_gen *g, struct eml_arena *arena, uint32_t nodes
     eml_gen_fill(g, out->blob.object_id, sizeof out->blob.object_id);
     eml_gen_fill(g, out->blob.model_id, sizeof out->blob.model_id);
     eml_gen_fill(g, out->blob.key.bytes, sizeof out->blob.key.bytes);
+    eml_gen_fill(g, out->blob.digest, sizeof out->blob.digest);
     out->blob.plain_bytes = m.weight_bytes;
     out->blob.chunks = eml_blob_chunks(m.weight_bytes);
     out->min_version = (uint64_t)eml_gen_range(g, 0, (int64_t)out->blob.version);

@@ -5,10 +5,11 @@
 #include "base/wipe.h"
 #include "crypto/crypto.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* y = x + w and z = w: a weight that is added, and a weight that is itself an output. */
-enum { N = 1024, ARENA = 64 << 20 };
+enum { N = 1024, ARENA = 64 << 20, UNREAD = 3 * EML_CHUNK_BYTES };
 static const uint8_t marker[16] = {0xc3, 0x5a, 0x7e, 0x11, 0x9d, 0xe4, 0x02, 0x68,
                                    0xb7, 0x3f, 0xd5, 0x90, 0x4c, 0x21, 0xfa, 0x86};
 
@@ -58,7 +59,12 @@ static void setup(struct fixture *f, bool with_constant_output)
     memcpy(&f->w[100], marker, sizeof marker);
     struct eml_blob_info info = {.version = 1};
     assert_int_equal(eml_random(EML_ROOM(info.model_id)), EML_OK);
-    assert_int_equal(eml_blob_seal(eml_bytes(f->w, sizeof f->w), &info, &f->sealed), EML_OK);
+    uint8_t *plain = calloc(1, sizeof f->w + UNREAD);
+    assert_non_null(plain);
+    memcpy(plain, f->w, sizeof f->w);
+    assert_int_equal(eml_blob_seal(eml_bytes(plain, sizeof f->w + UNREAD), &info, &f->sealed),
+                     EML_OK);
+    free(plain);
     make_key(f, &info, with_constant_output);
     eml_wipe(&info, sizeof info);
     assert_int_equal(eml_arena_create(&f->arena, ARENA), EML_OK);
@@ -117,6 +123,27 @@ static enum eml_err fail_to_send(void *ctx, const struct eml_tensor *out, size_t
     return EML_E_NET;
 }
 
+static enum eml_err take_weights(struct eml_model *m, struct eml_bytes sealed, struct eml_why *why)
+{
+    uint8_t digest[32];
+    assert_int_equal(eml_blob_digest(sealed, digest), EML_OK);
+    return eml_model_weights(m, sealed, digest, why);
+}
+
+static void give_weights(struct fixture *f, struct eml_model *m)
+{
+    struct eml_why why = {0};
+    assert_int_equal(take_weights(m, eml_buf_bytes(&f->sealed), &why), EML_OK);
+}
+
+/* As a reader of the tags sees them: who vouched for the digest had seen other bytes. */
+static void give_damaged_weights(struct fixture *f, struct eml_model *m)
+{
+    struct eml_why why = {0};
+    const struct eml_bytes sealed = eml_buf_bytes(&f->sealed);
+    assert_int_equal(eml_model_weights(m, sealed, m->topology->blob.digest, &why), EML_OK);
+}
+
 static const struct eml_budget no_limit = {UINT64_MAX, UINT64_MAX};
 
 static void request_mode_leaves_nothing(void **state)
@@ -130,7 +157,7 @@ static void request_mode_leaves_nothing(void **state)
     assert_int_equal(
         eml_model_decode(&m, &f.arena, eml_buf_bytes(&f.topology), EML_ISA_AUTO, f.pool, &t, &why),
         EML_OK);
-    eml_model_weights(&m, eml_buf_bytes(&f.sealed));
+    give_weights(&f, &m);
     struct seen s = {.f = &f};
     for (unsigned i = 1; i <= 2; i++) { /* the second run opens the weights again */
         t = (struct eml_times){0};
@@ -158,7 +185,7 @@ static void session_mode_keeps_weights_until_close(void **state)
     assert_int_equal(
         eml_model_decode(&m, &f.arena, eml_buf_bytes(&f.topology), EML_ISA_AUTO, f.pool, &t, &why),
         EML_OK);
-    eml_model_weights(&m, eml_buf_bytes(&f.sealed));
+    give_weights(&f, &m);
     struct seen s = {.f = &f};
     for (int i = 0; i < 3; i++) {
         assert_int_equal(eml_model_infer(&m, &f.input, true, &no_limit, look, &s, &t, &why),
@@ -184,7 +211,7 @@ static void kept_weights_stay_kept(void **state)
     assert_int_equal(
         eml_model_decode(&m, &f.arena, eml_buf_bytes(&f.topology), EML_ISA_AUTO, f.pool, &t, &why),
         EML_OK);
-    eml_model_weights(&m, eml_buf_bytes(&f.sealed));
+    give_weights(&f, &m);
     struct seen s = {.f = &f};
     assert_int_equal(eml_model_infer(&m, &f.input, true, &no_limit, look, &s, &t, &why), EML_OK);
     assert_int_equal(eml_model_infer(&m, &f.input, false, &no_limit, look, &s, &t, &why),
@@ -208,7 +235,7 @@ static void constant_output_outlives_the_weights(void **state)
     assert_int_equal(
         eml_model_decode(&m, &f.arena, eml_buf_bytes(&f.topology), EML_ISA_AUTO, f.pool, &t, &why),
         EML_OK);
-    eml_model_weights(&m, eml_buf_bytes(&f.sealed));
+    give_weights(&f, &m);
     struct seen s = {.f = &f};
     assert_int_equal(eml_model_infer(&m, &f.input, false, &no_limit, look, &s, &t, &why), EML_OK);
     assert_int_equal(s.calls, 1);
@@ -221,19 +248,16 @@ static void constant_output_outlives_the_weights(void **state)
 static void failures_leave_nothing(void **state)
 {
     (void)state;
-    enum fault { FLIPPED, SHORT, SHAPE, BUDGET, FLOPS, SINK, FAULTS };
-    static const enum eml_err want[FAULTS] = {EML_E_AUTH,    EML_E_INPUT,   EML_E_INPUT,
-                                              EML_E_REFUSED, EML_E_REFUSED, EML_E_NET};
+    enum fault { FLIPPED, SHAPE, BUDGET, FLOPS, SINK, FAULTS };
+    static const enum eml_err want[FAULTS] = {EML_E_AUTH, EML_E_INPUT, EML_E_REFUSED, EML_E_REFUSED,
+                                              EML_E_NET};
     for (int keep = 0; keep < 2; keep++)
         for (int fault = 0; fault < FAULTS; fault++) {
             struct fixture f;
             setup(&f, false);
             struct eml_budget limits = no_limit;
-            struct eml_bytes sealed = eml_buf_bytes(&f.sealed);
-            if (fault == FLIPPED)
-                f.sealed.ptr[77] ^= 1;
-            if (fault == SHORT)
-                sealed.len--;
+            for (size_t i = 0; fault == FLIPPED && i < f.sealed.len; i += EML_CHUNK_SEALED_BYTES)
+                f.sealed.ptr[i + 77] ^= 1;
             if (fault == SHAPE) {
                 f.input.shape.dim[0] = N - 1;
                 f.input.bytes -= sizeof(float);
@@ -248,7 +272,7 @@ static void failures_leave_nothing(void **state)
             assert_int_equal(eml_model_decode(&m, &f.arena, eml_buf_bytes(&f.topology),
                                               EML_ISA_AUTO, f.pool, &t, &why),
                              EML_OK);
-            eml_model_weights(&m, sealed);
+            give_damaged_weights(&f, &m);
             struct seen s = {.f = &f};
             assert_int_equal(eml_model_infer(&m, &f.input, keep != 0, &limits,
                                              fault == SINK ? fail_to_send : look, &s, &t, &why),
@@ -260,6 +284,51 @@ static void failures_leave_nothing(void **state)
             assert_arena_clean(&f.arena);
             teardown(&f);
         }
+}
+
+/* The host may damage any chunk: whether a request reads it or not, the answer is the same, it is
+ * given at the same point, and nothing was opened by then. */
+static void damage_is_found_before_anything_is_opened(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, false);
+    const size_t chunks = f.sealed.len / EML_CHUNK_SEALED_BYTES;
+    assert_int_equal(chunks, 4); /* of which a request reads one */
+    for (size_t i = 0; i <= chunks; i++) {
+        struct eml_bytes sealed = eml_buf_bytes(&f.sealed);
+        struct eml_model m;
+        struct eml_times t = {0};
+        struct eml_why why = {0};
+        assert_int_equal(eml_model_decode(&m, &f.arena, eml_buf_bytes(&f.topology), EML_ISA_AUTO,
+                                          f.pool, &t, &why),
+                         EML_OK);
+        struct eml_bytes known = eml_bytes(f.arena.base, f.arena.used);
+        uint8_t *before = malloc(known.len);
+        assert_non_null(before);
+        memcpy(before, known.ptr, known.len);
+        uint8_t *byte = f.sealed.ptr + (i % chunks) * EML_CHUNK_SEALED_BYTES + 1000 * i;
+        *byte ^= i < chunks;
+        sealed.len -= i == chunks; /* and one that is short */
+        assert_int_equal(take_weights(&m, sealed, &why), i < chunks ? EML_E_AUTH : EML_E_INPUT);
+        assert_string_equal(why.rule, i < chunks ? "weights: not the object that was sealed"
+                                                 : "weights: object has the wrong length");
+        assert_int_equal(f.arena.used, known.len);
+        assert_memory_equal(before, known.ptr, known.len);
+        *byte ^= i < chunks;
+        free(before);
+        /* And the model cannot be run without. */
+        struct seen s = {.f = &f};
+        for (int keep = 0; keep < 2; keep++)
+            assert_int_equal(
+                eml_model_infer(&m, &f.input, keep != 0, &no_limit, look, &s, &t, &why),
+                EML_E_INPUT);
+        assert_int_equal(s.calls, 0);
+        assert_int_equal(t.opened_bytes, 0);
+        eml_model_close(&m, &t);
+        assert_arena_clean(&f.arena);
+    }
+    teardown(&f);
 }
 
 /* y = x * w for a w of many chunks. */
@@ -339,7 +408,7 @@ static enum eml_err infer_big(struct fixture *f, bool keep_weights, struct kept 
     assert_int_equal(eml_model_decode(&m, &f->arena, eml_buf_bytes(&f->topology), EML_ISA_AUTO,
                                       f->pool, &t, &why),
                      EML_OK);
-    eml_model_weights(&m, eml_buf_bytes(&f->sealed));
+    give_damaged_weights(f, &m);
     enum eml_err e = eml_model_infer(&m, &f->input, keep_weights, &no_limit, keep, k, &t, &why);
     if (!keep_weights)
         assert_false(holds_marker(&f->arena));
@@ -372,7 +441,8 @@ static void weights_are_opened_piece_by_piece(void **state)
     teardown(&f);
 }
 
-/* Wherever in the object a bit is flipped: no output, and nothing stays. */
+/* Wherever in the object a bit is flipped after its digest was computed: no output, and nothing
+ * stays. */
 static void damage_anywhere_is_found(void **state)
 {
     (void)state;
@@ -418,6 +488,7 @@ int main(void)
         cmocka_unit_test(session_mode_keeps_weights_until_close),
         cmocka_unit_test(kept_weights_stay_kept),
         cmocka_unit_test(constant_output_outlives_the_weights),
+        cmocka_unit_test(damage_is_found_before_anything_is_opened),
         cmocka_unit_test(failures_leave_nothing),
         cmocka_unit_test(weights_are_opened_piece_by_piece),
         cmocka_unit_test(damage_anywhere_is_found),

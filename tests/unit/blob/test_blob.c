@@ -225,6 +225,29 @@ static void other_objects_and_other_claims_are_refused(void **state)
     drop(&older);
 }
 
+static void the_digest_tells_one_object_from_any_other(void **state)
+{
+    (void)state;
+    struct sealed s = seal(5 * 65536, 1);
+    struct eml_bytes object = eml_buf_bytes(&s.object);
+    struct eml_sha256 want;
+    struct eml_why why = {0};
+    uint8_t digest[32];
+    assert_int_equal(eml_sha256(&object, 1, &want), EML_OK);
+    assert_memory_equal(s.info.digest, want.b, sizeof want.b);
+    assert_int_equal(eml_blob_digest(object, digest), EML_OK);
+    assert_int_equal(eml_blob_check(&s.info, object.len, digest, &why), EML_OK);
+    assert_int_equal(eml_blob_check(&s.info, object.len + 1, digest, &why), EML_E_INPUT);
+    assert_string_equal(why.rule, "weights: object has the wrong length");
+    for (size_t bit = 0; bit < 256; bit++) {
+        digest[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_int_equal(eml_blob_check(&s.info, object.len, digest, &why), EML_E_AUTH);
+        assert_string_equal(why.rule, "weights: not the object that was sealed");
+        digest[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    drop(&s);
+}
+
 /* Pearson's statistic of the byte counts, 255 degrees of freedom: mean 255, deviation 22.6. */
 static double chi_square(struct eml_bytes b)
 {
@@ -332,6 +355,7 @@ int main(void)
         cmocka_unit_test(every_chunk_is_authenticated),
         cmocka_unit_test(wrong_lengths_and_order_are_refused),
         cmocka_unit_test(other_objects_and_other_claims_are_refused),
+        cmocka_unit_test(the_digest_tells_one_object_from_any_other),
         cmocka_unit_test(sealings_are_unrelated_and_look_random),
         cmocka_unit_test(permutation_is_one_and_uniform),
         cmocka_unit_test(size_classes_are_sparse_and_tight),

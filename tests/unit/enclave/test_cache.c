@@ -1,11 +1,13 @@
 #define _GNU_SOURCE
 #include "testsupport/support.h"
 
+#include "crypto/crypto.h"
 #include "enclave/cache.h"
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -70,15 +72,57 @@ static void limits_hold(void **state)
     eml_cache_clear(&c);
 }
 
+/* A fetcher's report lies ready in the entry. */
+static void report(struct eml_cache_entry *e, struct eml_bytes what)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    e->report = pair[0];
+    if (what.len != 0)
+        assert_int_equal(eml_ipc_send(pair[1], what, -1), EML_OK);
+    (void)close(pair[1]);
+}
+
+static void only_a_sealed_file_with_a_digest_is_ready(void **state)
+{
+    (void)state;
+    struct eml_cache c = {.bytes_max = 8192};
+    struct eml_cache_entry *e;
+    static const uint8_t digest[EML_IPC_DIGEST + 1] = {7};
+    for (size_t n = 0; n <= sizeof digest; n++)
+        for (int sealed = 0; sealed < 2; sealed++) {
+            uint8_t ignored[EML_IPC_DIGEST];
+            assert_int_equal(eml_cache_add(&c, id_a, 5000, &e), EML_OK);
+            report(e, eml_bytes(digest, n));
+            if (sealed != 0)
+                assert_int_equal(eml_cache_seal(e->fd, 5000, ignored), EML_OK);
+            bool good = n == EML_IPC_DIGEST && sealed != 0;
+            assert_int_equal(eml_cache_ready(&c, e), good ? EML_OK : EML_E_SYSTEM);
+            assert_int_equal(e->size, good ? 5000 : 0);
+            if (good)
+                assert_memory_equal(e->digest, digest, sizeof e->digest);
+            eml_cache_clear(&c);
+        }
+}
+
 static void a_ready_entry_cannot_be_changed(void **state)
 {
     (void)state;
     struct eml_cache c = {.bytes_max = 8192};
     struct eml_cache_entry *e;
     struct stat st;
+    uint8_t digest[EML_IPC_DIGEST];
+    uint8_t bytes[5000] = {'x'};
+    struct eml_sha256 want;
+    const struct eml_bytes all = EML_BYTES(bytes);
+    assert_int_equal(eml_sha256(&all, 1, &want), EML_OK);
     assert_int_equal(eml_cache_add(&c, id_a, 5000, &e), EML_OK);
     assert_int_equal(pwrite(e->fd, "x", 1, 0), 1);
+    assert_int_equal(eml_cache_seal(e->fd, 5000, digest), EML_OK);
+    assert_memory_equal(digest, want.b, sizeof digest);
+    report(e, EML_BYTES(digest));
     assert_int_equal(eml_cache_ready(&c, e), EML_OK);
+    assert_memory_equal(e->digest, want.b, sizeof digest);
     assert_int_equal(pwrite(e->fd, "y", 1, 0), -1);
     assert_int_equal(ftruncate(e->fd, 1), -1);
     assert_int_equal(ftruncate(e->fd, 6000), -1);
@@ -108,6 +152,7 @@ int main(void)
         cmocka_unit_test(the_oldest_goes_first),
         cmocka_unit_test(size_is_part_of_the_name),
         cmocka_unit_test(limits_hold),
+        cmocka_unit_test(only_a_sealed_file_with_a_digest_is_ready),
         cmocka_unit_test(a_ready_entry_cannot_be_changed),
         cmocka_unit_test(a_bad_one_that_is_coming_is_forgotten_when_it_is_there),
     };

@@ -112,6 +112,15 @@ static long call_pwrite(void *arg)
     return syscall(SYS_pwrite64, *(int *)arg, "", 0, 0);
 }
 
+static long call_fcntl(void *arg)
+{
+    return syscall(SYS_fcntl, *(int *)arg, F_SETFL, 0);
+}
+static long call_seal(void *arg)
+{
+    return syscall(SYS_fcntl, *(int *)arg, F_ADD_SEALS, F_SEAL_WRITE);
+}
+
 static void forbidden_calls_kill(void **state)
 {
     (void)state;
@@ -138,9 +147,12 @@ static void forbidden_calls_kill(void **state)
                 fail_msg("%s: status %#x", calls[i].name, (unsigned)status);
         }
     }
-    int file = memfd_create("test", MFD_CLOEXEC);
+    int file = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_int_equal(WTERMSIG(inside(EML_SANDBOX_WORKER, call_seal, &file)), SIGSYS);
+    assert_int_equal(WTERMSIG(inside(EML_SANDBOX_FETCHER, call_fcntl, &file)), SIGSYS);
     assert_int_equal(WTERMSIG(inside(EML_SANDBOX_WORKER, call_pwrite, &file)), SIGSYS);
     assert_int_equal(inside(EML_SANDBOX_FETCHER, call_pwrite, &file), 0);
+    assert_int_equal(inside(EML_SANDBOX_FETCHER, call_seal, &file), 0);
     (void)close(file);
     (void)munmap(page, 4096);
 }

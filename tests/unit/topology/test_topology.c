@@ -89,6 +89,7 @@ static void assert_same(const struct eml_topology *a, const struct eml_topology 
     assert_memory_equal(a->blob.object_id, b->blob.object_id, 32);
     assert_memory_equal(a->blob.model_id, b->blob.model_id, 16);
     assert_memory_equal(a->blob.key.bytes, b->blob.key.bytes, 32);
+    assert_memory_equal(a->blob.digest, b->blob.digest, 32);
     assert_int_equal(a->blob.version, b->blob.version);
     assert_int_equal(a->blob.chunks, b->blob.chunks);
     assert_int_equal(a->blob.plain_bytes, b->blob.plain_bytes);
@@ -217,13 +218,14 @@ static void huge_counts_allocate_nothing(void **state)
     const uint8_t zeros[32] = {0};
     assert_int_equal(eml_arena_create(&arena, ARENA), EML_OK);
     eml_cbor_put_array(&b, 10);
-    eml_cbor_put_text(&b, EML_LIT("eml-topology/2"));
-    eml_cbor_put_array(&b, 6);
+    eml_cbor_put_text(&b, EML_LIT("eml-topology/3"));
+    eml_cbor_put_array(&b, 7);
     eml_cbor_put_bytes(&b, eml_bytes(zeros, 32));
     eml_cbor_put_bytes(&b, eml_bytes(zeros, 16));
     for (int i = 0; i < 3; i++)
         eml_cbor_put_uint(&b, 1);
-    eml_cbor_put_bytes(&b, eml_bytes(zeros, 32));
+    for (int i = 0; i < 2; i++)
+        eml_cbor_put_bytes(&b, eml_bytes(zeros, 32));
     for (int i = 0; i < 3; i++)
         eml_cbor_put_uint(&b, 0);
     eml_cbor_put_array(&b, 400000);
