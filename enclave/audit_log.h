@@ -55,9 +55,11 @@ uint64_t eml_audit_log_durable(const struct eml_audit_log *log);
  * no room (EML_E_REFUSED), or shows another log (EML_E_INPUT). */
 EML_MUST enum eml_err eml_audit_log_health(const struct eml_audit_log *log);
 
-/* Appends a proof file (audit/proof.h) for a record of the batch that became durable last; ask in
- * the same turn. EML_E_USAGE for others. */
+/* Appends a record of the batch that became durable last, as it stands in the log, and its proof
+ * file (audit/proof.h): both go into a receipt. Ask in the same turn; EML_E_USAGE for others. */
 EML_MUST enum eml_err eml_audit_log_proof(const struct eml_audit_log *log, uint64_t index,
-                                          struct eml_buf *out);
+                                          struct eml_buf *entry, struct eml_buf *proof);
+/* The log's origin, which is the name of its key; borrowed for the log's life. Receipts name it. */
+struct eml_bytes eml_audit_log_origin(const struct eml_audit_log *log);
 
 #endif
