@@ -3,7 +3,7 @@
  * SESSIONS clients ask at the same time, each again as soon as it has its answer, for SECONDS; the
  * requests that were under way then are finished and counted. In mode `request` every request is a
  * session of its own: connection, evidence, its verification, key exchange, topology key, inputs,
- * result. In mode `session` a client does that once, and its first request is not printed.
+ * result. In mode `session` a client does that once; time starts when all have their first answer.
  *
  * One line of CSV per request, after a line of names; microseconds: when it began and how long it
  * took, as the client sees it; of that, connection and evidence, and the key exchange; the rest is
@@ -33,6 +33,7 @@ struct load {
     size_t n_inputs;
     enum eml_mode mode;
     uint64_t start_us, seconds;
+    pthread_barrier_t ready; /* mode session: all sessions are open */
     pthread_mutex_t print;
 };
 
@@ -124,15 +125,18 @@ static void *in_a_row(void *arg)
     struct client *c = arg;
     struct eml_remote r = {.fd = -1};
     attest(c, &r);
-    for (bool first = true; first || !over(c->load); first = false) {
-        struct eml_result result;
+    struct eml_result result;
+    ask(c, &r, true, &result);
+    if (pthread_barrier_wait(&c->load->ready) == PTHREAD_BARRIER_SERIAL_THREAD)
+        c->load->start_us = now_us();
+    (void)pthread_barrier_wait(&c->load->ready);
+    do {
         size_t mark = eml_arena_mark(&c->arena);
         uint64_t start = now_us();
-        ask(c, &r, first, &result);
-        if (!first)
-            print(c->load, c->number, start, &(const struct eml_remote){.fd = -1}, &result);
+        ask(c, &r, false, &result);
+        print(c->load, c->number, start, &(const struct eml_remote){.fd = -1}, &result);
         (void)eml_arena_reset(&c->arena, mark);
-    }
+    } while (!over(c->load));
     eml_remote_close(&r);
     return NULL;
 }
@@ -166,6 +170,8 @@ static void run(struct load *l, unsigned long sessions)
     (void)printf("session,start_us,total_us,attest_us,handshake_us,weights_us,assemble_us,run_us,"
                  "wipe_us\n");
     l->start_us = now_us();
+    if (pthread_barrier_init(&l->ready, NULL, (unsigned)sessions) != 0)
+        must(EML_E_SYSTEM, "barrier", NULL);
     for (unsigned i = 0; i < sessions; i++) {
         clients[i] = (struct client){.load = l, .number = i};
         must(eml_arena_create(&clients[i].arena, (size_t)1 << 30), "arena", NULL);
