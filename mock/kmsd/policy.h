@@ -11,7 +11,9 @@
 #ifndef EML_KMSD_POLICY_H
 #define EML_KMSD_POLICY_H
 
-#include "keypolicy/read.h"
+#include "wire/json.h"
+
+#define EML_KMSD_POLICY_BYTES_MAX 32768u
 
 /* EML_E_INPUT with the rule unless the policy is one that is understood whole. */
 EML_MUST enum eml_err eml_kmsd_policy_check(const json_t *policy, struct eml_why *why);

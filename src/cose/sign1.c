@@ -2,7 +2,7 @@
 
 #include "wire/cbor.h"
 
-enum { TAG_SIGN1 = 18, ES384_BYTES = 96, PROTECTED_MAX = 64 };
+enum { TAG_SIGN1 = 18, ES384_BYTES = 96, ED25519_BYTES = 64, PROTECTED_MAX = 64 };
 
 const struct eml_bytes eml_sign1_es384 = {(const uint8_t[]){0xa1, 0x01, 0x38, 0x22}, 4};
 
@@ -89,4 +89,33 @@ enum eml_err eml_sign1_sign_es384(struct eml_bytes key, struct eml_bytes payload
     EML_TRY(e);
     struct eml_sign1 s = {eml_sign1_es384, payload, EML_BYTES(signature)};
     return eml_sign1_encode(&s, EML_SIGN1_UNTAGGED, out);
+}
+
+enum eml_err eml_sign1_verify_ed25519(const struct eml_sign1 *s, struct eml_bytes protected_header,
+                                      const struct eml_ed25519_pk *key)
+{
+    if (!eml_bytes_equal(s->protected_header, protected_header) ||
+        s->signature.len != ED25519_BYTES)
+        return EML_E_AUTH;
+    struct eml_buf message = {0};
+    enum eml_err e = eml_sign1_signed_bytes(s->protected_header, s->payload, &message);
+    if (e == EML_OK)
+        e = eml_ed25519_verify(key, eml_buf_bytes(&message), s->signature.ptr);
+    eml_buf_free(&message);
+    return e;
+}
+
+enum eml_err eml_sign1_sign_ed25519(struct eml_bytes protected_header,
+                                    const struct eml_ed25519_sk *key, struct eml_bytes payload,
+                                    enum eml_sign1_tag tag, struct eml_buf *out)
+{
+    uint8_t signature[ED25519_BYTES];
+    struct eml_buf message = {0};
+    enum eml_err e = eml_sign1_signed_bytes(protected_header, payload, &message);
+    if (e == EML_OK)
+        e = eml_ed25519_sign(key, eml_buf_bytes(&message), signature);
+    eml_buf_free(&message);
+    EML_TRY(e);
+    const struct eml_sign1 s = {protected_header, payload, EML_BYTES(signature)};
+    return eml_sign1_encode(&s, tag, out);
 }

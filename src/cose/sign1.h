@@ -39,6 +39,17 @@ EML_MUST enum eml_err eml_sign1_encode(const struct eml_sign1 *s, enum eml_sign1
  * match, or if s does not claim ES384. */
 EML_MUST enum eml_err eml_sign1_verify_es384(const struct eml_sign1 *s, struct eml_bytes spki);
 
+/* The same for Ed25519 (algorithm EdDSA): protected_header is the one that the caller expects, and
+ * must say so. EML_E_AUTH for another header or a signature that is not the key's. */
+EML_MUST enum eml_err eml_sign1_verify_ed25519(const struct eml_sign1 *s,
+                                               struct eml_bytes protected_header,
+                                               const struct eml_ed25519_pk *key);
+/* Appends a structure over payload. */
+EML_MUST enum eml_err eml_sign1_sign_ed25519(struct eml_bytes protected_header,
+                                             const struct eml_ed25519_sk *key,
+                                             struct eml_bytes payload, enum eml_sign1_tag tag,
+                                             struct eml_buf *out);
+
 /* Appends an untagged ES384 structure over payload. key: PKCS#8 or SEC1 DER (secret). */
 EML_MUST enum eml_err eml_sign1_sign_es384(struct eml_bytes key, struct eml_bytes payload,
                                            struct eml_buf *out);

@@ -75,6 +75,7 @@ struct eml_ed25519_pk { uint8_t b[32]; };
 EML_MUST enum eml_err eml_ed25519_public(const struct eml_ed25519_sk *sk, struct eml_ed25519_pk *pk);
 EML_MUST enum eml_err eml_ed25519_sign(const struct eml_ed25519_sk *sk, struct eml_bytes msg,
                                        uint8_t sig[64]);
+/* RFC 8032, strictly: S below the group's order, and neither the key nor R a point of small order. */
 EML_MUST enum eml_err eml_ed25519_verify(const struct eml_ed25519_pk *pk, struct eml_bytes msg,
                                          const uint8_t sig[64]);
 /* ECDSA P-384 with SHA-384; sig = r || s, 48 bytes each, big-endian (COSE ES384). spki: DER. */

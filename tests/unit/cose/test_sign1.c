@@ -153,6 +153,37 @@ static void signatures_verify_and_break(void **state)
     eml_buf_free(&spki);
 }
 
+/* {1: -8} */
+#define EDDSA EML_LIT("\xa1\x01\x27")
+
+static void ed25519_verifies_and_breaks(void **state)
+{
+    (void)state;
+    const struct eml_ed25519_sk sk = {{3}}, other_sk = {{4}};
+    struct eml_ed25519_pk pk, other;
+    struct eml_buf b = {0};
+    struct eml_sign1 s;
+    assert_int_equal(eml_ed25519_public(&sk, &pk), EML_OK);
+    assert_int_equal(eml_ed25519_public(&other_sk, &other), EML_OK);
+    assert_int_equal(eml_sign1_sign_ed25519(EDDSA, &sk, EML_LIT("payload"), EML_SIGN1_TAGGED, &b),
+                     EML_OK);
+    for (size_t at = 0; at <= b.len; at++) {
+        if (at < b.len)
+            b.ptr[at] ^= 1;
+        enum eml_err e = eml_sign1_parse(eml_buf_bytes(&b), EML_SIGN1_TAGGED, EDDSA, 64, &s, NULL);
+        if (e == EML_OK)
+            e = eml_sign1_verify_ed25519(&s, EDDSA, &pk);
+        assert_int_equal(e == EML_OK, at == b.len);
+        if (at < b.len)
+            b.ptr[at] ^= 1;
+    }
+    assert_int_equal(eml_sign1_verify_ed25519(&s, EDDSA, &other), EML_E_AUTH);
+    assert_int_equal(eml_sign1_verify_ed25519(&s, EML_LIT("\xa1\x01\x26"), &pk), EML_E_AUTH);
+    s.signature.len--;
+    assert_int_equal(eml_sign1_verify_ed25519(&s, EDDSA, &pk), EML_E_AUTH);
+    eml_buf_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +192,7 @@ int main(void)
         cmocka_unit_test(bad_structures_name_their_rule),
         cmocka_unit_test(cut_or_lengthened_is_refused),
         cmocka_unit_test(signatures_verify_and_break),
+        cmocka_unit_test(ed25519_verifies_and_breaks),
     };
     eml_crypto_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

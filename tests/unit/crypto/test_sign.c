@@ -154,11 +154,29 @@ static void es384_signs_what_it_verifies(void **state)
     eml_buf_free(&other);
 }
 
+/* With the neutral element as key and R, and S = 0, the equation holds for every message. */
+static void ed25519_refuses_small_order(void **state)
+{
+    (void)state;
+    const struct eml_ed25519_sk sk = {{1}};
+    struct eml_ed25519_pk neutral = {{1}}, pk;
+    uint8_t sig[64] = {1}, good[64];
+    for (unsigned sign = 0; sign <= 0x80; sign += 0x80) {
+        neutral.b[31] = sig[31] = (uint8_t)sign;
+        assert_int_equal(eml_ed25519_verify(&neutral, EML_LIT("anything"), sig), EML_E_AUTH);
+    }
+    assert_int_equal(eml_ed25519_public(&sk, &pk), EML_OK);
+    assert_int_equal(eml_ed25519_sign(&sk, EML_LIT("m"), good), EML_OK);
+    assert_int_equal(eml_ed25519_verify(&pk, EML_LIT("m"), good), EML_OK);
+    assert_int_equal(eml_ed25519_verify(&neutral, EML_LIT("m"), good), EML_E_AUTH);
+}
+
 int main(void)
 {
     eml_crypto_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ed25519_known_answers),
+        cmocka_unit_test(ed25519_refuses_small_order),
         cmocka_unit_test(es384_known_answer),
         cmocka_unit_test(es384_accepts_high_s),
         cmocka_unit_test(es384_refuses_other_signatures_and_keys),
