@@ -1,13 +1,17 @@
-/* usage: eml-bench MODEL.onnx THREADS: a co-process for bench/models.mjs that times one model.
+/* usage: eml-bench [--bf16] MODEL.onnx THREADS: a co-process of the scripts here; times one model.
  *
  * Decomposes and seals in memory, then obeys lines on standard input and answers each with one
- * line: input NAME FILE.npy   ok             sets an input ready                 NS topology key
- * decoded and planned: ready to run bare                  NS             one run, weights in clear
- * already (session mode) request               RUN OPEN WIPE TOTAL EXPOSURE OPENED WINDOW ARENA
- * decode, plan, open, run, wipe: all of it; bytes of weights that were decrypted, that can be in
- * clear at one time, and that the arena ever handed out; peak                  KIB            peak
- * resident memory so far; write DIR                  ok             outputs of the last run as
- * .npy. Times are nanoseconds. An error ends the process with a message.
+ * line. Times are nanoseconds. An error ends the process with a message.
+ *
+ *   input NAME FILE.npy   ok: the input is set
+ *   ready                 from the encoded topology key to a plan: ready to run
+ *   bare N                N runs in a row, with all weights in clear (session mode)
+ *   request               RUN OPEN WIPE TOTAL EXPOSURE OPENED WINDOW ARENA
+ *   size                  bytes of the topology key, of the sealed weights
+ *   write DIR             ok: the outputs of a run are in DIR, 0.npy, 1.npy ...
+ *
+ * A request is decode, plan, open, run, wipe: all of it. After its times stand bytes: of weights
+ * decrypted, of weights in clear at one time, and the most that the arena ever held.
  */
 #include "assemble/assemble.h"
 #include "crypto/crypto.h"
@@ -20,7 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 struct bench {
@@ -114,15 +117,25 @@ static void command_input(struct bench *b, const char *name, const char *path)
     (void)printf("ok\n");
 }
 
-static void command_bare(struct bench *b)
+static void open_session(struct bench *b)
 {
     struct eml_times times = {0};
     if (!b->open)
         decode(b, &b->session, &times);
     b->open = true;
-    times = (struct eml_times){0};
-    infer(b, &b->session, true, &times);
-    (void)printf("%llu\n", (unsigned long long)times.run);
+}
+
+static void command_bare(struct bench *b, const char *count)
+{
+    unsigned long n = count != NULL ? strtoul(count, NULL, 10) : 0;
+    if (n < 1 || n > 10000)
+        must(EML_E_USAGE, "bare N", NULL);
+    open_session(b);
+    for (unsigned long i = 0; i < n; i++) {
+        struct eml_times times = {0};
+        infer(b, &b->session, true, &times);
+        (void)printf(i + 1 < n ? "%llu " : "%llu\n", (unsigned long long)times.run);
+    }
 }
 
 static void command_request(struct bench *b)
@@ -164,7 +177,7 @@ static void obey(struct bench *b, char *line)
             must(EML_E_USAGE, "input NAME FILE", NULL);
         command_input(b, name, path);
     } else if (strcmp(word, "bare") == 0) {
-        command_bare(b);
+        command_bare(b, strtok_r(NULL, " \n", &rest));
     } else if (strcmp(word, "request") == 0) {
         command_request(b);
     } else if (strcmp(word, "ready") == 0) {
@@ -172,16 +185,12 @@ static void obey(struct bench *b, char *line)
     } else if (strcmp(word, "write") == 0) {
         b->write_dir = strtok_r(NULL, " \n", &rest);
         struct eml_times times = {0};
-        close_session(b);
-        decode(b, &b->session, &times);
-        b->open = true;
+        open_session(b);
         infer(b, &b->session, true, &times);
         b->write_dir = NULL;
         (void)printf("ok\n");
-    } else if (strcmp(word, "peak") == 0) {
-        struct rusage u;
-        (void)getrusage(RUSAGE_SELF, &u);
-        (void)printf("%ld\n", u.ru_maxrss);
+    } else if (strcmp(word, "size") == 0) {
+        (void)printf("%zu %zu\n", b->model.topology.len, b->model.sealed.len);
     } else {
         must(EML_E_USAGE, "unknown line", NULL);
     }
@@ -195,14 +204,17 @@ int main(int argc, char **argv)
     struct eml_onnx_diag diag = {0};
     struct eml_check_report report = {0};
     char *end = NULL;
+    bool bf16 = argc > 1 && strcmp(argv[1], "--bf16") == 0;
+    argc -= bf16;
+    argv += bf16;
     unsigned long threads = argc == 3 ? strtoul(argv[2], &end, 10) : 0;
     if (argc != 3 || *end != '\0' || threads < 1 || threads > 256) {
-        (void)fprintf(stderr, "usage: eml-bench MODEL.onnx THREADS\n");
+        (void)fprintf(stderr, "usage: eml-bench [--bf16] MODEL.onnx THREADS\n");
         return eml_err_exit(EML_E_USAGE);
     }
     eml_crypto_init();
     must(eml_onnx_load(argv[1], &onnx, &diag), argv[1], &diag.why);
-    const struct eml_decompose_options options = {.version = 1, .min_version = 1};
+    const struct eml_decompose_options options = {.version = 1, .min_version = 1, .bf16 = bf16};
     enum eml_err e = eml_decompose(onnx, &options, &b.model, &report);
     if (report.n != 0)
         (void)!eml_check_print(&report, argv[1], stderr);

@@ -1,175 +1,141 @@
-// usage: node models.mjs BUILD_DIR MODELS_DIR [--runs N] [--threads 1,2] [--only NAME] [--csv FILE]
-// Times each model in this engine and in ONNX Runtime in turn, run by run, in one go: only the ratios of one pair of runs count.
-// Prints, per model: deviation of the results, medians of ONNX Runtime's warm run, the bare run, and the whole request (decode,
-// plan, decrypt, run, wipe), with ratios. Needs onnxruntime-node in MODELS_DIR/node_modules.
-import { spawn } from "node:child_process";
-import { createInterface } from "node:readline";
-import { createRequire } from "node:module";
-import { appendFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
-import { readNpy, writeNpy } from "../tests/support/npy.mjs";
+// usage: node models.mjs BUILD_DIR MODELS_DIR [--runs N] [--rounds N] [--threads 1,2] [--only NAME] [--results DIR]
+// Times each model in this engine and in ONNX Runtime in turn, in one go: a turn is a burst of runs of one, then of the other, then a
+// whole request (decode, plan, decrypt, run, wipe). Ratios are medians over turns of the ratio within a turn. Every round starts both
+// engines anew. Needs onnxruntime-node in MODELS_DIR/node_modules.
+import path from 'node:path';
+import { readNpy } from '../tests/support/npy.mjs';
+import * as b from './lib.mjs';
 
-const args = process.argv.slice(2);
-const flag = (name, otherwise) => {
-  const i = args.indexOf("--" + name);
-  return i < 0 ? otherwise : args.splice(i, 2)[1];
-};
-const runs = Number(flag("runs", "15"));
-const threadCounts = flag("threads", "1,2").split(",").map(Number);
-const only = flag("only", "");
-const csv = flag("csv", "");
-const [build, models] = args;
-const ort = createRequire(path.resolve(models, "x.js"))("onnxruntime-node");
+const { positional, options } = b.parseArgs(process.argv.slice(2), { runs: '10', rounds: '2', threads: '1,2', only: '', results: '' });
+const [build, models] = positional;
+b.OnnxRuntime.load(models);
 
-// Seeded, so that every run and both engines see the same numbers.
-function generator(seed) {
-  let s = seed >>> 0;
-  return () => {
-    s = (s + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(s ^ (s >>> 15), 1 | s);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-const image = (name, dims) => () => ({ [name]: { type: "float32", dims, fill: (r) => r() * 2 - 1 } });
-const tokens = (n) => () => ({
-  input_ids: { type: "int64", dims: [1, n], fill: (r) => Math.floor(r() * 30000) },
-  attention_mask: { type: "int64", dims: [1, n], fill: () => 1 },
-  token_type_ids: { type: "int64", dims: [1, n], fill: () => 0 },
-});
+// A bf16 row is not part of the geometric mean, and its deviation is that of the weights: it was reported when they were rounded.
 const cases = [
-  ["PP-OCR det 640x640", "ppocr-det.onnx", image("x", [1, 3, 640, 640])],
-  ["PP-OCR rec 48x320", "ppocr-rec.onnx", image("x", [1, 3, 48, 320])],
-  ["PP-OCR cls 48x192", "ppocr-cls.onnx", image("x", [1, 3, 48, 192])],
-  ["MobileFaceNet", "mobilefacenet.onnx", image("input", [1, 3, 112, 112])],
-  ["DenseNet-121", "densenet121.onnx", image("input", [1, 3, 224, 224])],
-  ["MiniLM-L6 @32", "minilm-l6.onnx", tokens(32)],
-  ["MiniLM-L6 @128", "minilm-l6.onnx", tokens(128)],
-  ["MiniLM-L6 @256", "minilm-l6.onnx", tokens(256)],
-  ["ResNet-50", "resnet50.onnx", image("input", [1, 3, 224, 224])],
-  ["MobileNetV2", "mobilenetv2.onnx", image("input", [1, 3, 224, 224])],
+  { name: 'PP-OCR det 640x640', file: 'ppocr-det.onnx', spec: b.image('x', [1, 3, 640, 640]) },
+  { name: 'PP-OCR rec 48x320', file: 'ppocr-rec.onnx', spec: b.image('x', [1, 3, 48, 320]) },
+  { name: 'PP-OCR cls 48x192', file: 'ppocr-cls.onnx', spec: b.image('x', [1, 3, 48, 192]) },
+  { name: 'MobileFaceNet', file: 'mobilefacenet.onnx', spec: b.image('input', [1, 3, 112, 112]) },
+  { name: 'DenseNet-121', file: 'densenet121.onnx', spec: b.image('input', [1, 3, 224, 224]) },
+  { name: 'Silero v5, a chunk', file: 'silero-v5.onnx', spec: b.silero() },
+  { name: 'MiniLM-L6 @32', file: 'minilm-l6.onnx', spec: b.bert(32) },
+  { name: 'MiniLM-L6 @128', file: 'minilm-l6.onnx', spec: b.bert(128) },
+  { name: 'MiniLM-L6 @256', file: 'minilm-l6.onnx', spec: b.bert(256) },
+  { name: 'ResNet-50', file: 'resnet50.onnx', spec: b.image('input', [1, 3, 224, 224]) },
+  { name: 'MobileNetV2', file: 'mobilenetv2.onnx', spec: b.image('input', [1, 3, 224, 224]) },
+  { name: 'GPT-2 @32', file: 'gpt2-small.onnx', spec: b.gpt2(32) },
+  { name: 'MiniLM @128 bf16', file: 'minilm-l6.onnx', spec: b.bert(128), bf16: true },
 ];
 
-function makeInputs(spec) {
-  const out = {};
-  for (const [name, { type, dims, fill }] of Object.entries(spec)) {
-    const r = generator(dims.reduce((a, b) => a * 31 + b, 7));
-    const n = dims.reduce((a, b) => a * b, 1);
-    const data = type === "int64" ? BigInt64Array.from({ length: n }, () => BigInt(fill(r))) : Float32Array.from({ length: n }, () => fill(r));
-    out[name] = { type, dims, data };
-  }
-  return out;
-}
+const csv = new b.Csv(options.results, 'models.csv', [
+  'model', 'threads', 'round', 'turn', 'ort_ms', 'bare_ms', 'request_ms', 'open_ms', 'wipe_ms', 'exposure_ms',
+]);
+const summary = new b.Csv(options.results, 'models-summary.csv', [
+  'model', 'threads', 'ort_ms', 'ort_p95_ms', 'bare_ms', 'bare_p95_ms', 'bare_ratio', 'request_ms', 'request_p95_ms', 'request_over_bare',
+  'request_ratio', 'create_ms', 'ready_ms', 'exposure_ms', 'opened_bytes', 'window_bytes', 'arena_request_bytes', 'topology_bytes',
+  'sealed_bytes', 'max_abs', 'max_rel', 'outside',
+]);
 
-class Ours {
-  constructor(model, threads) {
-    this.process = spawn(path.join(build, "bench/eml-bench"), [model, String(threads)], { stdio: ["pipe", "pipe", "inherit"] });
-    this.lines = createInterface({ input: this.process.stdout })[Symbol.asyncIterator]();
-  }
-  async ask(line) {
-    this.process.stdin.write(line + "\n");
-    const { value, done } = await this.lines.next();
-    if (done) throw new Error(`eml-bench ended at: ${line}`);
-    return value;
-  }
-  end() {
-    this.process.stdin.end();
-  }
-}
-
-const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
-const p95 = (list) => [...list].sort((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * 0.95))];
-const rest = (ms) => new Promise((r) => setTimeout(r, ms));
-const relTolerance = 1e-3;
-const absTolerance = 1e-5;
-
-function deviation(ours, theirs) {
-  let maxAbs = 0;
-  let maxRel = 0;
-  let outside = 0;
-  if (ours.length !== theirs.length) throw new Error(`lengths ${ours.length} and ${theirs.length}`);
-  for (let i = 0; i < ours.length; i++) {
-    const d = Math.abs(ours[i] - theirs[i]);
-    maxAbs = Math.max(maxAbs, d);
-    maxRel = Math.max(maxRel, d / (absTolerance / relTolerance + Math.abs(theirs[i])));
-    if (!(d <= absTolerance + relTolerance * Math.abs(theirs[i]))) outside++;
-  }
-  return { maxAbs, maxRel, outside };
-}
-
-async function bench(name, file, spec, threads, scratch) {
-  const model = path.join(models, file);
-  const inputs = makeInputs(spec());
-  const ours = new Ours(model, threads);
-  const feeds = {};
-  for (const [key, t] of Object.entries(inputs)) {
-    const npy = path.join(scratch, "in.npy");
-    writeNpy(npy, t);
-    await ours.ask(`input ${key} ${npy}`);
-    feeds[key] = new ort.Tensor(t.type, t.data, t.dims);
-  }
-  const created = process.hrtime.bigint();
-  const session = await ort.InferenceSession.create(model, { intraOpNumThreads: threads, interOpNumThreads: 1 });
-  const createMs = Number(process.hrtime.bigint() - created) / 1e6;
+async function compare(ours, theirs, scratch) {
   await ours.ask(`write ${scratch}`);
-  const first = await session.run(feeds);
-  const deviations = session.outputNames.map((o, i) => deviation(readNpy(path.join(scratch, `${i}.npy`)).data, first[o].data));
-  const samples = { ort: [], bare: [], request: [], open: [], wipe: [], exposure: [] };
-  for (let i = -3; i < runs; i++) {
-    const t0 = process.hrtime.bigint();
-    await session.run(feeds);
-    const ortMs = Number(process.hrtime.bigint() - t0) / 1e6;
-    await rest(80); // ONNX Runtime's idle threads spin for a while: they must be asleep
-    const bare = Number(await ours.ask("bare")) / 1e6;
-    const [, open, wipe, total, exposure] = (await ours.ask("request")).split(" ").map((v) => Number(v) / 1e6);
-    // The session was closed by the request: one run to assemble it again, not counted.
-    await ours.ask("bare");
-    if (i < 0) continue;
-    for (const [k, v] of Object.entries({ ort: ortMs, bare, request: total, open, wipe, exposure })) samples[k].push(v);
-    if (csv) appendFileSync(csv, [name, threads, i, ortMs, bare, total, open, wipe, exposure].join(",") + "\n");
-  }
-  const ready = Number(await ours.ask("ready")) / 1e6;
-  const peakKib = Number(await ours.ask("peak"));
-  ours.end();
-  await session.release?.();
-  return { name, threads, deviations, samples, createMs, ready, peakKib };
+  const want = await theirs.outputs();
+  const all = want.map((data, i) => b.deviation(readNpy(path.join(scratch, `${i}.npy`)).data, data));
+  return {
+    maxAbs: Math.max(...all.map((d) => d.maxAbs)),
+    maxRel: Math.max(...all.map((d) => d.maxRel)),
+    outside: all.reduce((a, d) => a + d.outside, 0),
+  };
 }
 
-const pad = (s, n) => String(s).padStart(n);
-const scratch = mkdtempSync(path.join(tmpdir(), "eml-bench-"));
-if (csv) writeFileSync(csv, "model,threads,run,ort_ms,bare_ms,request_ms,open_ms,wipe_ms,exposure_ms\n");
-let failed = 0;
-try {
-  console.log("medians in ms of alternating runs; x = ONNX Runtime's time / ours; +% = request over bare");
-  console.log(`${"model".padEnd(20)} thr  max abs   max rel  ORT ms bare ms     x  request   +%     x   open   wipe  create  ready`);
-  for (const threads of threadCounts) {
-    const ratios = [];
-    for (const [name, file, spec] of cases) {
-      if (only && !name.includes(only)) continue;
-      if (!existsSync(path.join(models, file))) {
-        console.log(`${name.padEnd(20)} skipped: ${file} is not in ${models}`);
-        continue;
-      }
-      const r = await bench(name, file, spec, threads, scratch);
-      const m = Object.fromEntries(Object.entries(r.samples).map(([k, v]) => [k, median(v)]));
-      const abs = Math.max(...r.deviations.map((d) => d.maxAbs));
-      const rel = Math.max(...r.deviations.map((d) => d.maxRel));
-      const outside = r.deviations.reduce((a, d) => a + d.outside, 0);
-      failed += outside ? 1 : 0;
-      ratios.push([median(r.samples.ort.map((v, i) => v / r.samples.bare[i])), median(r.samples.request.map((v, i) => v / r.samples.bare[i]))]);
-      console.log(
-        `${name.padEnd(20)} ${pad(threads, 3)} ${pad(abs.toExponential(1), 8)} ${pad(rel.toExponential(1), 9)} ${pad(m.ort.toFixed(2), 7)} ${pad(m.bare.toFixed(2), 7)}` +
-          ` ${pad(ratios.at(-1)[0].toFixed(2), 5)} ${pad(m.request.toFixed(2), 8)} ${pad(((ratios.at(-1)[1] - 1) * 100).toFixed(0), 4)}` +
-          ` ${pad(median(r.samples.ort.map((v, i) => v / r.samples.request[i])).toFixed(2), 5)} ${pad(m.open.toFixed(2), 6)} ${pad(m.wipe.toFixed(2), 6)}` +
-          ` ${pad(r.createMs.toFixed(0), 7)} ${pad(r.ready.toFixed(2), 6)}${outside ? `  ${outside} ELEMENTS OUTSIDE rtol 1e-3 atol 1e-5` : ""}`
-      );
-      if (p95(r.samples.bare) > 2 * m.bare) console.log(`${"".padEnd(24)} noisy: p95 of bare ${p95(r.samples.bare).toFixed(2)} ms`);
-    }
-    const geo = (k) => Math.exp(ratios.reduce((a, r) => a + Math.log(r[k]), 0) / ratios.length);
-    if (ratios.length > 1) console.log(`${"geometric mean".padEnd(20)} ${pad(threads, 3)} ${"".padEnd(36)}${pad(geo(0).toFixed(2), 5)} ${"".padEnd(8)} ${pad(((geo(1) - 1) * 100).toFixed(0), 4)}`);
-  }
-} finally {
-  rmSync(scratch, { recursive: true, force: true });
+async function turn(ours, theirs, s, n) {
+  const ort = await theirs.bare(n);
+  const bare = await ours.bare(n);
+  const [, open, wipe, total, exposure, opened, window] = await ours.numbers('request');
+  await ours.bare(1); // the request closed the session: one run to open it again, not counted
+  s.ort.push(...ort);
+  s.bare.push(...bare);
+  for (const [k, ns] of Object.entries({ open, wipe, request: total, exposure })) s[k].push(ns / 1e6);
+  s.bareRatio.push(b.median(ort) / b.median(bare));
+  s.requestOverBare.push(total / 1e6 / b.median(bare));
+  s.requestRatio.push(b.median(ort) / (total / 1e6));
+  s.bytes.opened = opened;
+  s.bytes.window = window;
 }
+
+async function round(c, threads, number, s, scratch) {
+  const model = path.join(models, c.file);
+  const inputs = b.makeInputs(c.spec);
+  const ours = new b.Ours(build, model, threads, c.bf16 ? ['--bf16'] : []);
+  await ours.setInputs(inputs, scratch);
+  s.bytes.arena = (await ours.numbers('request'))[7]; // before any run that keeps weights
+  [s.bytes.topology, s.bytes.sealed] = await ours.numbers('size');
+  const theirs = await b.OnnxRuntime.create(model, threads);
+  s.create.push(theirs.createMs);
+  theirs.setInputs(inputs);
+  s.deviation = await compare(ours, theirs, scratch);
+  const n = b.burst(b.median(await theirs.bare(5)));
+  await ours.bare(n);
+  for (let i = 0; i < Number(options.runs); i++) {
+    await turn(ours, theirs, s, n);
+    const last = (k) => s[k].at(-1);
+    for (let k = s.ort.length - n; k < s.ort.length; k++)
+      csv.row(c.name, threads, number, i, s.ort[k], s.bare[k], last('request'), last('open'), last('wipe'), last('exposure'));
+  }
+  for (let i = 0; i < 5; i++) s.ready.push((await ours.numbers('ready'))[0] / 1e6);
+  await ours.end();
+  await theirs.end();
+}
+
+async function measure(c, threads, scratch) {
+  const lists = ['ort', 'bare', 'request', 'open', 'wipe', 'exposure', 'create', 'ready', 'bareRatio', 'requestOverBare', 'requestRatio'];
+  const s = Object.fromEntries(lists.map((k) => [k, []]));
+  s.bytes = {};
+  for (let i = 0; i < Number(options.rounds); i++) await round(c, threads, i, s, scratch);
+  return s;
+}
+
+function print(table, c, threads, s) {
+  const m = Object.fromEntries(Object.entries(s).filter(([, v]) => Array.isArray(v)).map(([k, v]) => [k, b.median(v)]));
+  table.row([
+    c.name, threads, s.deviation.maxAbs.toExponential(0), s.deviation.maxRel.toExponential(0), b.ms(m.ort), b.ms(b.p95(s.ort)), b.ms(m.bare),
+    b.ms(b.p95(s.bare)), b.times(m.bareRatio), b.ms(m.request), b.percent(m.requestOverBare), b.times(m.requestRatio), b.fixed(m.create, 0),
+    b.fixed(m.ready, 2), b.fixed(m.create / m.ready, 0), b.fixed(s.bytes.arena / 1e6, 0),
+  ]);
+  summary.row(
+    c.name, threads, m.ort, b.p95(s.ort), m.bare, b.p95(s.bare), m.bareRatio, m.request, b.p95(s.request), m.requestOverBare, m.requestRatio,
+    m.create, m.ready, m.exposure, s.bytes.opened, s.bytes.window, s.bytes.arena, s.bytes.topology, s.bytes.sealed, s.deviation.maxAbs,
+    s.deviation.maxRel, s.deviation.outside
+  );
+  return [m.bareRatio, m.requestOverBare, m.create / m.ready];
+}
+
+let failed = 0;
+await b.withScratch(async (scratch) => {
+  const table = new b.Table(
+    [
+      ['model', -20], ['thr', 3], ['abs', 5], ['rel', 5], ['ORT', 7], ['p95', 7], ['bare', 7], ['p95', 7], ['x', 5], ['request', 7], ['+%', 4],
+      ['x', 5], ['create', 6], ['ready', 6], ['x', 5], ['MB', 4],
+    ],
+    "ms, medians and p95; abs, rel: largest deviation; x: ONNX Runtime's time / ours; +%: request over bare; MB: a request's own memory"
+  );
+  for (const threads of options.threads.split(',').map(Number)) {
+    const ratios = [];
+    for (const c of cases) {
+      if (!c.name.includes(options.only) || !b.present(models, c.file)) continue;
+      const s = await measure(c, threads, scratch);
+      const r = print(table, c, threads, s);
+      if (c.bf16) continue;
+      ratios.push(r);
+      if (s.deviation.outside > 0) {
+        console.log(`${s.deviation.outside} ELEMENTS OUTSIDE rtol 1e-3 atol 1e-5`);
+        failed++;
+      }
+    }
+    if (ratios.length < 2) continue;
+    const mean = [0, 1, 2].map((k) => b.geometricMean(ratios.map((r) => r[k])));
+    table.row(['geometric mean', threads, '', '', '', '', '', '', b.times(mean[0]), '', b.percent(mean[1]), '', '', '', b.fixed(mean[2], 0)]);
+    const slowest = Math.min(...ratios.map((r) => r[0]));
+    table.row(['slowest', threads, '', '', '', '', '', '', b.times(slowest)]);
+  }
+});
 process.exit(failed ? 1 : 0);

@@ -176,7 +176,8 @@ static void on_begin(struct broker *b, struct eml_session *s, const struct eml_i
 {
     (void)r;
     eml_session_begin(s, eml_net_now_ms() + (int64_t)b->options->request_s * 1000);
-    answer_plain(s, EML_OK);
+    const uint8_t threads[] = {(uint8_t)eml_session_share(&b->sessions, b->options->threads)};
+    answer(s, EML_OK, EML_BYTES(threads), -1);
 }
 
 static void on_report(struct broker *b, struct eml_session *s, const struct eml_ipc_request *r)

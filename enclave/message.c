@@ -49,11 +49,14 @@ enum eml_err eml_worker_handshake(struct eml_worker *w)
 static enum eml_err begin(struct eml_worker *w)
 {
     struct eml_ipc_request r = {.type = EML_IPC_BEGIN};
-    struct eml_ipc_answer a = {0};
+    uint8_t threads[1] = {1};
+    struct eml_ipc_answer a = {.body = EML_ROOM(threads)};
     w->request_end_ms = in_ms((int64_t)w->options->request_s * 1000);
     if (w->request_end_ms > w->session_end_ms)
         w->request_end_ms = w->session_end_ms;
-    return eml_ipc_call(w->broker, &r, w->request_end_ms, &a);
+    EML_TRY(eml_ipc_call(w->broker, &r, w->request_end_ms, &a));
+    eml_pool_limit(w->pool, threads[0]);
+    return EML_OK;
 }
 
 /* The first record of a message: makes room for all of it. */

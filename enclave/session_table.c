@@ -57,6 +57,16 @@ void eml_session_rest(struct eml_session *s)
     s->request_ms = INT64_MAX;
 }
 
+uint64_t eml_session_share(const struct eml_session_table *t, uint64_t threads)
+{
+    uint64_t busy = 0;
+    for (size_t i = 0; i < t->n; i++)
+        busy += t->entry[i].pid != 0 && t->entry[i].request_ms != INT64_MAX;
+    if (busy <= 1)
+        return threads;
+    return busy < threads ? threads / busy : 1;
+}
+
 void eml_session_kill(const struct eml_session *s, int signal)
 {
     /* It has not been waited for, so the number is still its own. */

@@ -33,6 +33,9 @@ void eml_session_new(struct eml_session_table *t, pid_t pid, int sock, int64_t n
                      int64_t end_ms);
 void eml_session_begin(struct eml_session *s, int64_t request_end_ms);
 void eml_session_rest(struct eml_session *s);
+/* Of `threads`, what each session gets among which a request runs now: alone all, so that it is
+ * soon done; beside others its share, at least one, so that all together get most done. */
+uint64_t eml_session_share(const struct eml_session_table *t, uint64_t threads);
 void eml_session_kill(const struct eml_session *s, int signal);
 /* SIGTERM, after which the worker wipes and exits; SIGKILL follows EML_STOP_MS later. */
 void eml_session_end(struct eml_session *s, int64_t now_ms);

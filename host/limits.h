@@ -15,5 +15,6 @@
 #define EML_HOST_TOTAL_S 3600u            /* (option) a relay, whatever it does */
 #define EML_HOST_OBJECT_MAX (17ull << 30) /* (option) bytes of one object */
 #define EML_HOST_STORE_MAX (256ull << 30) /* (option) bytes of all objects */
+#define EML_HOST_AUDIT_MAX (16ull << 30)  /* (option) bytes of the audit log */
 
 #endif

@@ -34,12 +34,14 @@ static const char usage[] =
     "  --bytes-per-second N     each direction of a relay, 0 = no limit (0)\n"
     "  --object-bytes N         one object (18253611008)\n"
     "  --store-bytes N          all objects (274877906944)\n"
+    "  --audit DIR              the enclave's audit log (audit in the store)\n"
+    "  --audit-bytes N          of it (17179869184)\n"
     "  --grace-seconds N        for running connections at the end (5)\n"
     "ADDR: tcp:HOST:PORT  unix:PATH  vsock:CID:PORT  vsock-unix:PATH:PORT\n";
 
 struct options {
-    const char *listen, *enclave, *service, *store, *kms_endpoint, *credentials, *http;
-    uint64_t connections, idle_s, total_s, rate, object_max, store_max, grace_s;
+    const char *listen, *enclave, *service, *store, *kms_endpoint, *credentials, *http, *audit;
+    uint64_t connections, idle_s, total_s, rate, object_max, store_max, grace_s, audit_max;
 };
 
 /* The order of both tables is that of the option's number. */
@@ -53,27 +55,29 @@ static bool parse(int argc, char **argv, struct options *o)
         {"kms-endpoint", 1, NULL, 4},
         {"credentials", 1, NULL, 5},
         {"http", 1, NULL, 6},
-        {"max-connections", 1, NULL, 7},
-        {"idle-seconds", 1, NULL, 8},
-        {"total-seconds", 1, NULL, 9},
-        {"bytes-per-second", 1, NULL, 10},
-        {"object-bytes", 1, NULL, 11},
-        {"store-bytes", 1, NULL, 12},
-        {"grace-seconds", 1, NULL, 13},
+        {"audit", 1, NULL, 7},
+        {"max-connections", 1, NULL, 8},
+        {"idle-seconds", 1, NULL, 9},
+        {"total-seconds", 1, NULL, 10},
+        {"bytes-per-second", 1, NULL, 11},
+        {"object-bytes", 1, NULL, 12},
+        {"store-bytes", 1, NULL, 13},
+        {"grace-seconds", 1, NULL, 14},
+        {"audit-bytes", 1, NULL, 15},
         {NULL, 0, NULL, 0},
     };
     const char **const text[] = {&o->listen,       &o->enclave,     &o->service, &o->store,
-                                 &o->kms_endpoint, &o->credentials, &o->http};
+                                 &o->kms_endpoint, &o->credentials, &o->http,    &o->audit};
     const struct {
         uint64_t *to, max;
     } num[] = {{&o->connections, 65536}, {&o->idle_s, 1u << 30},      {&o->total_s, 1u << 30},
                {&o->rate, 1ull << 40},   {&o->object_max, INT64_MAX}, {&o->store_max, INT64_MAX},
-               {&o->grace_s, 1u << 30}};
+               {&o->grace_s, 1u << 30},  {&o->audit_max, INT64_MAX}};
     enum { TEXTS = sizeof text / sizeof text[0] };
     for (int k; (k = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (k >= 0 && k < TEXTS)
             *text[k] = optarg;
-        else if (k < TEXTS || k > 13 ||
+        else if (k < TEXTS || k > 15 ||
                  !eml_u64_get(optarg, 0, num[k - TEXTS].max, num[k - TEXTS].to))
             return false;
     }
@@ -100,6 +104,17 @@ static int stop_signal(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Beside the weights unless told otherwise: an enclave does nothing without its log. */
+static enum eml_err open_sink(const struct options *o, struct eml_host *h, struct eml_why *why)
+{
+    char path[4096];
+    int n = o->audit != NULL ? snprintf(path, sizeof path, "%s", o->audit)
+                             : snprintf(path, sizeof path, "%s/audit", o->store);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return eml_fail(why, EML_E_USAGE, "audit: the path is too long", -1);
+    return eml_sink_open(path, o->audit_max, &h->sink, why);
+}
+
 static enum eml_err serve(const struct options *o, struct eml_host *h, struct eml_why *why)
 {
     struct eml_server s = {.host = h,
@@ -114,6 +129,7 @@ static enum eml_err serve(const struct options *o, struct eml_host *h, struct em
         err = eml_net_listen(o->listen, &s.client_fd, why);
     if (err == EML_OK)
         err = eml_net_listen(o->service, &s.service_fd, why);
+    h->stop_fd = s.stop_fd;
     if (err == EML_OK && o->http != NULL)
         err = eml_http_start(o->http, h, &http, why);
     if (err == EML_OK) {
@@ -141,7 +157,8 @@ int main(int argc, char **argv)
                         .total_s = EML_HOST_TOTAL_S,
                         .object_max = EML_HOST_OBJECT_MAX,
                         .store_max = EML_HOST_STORE_MAX,
-                        .grace_s = 5};
+                        .grace_s = 5,
+                        .audit_max = EML_HOST_AUDIT_MAX};
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return fputs(usage, stdout) < 0;
     if (!parse(argc, argv, &o)) {
@@ -162,12 +179,15 @@ int main(int argc, char **argv)
     if (err == EML_OK)
         err = eml_store_open(o.store, o.object_max, o.store_max, &h.store, &why);
     if (err == EML_OK)
+        err = open_sink(&o, &h, &why);
+    if (err == EML_OK)
         err = serve(&o, &h, &why);
     if (err != EML_OK)
         (void)fprintf(stderr, "eml-hostd: %s: %s\n", eml_err_name(err), why.rule);
     /* Connections that outlived the grace use all of this until the process ends under them. */
     if (metrics.active != 0)
         _exit(eml_err_exit(err));
+    eml_sink_close(h.sink);
     eml_store_close(h.store);
     return eml_err_exit(err);
 }

@@ -6,8 +6,8 @@ static const int64_t bucket_ms[EML_METRIC_BUCKETS - 1] = {10,   50,    100,   50
                                                           5000, 10000, 60000, 600000};
 static const char *const bucket_name[EML_METRIC_BUCKETS] = {"0.01", "0.05", "0.1", "0.5", "1",
                                                             "5",    "10",   "60",  "600", "+Inf"};
-static const char *const kind_name[EML_METRIC_KIND_N] = {"relay", "put",    "stat",        "health",
-                                                         "get",   "egress", "credentials", "none"};
+static const char *const kind_name[EML_METRIC_KIND_N] = {
+    "relay", "put", "stat", "health", "get", "egress", "credentials", "audit", "none"};
 static const char *const status_name[EML_HOST_STATUS_N] = {
     "ok",   "bad_request", "not_found", "exists",     "too_large",
     "busy", "unreachable", "system",    "not_offered"};
@@ -29,6 +29,8 @@ enum eml_metric_kind eml_metric_kind(enum eml_host_kind kind)
         return EML_METRIC_EGRESS;
     case EML_HOST_CREDENTIALS:
         return EML_METRIC_CREDENTIALS;
+    case EML_HOST_AUDIT:
+        return EML_METRIC_AUDIT;
     }
     return EML_METRIC_NONE;
 }
@@ -85,6 +87,18 @@ static void print_bytes(struct eml_metrics *m, struct eml_buf *out)
     labelled(out, name, "way", "store_to_enclave", m->get_bytes);
 }
 
+static void print_audit(struct eml_metrics *m, struct eml_buf *out)
+{
+    const char *name = "eml_host_audit_commits_total";
+    head(out, name, "counter", "Batches of audit records, by outcome.");
+    labelled(out, name, "outcome", "on_disk", m->audit_commits[0]);
+    labelled(out, name, "outcome", "refused", m->audit_commits[1]);
+    single(out, "eml_host_audit_records_total", "counter", "Audit records put on disk.",
+           m->audit_records);
+    single(out, "eml_host_audit_commit_milliseconds_total", "counter",
+           "Time that putting them on disk took.", m->audit_ms);
+}
+
 static void print_durations(struct eml_metrics *m, struct eml_buf *out)
 {
     char sum[64];
@@ -116,6 +130,7 @@ void eml_metrics_print(struct eml_metrics *m, uint64_t objects, uint64_t bytes, 
     single(out, "eml_host_relays_failed_total", "counter",
            "Relays that ended by error or time limit.", m->relay_failed);
     print_durations(m, out);
+    print_audit(m, out);
     single(out, "eml_host_store_objects", "gauge", "Objects stored.", objects);
     single(out, "eml_host_store_bytes", "gauge", "Bytes stored.", bytes);
 }

@@ -14,6 +14,7 @@ enum eml_metric_kind { /* what a connection was for */
                        EML_METRIC_GET,
                        EML_METRIC_EGRESS,
                        EML_METRIC_CREDENTIALS,
+                       EML_METRIC_AUDIT,
                        EML_METRIC_NONE, /* it never said */
                        EML_METRIC_KIND_N
 };
@@ -25,6 +26,8 @@ struct eml_metrics {
     _Atomic uint64_t refused; /* over the limit on connections */
     _Atomic uint64_t status[EML_HOST_STATUS_N];
     _Atomic uint64_t relay_up, relay_down, egress_up, egress_down, put_bytes, get_bytes;
+    _Atomic uint64_t audit_commits[2]; /* on disk, refused */
+    _Atomic uint64_t audit_records, audit_ms;
     _Atomic uint64_t relay_failed; /* relays that ended by error or time limit */
     _Atomic uint64_t duration[EML_METRIC_BUCKETS];
     _Atomic uint64_t duration_ms_sum, duration_count;

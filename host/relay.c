@@ -30,8 +30,8 @@ struct relay {
 static void refill(struct relay *r, struct direction *d, int64_t now)
 {
     uint64_t rate = r->limits->bytes_per_second;
-    if (rate == 0) {
-        d->allowance = EML_HOST_RELAY_BUFFER;
+    if (rate == 0) { /* no limit: what is read until the next refill must not use it up */
+        d->allowance = UINT64_MAX;
         return;
     }
     uint64_t ms = (uint64_t)(now - d->refilled_ms);

@@ -6,6 +6,8 @@
 #include "host/limits.h"
 #include "net/net.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -161,9 +163,57 @@ static void serve_credentials(struct eml_host *h, int fd)
     eml_log_event("credentials.end", err, {"found", err == EML_OK});
 }
 
+/* The next commit, or false when the enclave has gone or the host stops. */
+static bool next_commit(struct eml_host *h, int fd, struct eml_buf *frame)
+{
+    struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = h->stop_fd, .events = POLLIN}};
+    while (poll(p, 2, -1) < 0)
+        if (errno != EINTR)
+            return false;
+    return p[1].revents == 0 && p[0].revents != 0 &&
+           eml_net_recv_frame(fd, EML_HOST_LOG_COMMIT_MAX, in_ms(EML_HOST_PIECE_MS), frame) ==
+               EML_OK;
+}
+
+/* One commit after another, until one is refused. */
+static void serve_commits(struct eml_host *h, int fd)
+{
+    struct eml_buf frame = {0};
+    enum eml_host_status s = EML_HOST_OK;
+    while (s == EML_HOST_OK && next_commit(h, fd, &frame)) {
+        struct eml_host_commit c;
+        int64_t start = eml_net_now_ms();
+        s = eml_host_commit_decode(eml_buf_bytes(&frame), &c) == EML_OK
+                ? eml_sink_commit(h->sink, &c)
+                : EML_HOST_BAD_REQUEST;
+        if (s == EML_HOST_OK)
+            h->metrics->audit_records += c.n;
+        h->metrics->audit_commits[s == EML_HOST_OK ? 0 : 1]++;
+        h->metrics->audit_ms += (uint64_t)(eml_net_now_ms() - start);
+        if (s != EML_HOST_OK)
+            eml_log_event("audit.refused", eml_host_status_err(s), {"status", s});
+        (void)status(h, fd, s);
+    }
+    eml_buf_free(&frame);
+}
+
+static void serve_audit(struct eml_host *h, int fd)
+{
+    struct eml_buf state = {0};
+    if (eml_sink_state(h->sink, &state) != EML_OK) {
+        (void)status(h, fd, EML_HOST_SYSTEM);
+    } else {
+        h->metrics->status[EML_HOST_OK]++;
+        if (eml_net_send_frame(fd, eml_buf_bytes(&state), in_ms(EML_HOST_PIECE_MS)) == EML_OK)
+            serve_commits(h, fd);
+    }
+    eml_buf_free(&state);
+}
+
 static bool served_by(enum eml_host_port port, enum eml_host_kind kind)
 {
-    bool service = kind == EML_HOST_GET || kind == EML_HOST_EGRESS || kind == EML_HOST_CREDENTIALS;
+    bool service = kind == EML_HOST_GET || kind == EML_HOST_EGRESS ||
+                   kind == EML_HOST_CREDENTIALS || kind == EML_HOST_AUDIT;
     return service == (port == EML_HOST_PORT_SERVICE);
 }
 
@@ -188,6 +238,9 @@ static void dispatch(struct eml_host *h, int fd, const struct eml_host_request *
         break;
     case EML_HOST_CREDENTIALS:
         serve_credentials(h, fd);
+        break;
+    case EML_HOST_AUDIT:
+        serve_audit(h, fd);
         break;
     }
 }

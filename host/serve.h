@@ -4,6 +4,7 @@
 
 #include "host/metrics.h"
 #include "host/relay.h"
+#include "host/sink.h"
 #include "host/store.h"
 
 struct eml_host {
@@ -12,6 +13,8 @@ struct eml_host {
     const char *credentials;  /* path, or NULL: none */
     struct eml_relay_limits limits;
     struct eml_store *store;
+    struct eml_sink *sink;
+    int stop_fd; /* readable: the host is about to stop; ends what would stay for good */
     struct eml_metrics *metrics;
 };
 

@@ -11,5 +11,6 @@ extern const struct eml_command eml_cmd_push;
 extern const struct eml_command eml_cmd_policy;
 extern const struct eml_command eml_cmd_attest;
 extern const struct eml_command eml_cmd_infer;
+extern const struct eml_command eml_cmd_kms;
 
 #endif

@@ -7,6 +7,7 @@
 #include "decompose/passes.h"
 
 #include "base/wipe.h"
+#include "engine/resize.h"
 
 #include <string.h>
 
@@ -125,38 +126,51 @@ static enum eml_err infer_one(struct eml_ir *ir, struct eml_ir_node *n, size_t w
     return e;
 }
 
-/* A Resize's constant f32 scales as exact fractions: [numerator, denominator] per axis. */
-static void scales_to_fractions(struct eml_ir *ir, struct eml_ir_node *n)
+/* Facts of one node's outputs. A probe that does not fit only loses its facts: the model may be
+ * valid for other sizes. */
+static enum eml_err infer_facts(struct eml_ir *ir, struct eml_ir_node *n, struct eml_why *why)
+{
+    EML_TRY(infer_one(ir, n, 0, why));
+    for (size_t which = 1; which < FACTS; which++)
+        if (infer_one(ir, n, which, NULL) != EML_OK)
+            for (uint32_t i = 0; i < n->n_out; i++)
+                memset(&n->out[i]->probe[which - 1], 0, sizeof(n->out[i]->probe[0]));
+    return EML_OK;
+}
+
+/* f32 scales as exact fractions; false if one is none that a Resize can have. */
+static bool to_fractions(const struct eml_ir_value *s, size_t count, int64_t *fraction)
+{
+    for (size_t i = 0; i < count; i++) {
+        float v;
+        memcpy(&v, (const uint8_t *)s->data + i * sizeof(v), sizeof(v));
+        if (!eml_fraction_of(v, fraction + 2 * i))
+            return false;
+    }
+    return true;
+}
+
+/* A Resize's f32 scales as [numerator, denominator] per axis: constants here, others as it runs. */
+static enum eml_err scales_to_fractions(struct eml_ir *ir, struct eml_ir_node *n,
+                                        struct eml_why *why)
 {
     struct eml_ir_value *s = eml_ir_in(n, 2);
     int64_t fraction[2 * EML_RANK_MAX];
-    size_t count = s == NULL || s->data == NULL ? 0 : eml_ir_count(s);
-    if (n->op != EML_OP_RESIZE || s == NULL || s->data == NULL || s->dtype != EML_DT_F32)
-        return;
-    if (count == 0) {
+    if (n->op != EML_OP_RESIZE || s == NULL || s->dtype != EML_DT_F32)
+        return EML_OK;
+    size_t count = eml_ir_count(s);
+    if (s->has_rank && s->shape.rank == 1 && s->shape.dim[0] == 0) {
         eml_ir_set_in(ir, n, 2, NULL);
         eml_ir_trim(n);
-        return;
+    } else if (s->data == NULL) {
+        struct eml_ir_node *f = eml_ir_node_new(ir, n, EML_OP_FRACTIONS, &s, 1, 1);
+        f->origin = n->origin;
+        eml_ir_set_in(ir, n, 2, f->out[0]);
+        return infer_facts(ir, f, why);
+    } else if (count <= EML_RANK_MAX && to_fractions(s, count, fraction)) {
+        eml_ir_set_in(ir, n, 2, eml_ir_const_ints(ir, fraction, (uint32_t)(2 * count)));
     }
-    if (count > EML_RANK_MAX)
-        return;
-    for (size_t i = 0; i < count; i++) {
-        float v;
-        int64_t den = 1;
-        memcpy(&v, (const uint8_t *)s->data + i * sizeof(v), sizeof(v));
-        if (!(v > 0 && v < 0x1p30f))
-            return;
-        double num = v;
-        while (den < (int64_t)1 << 40 && num != (double)(int64_t)num) {
-            num *= 2;
-            den *= 2;
-        }
-        if (num != (double)(int64_t)num)
-            return;
-        fraction[2 * i] = (int64_t)num;
-        fraction[2 * i + 1] = den;
-    }
-    eml_ir_set_in(ir, n, 2, eml_ir_const_ints(ir, fraction, (uint32_t)(2 * count)));
+    return EML_OK;
 }
 
 /* A convolution tells the rank of its operand, as its weights do; dims stay unknown. Should the
@@ -173,20 +187,13 @@ static void rank_of_weights(struct eml_ir_node *n)
         x->shape.dim[i] = EML_DIM_UNKNOWN;
 }
 
-/* Facts of one node's outputs. A probe that does not fit only loses its facts: the model may be
- * valid for other sizes. */
 static enum eml_err infer(struct eml_ir *ir, struct eml_ir_node *n, struct eml_why *why)
 {
     if (n->body[0] != NULL)
         return eml_bodies_infer(n, why);
-    scales_to_fractions(ir, n);
+    EML_TRY(scales_to_fractions(ir, n, why));
     rank_of_weights(n);
-    EML_TRY(infer_one(ir, n, 0, why));
-    for (size_t which = 1; which < FACTS; which++)
-        if (infer_one(ir, n, which, NULL) != EML_OK)
-            for (uint32_t i = 0; i < n->n_out; i++)
-                memset(&n->out[i]->probe[which - 1], 0, sizeof(n->out[i]->probe[0]));
-    return EML_OK;
+    return infer_facts(ir, n, why);
 }
 
 static bool steers(const struct eml_ir_value *v)

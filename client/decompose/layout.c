@@ -123,19 +123,22 @@ static void out_is_last(struct layout *l, uint32_t i)
 
 /* ---- spatial operators ---- */
 
-static struct eml_ir_value *turn_list(struct layout *l, struct eml_ir_value *v, uint32_t rank)
+/* A list of `per` numbers per axis. */
+static struct eml_ir_value *turn_list(struct layout *l, struct eml_ir_value *v, uint32_t rank,
+                                      uint32_t per)
 {
-    int64_t perm[EML_RANK_MAX], turned[4 * EML_RANK_MAX];
+    int64_t perm[EML_RANK_MAX], turned[2 * EML_RANK_MAX];
     uint32_t n;
     const int64_t *ints = eml_ir_known_ints(l->ir, v, &n);
     eml_ir_to_last(rank, perm);
-    if (ints != NULL && n != 0 && n % rank == 0 && n <= 4 * EML_RANK_MAX) {
-        uint32_t per = n / rank;
+    for (uint32_t i = 0; i < per * rank; i++)
+        turned[i] = perm[i / per] * per + i % per;
+    if (ints != NULL && n == per * rank) {
         for (uint32_t i = 0; i < n; i++)
-            turned[i] = ints[(uint32_t)perm[i / per] * per + i % per];
+            turned[i] = ints[turned[i]];
         return eml_ir_const_ints(l->ir, turned, n);
     }
-    struct eml_ir_value *operands[2] = {v, eml_ir_const_ints(l->ir, perm, rank)};
+    struct eml_ir_value *operands[2] = {v, eml_ir_const_ints(l->ir, turned, per * rank)};
     return eml_ir_node_new(l->ir, l->n, EML_OP_GATHER, operands, 2, 1)->out[0];
 }
 
@@ -156,7 +159,7 @@ static struct eml_ir_value *turn_other(struct layout *l, uint32_t i, uint32_t ra
     struct eml_ir_value *v = plain_of(l, l->n->in[i]);
     if (l->n->op != EML_OP_RESIZE || eml_ir_attr(l->n, EML_ATTR_AXES) != NULL)
         return v; /* lists that go with axes stay: the axes are renumbered */
-    return i == 1 ? turn_roi(l, v, rank) : turn_list(l, v, rank);
+    return i == 1 ? turn_roi(l, v, rank) : turn_list(l, v, rank, i == 2 ? 2 : 1);
 }
 
 static enum eml_err spatial(struct layout *l, struct eml_why *why)

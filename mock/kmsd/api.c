@@ -235,13 +235,13 @@ static json_t *policy_member(struct call *c)
 {
     json_t *policy = NULL;
     struct eml_why why = {"", -1};
-    struct eml_bytes text = text_member(c, "Policy", EML_KMSD_POLICY_BYTES_MAX);
+    struct eml_bytes text = text_member(c, "Policy", EML_KEYPOLICY_BYTES_MAX);
     const struct eml_kmsd_access change = {"kms:PutKeyPolicy", c->caller, c->attributes};
     if (text.ptr == NULL)
         text = EML_LIT(default_policy);
     if (c->error != NULL)
         return NULL;
-    if (eml_json_parse(text, EML_KMSD_POLICY_BYTES_MAX, &policy, &why) != EML_OK ||
+    if (eml_json_parse(text, EML_KEYPOLICY_BYTES_MAX, &policy, &why) != EML_OK ||
         eml_kmsd_policy_check(policy, &why) != EML_OK)
         fail(c, "MalformedPolicyDocumentException", why.rule);
     else if (!json_is_true(member(c, "BypassPolicyLockoutSafetyCheck")) &&

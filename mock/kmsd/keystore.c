@@ -153,7 +153,7 @@ static enum eml_err decode(struct eml_bytes text, struct eml_bytes id, struct em
     struct eml_kmsd_key *k = NULL;
     enum eml_err e = eml_json_parse(text, FILE_BYTES_MAX, &file, NULL);
     if (e == EML_OK)
-        e = eml_json_parse(eml_json_text(file, "Policy"), EML_KMSD_POLICY_BYTES_MAX, &policy, NULL);
+        e = eml_json_parse(eml_json_text(file, "Policy"), EML_KEYPOLICY_BYTES_MAX, &policy, NULL);
     if (e == EML_OK)
         e = eml_kmsd_policy_check(policy, NULL);
     if (e == EML_OK)

@@ -1,52 +1,9 @@
 #include "kmsd/policy.h"
 
+#include "keypolicy/read.h"
+
 #include <string.h>
 #include <strings.h>
-
-/* --- values: a string, or an array of them --- */
-
-static size_t count(const json_t *v)
-{
-    return json_is_array(v) ? json_array_size(v) : 1;
-}
-
-static const char *text_at(const json_t *v, size_t i)
-{
-    return json_string_value(json_is_array(v) ? json_array_get(v, i) : v);
-}
-
-static bool is_texts(const json_t *v)
-{
-    if (v == NULL || count(v) == 0)
-        return false;
-    for (size_t i = 0; i < count(v); i++)
-        if (text_at(v, i) == NULL)
-            return false;
-    return true;
-}
-
-/* '*' any run, '?' any character. Iterative: back to the last star on a mismatch. */
-static bool glob(const char *pattern, const char *s, bool fold)
-{
-    const char *star = NULL, *from = NULL;
-    while (*s != '\0') {
-        bool same = fold ? strncasecmp(pattern, s, 1) == 0 : *pattern == *s;
-        if (*pattern == '*') {
-            star = pattern++;
-            from = s;
-        } else if (*pattern != '\0' && (same || *pattern == '?')) {
-            pattern++;
-            s++;
-        } else if (star != NULL) {
-            pattern = star + 1;
-            s = ++from;
-        } else
-            return false;
-    }
-    while (*pattern == '*')
-        pattern++;
-    return *pattern == '\0';
-}
 
 /* --- condition operators --- */
 
@@ -62,7 +19,7 @@ static bool equal_fold(const char *want, const char *have)
 
 static bool like(const char *want, const char *have)
 {
-    return glob(want, have, false);
+    return eml_keypolicy_glob(want, have, false);
 }
 
 static const struct operator_ {
@@ -91,26 +48,18 @@ static const struct operator_ *operator_named(const char *name)
 /* Names of condition keys are compared without case; those that have values in a request: */
 static bool is_condition_key(const char *key)
 {
-    static const char pcr[] = "kms:RecipientAttestation:PCR";
     static const char context[] = "kms:EncryptionContext:";
     if (strncasecmp(key, context, sizeof context - 1) == 0)
         return key[sizeof context - 1] != '\0';
-    if (strncasecmp(key, pcr, sizeof pcr - 1) == 0) {
-        const char *n = key + sizeof pcr - 1;
-        size_t len = strlen(n);
-        bool one = len == 1 && n[0] >= '0' && n[0] <= '9';
-        bool two = len == 2 && ((n[0] >= '1' && n[0] <= '2' && n[1] >= '0' && n[1] <= '9') ||
-                                (n[0] == '3' && n[1] >= '0' && n[1] <= '1'));
-        return one || two;
-    }
-    return strcasecmp(key, "kms:RecipientAttestation:ImageSha384") == 0 ||
-           strcasecmp(key, "aws:PrincipalArn") == 0 || strcasecmp(key, "aws:SecureTransport") == 0;
+    return eml_keypolicy_pcr(key) >= 0 || strcasecmp(key, "aws:PrincipalArn") == 0 ||
+           strcasecmp(key, "aws:SecureTransport") == 0;
 }
 
 static bool is_boolean(const json_t *values)
 {
-    for (size_t i = 0; i < count(values); i++)
-        if (!equal_fold("true", text_at(values, i)) && !equal_fold("false", text_at(values, i)))
+    for (size_t i = 0; i < eml_keypolicy_count(values); i++)
+        if (!equal_fold("true", eml_keypolicy_text(values, i)) &&
+            !equal_fold("false", eml_keypolicy_text(values, i)))
             return false;
     return true;
 }
@@ -132,7 +81,7 @@ static const char *check_condition(const json_t *condition)
         {
             if (!is_condition_key(key))
                 return "policy: unsupported condition key";
-            if (!is_texts(values))
+            if (!eml_keypolicy_is_texts(values))
                 return "policy: a condition's value is not a string or strings";
             if ((o->match == NULL || strcmp(op, "Bool") == 0) && !is_boolean(values))
                 return "policy: a condition's value is not true or false";
@@ -149,10 +98,10 @@ static const char *check_principal(const json_t *p)
     if (json_is_string(p))
         return strcmp(json_string_value(p), "*") == 0 ? NULL
                                                       : "policy: Principal is a string but not *";
-    if (json_object_size(p) != 1 || !is_texts(aws))
+    if (json_object_size(p) != 1 || !eml_keypolicy_is_texts(aws))
         return "policy: Principal is not AWS with ARNs";
-    for (size_t i = 0; i < count(aws); i++) {
-        const char *arn = text_at(aws, i);
+    for (size_t i = 0; i < eml_keypolicy_count(aws); i++) {
+        const char *arn = eml_keypolicy_text(aws, i);
         if (strcmp(arn, "*") != 0 && (strncmp(arn, "arn:aws", 7) != 0 || strchr(arn, '*') != NULL))
             return "policy: a principal is neither * nor a whole ARN";
     }
@@ -161,10 +110,10 @@ static const char *check_principal(const json_t *p)
 
 static const char *check_action(const json_t *actions)
 {
-    if (!is_texts(actions))
+    if (!eml_keypolicy_is_texts(actions))
         return "policy: Action is not a string or strings";
-    for (size_t i = 0; i < count(actions); i++) {
-        const char *a = text_at(actions, i);
+    for (size_t i = 0; i < eml_keypolicy_count(actions); i++) {
+        const char *a = eml_keypolicy_text(actions, i);
         if (strcmp(a, "*") != 0 && strncasecmp(a, "kms:", 4) != 0)
             return "policy: an action is not one of kms";
     }
@@ -243,23 +192,14 @@ static bool principal_matches(const json_t *p, const char *principal)
     const json_t *aws = json_object_get(p, "AWS");
     if (json_is_string(p))
         return true;
-    for (size_t i = 0; i < count(aws); i++) {
-        const char *arn = text_at(aws, i);
-        size_t n = strlen(arn);
+    for (size_t i = 0; i < eml_keypolicy_count(aws); i++) {
+        const char *arn = eml_keypolicy_text(aws, i);
         struct eml_bytes account = account_of(arn);
-        bool is_root = n > 5 && strcmp(arn + n - 5, ":root") == 0 && account.len != 0;
+        bool is_root = eml_keypolicy_is_account(arn) && account.len != 0;
         if (strcmp(arn, "*") == 0 || strcmp(arn, principal) == 0 ||
             (is_root && eml_bytes_equal(account, account_of(principal))))
             return true;
     }
-    return false;
-}
-
-static bool action_matches(const json_t *actions, const char *action)
-{
-    for (size_t i = 0; i < count(actions); i++)
-        if (glob(text_at(actions, i), action, true))
-            return true;
     return false;
 }
 
@@ -277,9 +217,10 @@ static const char *attribute(const json_t *attributes, const char *key)
 
 static bool condition_holds(const struct operator_ *o, const json_t *want, const char *have)
 {
-    for (size_t i = 0; i < count(want); i++) {
-        bool match = o->match == NULL ? (have == NULL) == equal_fold("true", text_at(want, i))
-                                      : have != NULL && o->match(text_at(want, i), have);
+    for (size_t i = 0; i < eml_keypolicy_count(want); i++) {
+        bool match = o->match == NULL
+                         ? (have == NULL) == equal_fold("true", eml_keypolicy_text(want, i))
+                         : have != NULL && o->match(eml_keypolicy_text(want, i), have);
         if (match)
             return !o->negated;
     }
@@ -308,7 +249,7 @@ bool eml_kmsd_policy_allows(const json_t *policy, const struct eml_kmsd_access *
     for (size_t i = 0; i < json_array_size(statements); i++) {
         const json_t *s = json_array_get(statements, i);
         if (!principal_matches(json_object_get(s, "Principal"), access->principal) ||
-            !action_matches(json_object_get(s, "Action"), access->action) ||
+            !eml_keypolicy_names_action(json_object_get(s, "Action"), access->action) ||
             !conditions_hold(json_object_get(s, "Condition"), access->attribute))
             continue;
         if (strcmp(json_string_value(json_object_get(s, "Effect")), "Deny") == 0)

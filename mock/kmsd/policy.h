@@ -11,9 +11,7 @@
 #ifndef EML_KMSD_POLICY_H
 #define EML_KMSD_POLICY_H
 
-#include "wire/json.h"
-
-#define EML_KMSD_POLICY_BYTES_MAX 32768u
+#include "keypolicy/read.h"
 
 /* EML_E_INPUT with the rule unless the policy is one that is understood whole. */
 EML_MUST enum eml_err eml_kmsd_policy_check(const json_t *policy, struct eml_why *why);

@@ -56,7 +56,7 @@ struct eml_record {
     uint64_t sequence; /* its index in the log */
     enum eml_event event;
     uint64_t time_ms; /* Unix time, by the enclave's clock */
-    uint64_t boot;    /* counts from 1 in a log */
+    uint64_t boot; /* sequence of the boot record that this one comes after (its own, for that) */
     uint64_t session; /* counts from 1 in a boot; 0: none */
     enum eml_err outcome;
     uint64_t number[EML_RECORD_NUMBERS_MAX];        /* as the table says; the others are zero */

@@ -20,6 +20,9 @@ struct eml_pool;
 EML_MUST enum eml_err eml_pool_create(unsigned threads, struct eml_pool **out);
 void eml_pool_destroy(struct eml_pool *pool);
 unsigned eml_pool_threads(const struct eml_pool *pool);
+/* At most so many of its threads (1: the caller alone) work from now on; results are the same. Not
+ * while a run uses the pool. */
+void eml_pool_limit(struct eml_pool *pool, unsigned threads);
 
 /* Instruction sets for the kernels. AUTO is the best that the CPU has. Lower ones are for tests,
  * comparison, and the environment variable EML_ISA of the development tools. */

@@ -118,6 +118,38 @@ enum eml_err eml_resize_make(const struct eml_node *node, const struct eml_shape
     return EML_OK;
 }
 
+bool eml_fraction_of(float v, int64_t fraction[2])
+{
+    double num = (double)v;
+    int64_t den = 1;
+    fraction[0] = 0;
+    fraction[1] = 1;
+    if (!(v > 0 && v < 0x1p30f))
+        return false;
+    while (den < (int64_t)1 << 40 && num != (double)(int64_t)num) {
+        num *= 2;
+        den *= 2;
+    }
+    if (num != (double)(int64_t)num)
+        return false;
+    fraction[0] = (int64_t)num;
+    fraction[1] = den;
+    return true;
+}
+
+/* [n] floats to [2 n] integers: the scales of a Resize that are not known before it runs. */
+enum eml_err eml_rule_fractions(const struct eml_rule_ctx *c)
+{
+    const struct eml_known *x = c->in[0];
+    struct eml_shape s = {1, {EML_DIM_UNKNOWN}};
+    EML_TRY(eml_rule_demand(c, !x->has_rank || x->shape.rank == 1, "scales are not a list"));
+    if (x->has_rank && eml_dim_known(x->shape.dim[0]))
+        EML_TRY(eml_rule_demand(c, eml_mul_i64(x->shape.dim[0], 2, &s.dim[0]),
+                                "tensor above the size limit"));
+    eml_rule_out(c, 0, EML_DT_I64, &s);
+    return EML_OK;
+}
+
 static bool in_range(const struct eml_node *n, enum eml_attr_id id, int64_t max)
 {
     int64_t v = eml_node_int(n, id, 0);

@@ -384,3 +384,14 @@ enum eml_err eml_op_resize(const struct eml_op_ctx *c)
     eml_pool_for(c->pool, c->out[0].count / p.n, 1 + 4096 / p.n, pick_rows, &p);
     return EML_OK;
 }
+
+enum eml_err eml_op_fractions(const struct eml_op_ctx *c)
+{
+    const float *x = c->in[0].data;
+    int64_t *y = c->out[0].data;
+    for (int64_t i = 0; i < c->in[0].count; i++)
+        if (!eml_fraction_of(x[i], y + 2 * i))
+            return eml_fail(c->why, EML_E_INPUT, "Resize: scale is not positive, or out of range",
+                            -1);
+    return EML_OK;
+}

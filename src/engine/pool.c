@@ -28,10 +28,10 @@ struct eml_pool {
     _Alignas(64) eml_pool_fn *f;
     void *arg;
     int64_t n, grain;
-
     _Alignas(64) pthread_mutex_t lock;
-    pthread_cond_t work; /* a job was opened, or the pool ends */
-    pthread_cond_t idle; /* the last thread left a closed job */
+    pthread_cond_t work;    /* a job was opened, or the pool ends */
+    pthread_cond_t idle;    /* the last thread left a closed job */
+    _Atomic unsigned limit; /* threads from this number on have a rest */
     _Atomic unsigned sleepers;
     _Atomic bool caller_sleeps, end;
 };
@@ -79,23 +79,29 @@ static void leave(struct eml_pool *p)
     }
 }
 
-/* True if a job other than `seen` is there or the pool ends. */
-static bool news(struct eml_pool *p, uint64_t seen)
+static bool rests(struct eml_pool *p, unsigned thread)
 {
-    uint64_t s = atomic_load(&p->state);
-    return atomic_load(&p->end) || ((s & OPEN) && (s & ~(OPEN | INSIDE)) != seen);
+    return thread >= atomic_load(&p->limit);
 }
 
-static void await_job(struct eml_pool *p, uint64_t seen)
+/* True if a job other than `seen` is there for this thread or the pool ends. */
+static bool news(struct eml_pool *p, uint64_t seen, unsigned thread)
 {
-    for (int i = 0; i < SPINS; i++) {
-        if (news(p, seen))
+    uint64_t s = atomic_load(&p->state);
+    bool job = (s & OPEN) && (s & ~(OPEN | INSIDE)) != seen && !rests(p, thread);
+    return job || atomic_load(&p->end);
+}
+
+static void await_job(struct eml_pool *p, uint64_t seen, unsigned thread)
+{
+    for (int i = 0; i < SPINS && !rests(p, thread); i++) {
+        if (news(p, seen, thread))
             return;
         pause_cpu();
     }
     pthread_mutex_lock(&p->lock);
     atomic_fetch_add(&p->sleepers, 1);
-    while (!news(p, seen))
+    while (!news(p, seen, thread))
         pthread_cond_wait(&p->work, &p->lock);
     atomic_fetch_sub(&p->sleepers, 1);
     pthread_mutex_unlock(&p->lock);
@@ -107,7 +113,7 @@ static void *worker(void *arg)
     struct eml_pool *p = s.pool;
     free(arg);
     for (uint64_t seen = 0;;) {
-        await_job(p, seen);
+        await_job(p, seen, s.thread);
         if (atomic_load(&p->end))
             return NULL;
         if (!enter(p))
@@ -142,7 +148,7 @@ enum eml_err eml_pool_create(unsigned threads, struct eml_pool **out)
     struct eml_pool *p = aligned_alloc(64, (sizeof *p + 63) / 64 * 64);
     if (!p)
         return EML_E_SYSTEM;
-    *p = (struct eml_pool){.n_threads = threads};
+    *p = (struct eml_pool){.n_threads = threads, .limit = threads};
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->work, NULL);
     pthread_cond_init(&p->idle, NULL);
@@ -178,6 +184,11 @@ unsigned eml_pool_threads(const struct eml_pool *pool)
     return pool ? pool->n_threads : 1;
 }
 
+void eml_pool_limit(struct eml_pool *pool, unsigned threads)
+{
+    atomic_store(&pool->limit, threads > 1 ? threads : 1);
+}
+
 /* Waits until nobody is inside the closed job: its pieces are done and its fields may change. */
 static void await_idle(struct eml_pool *p)
 {
@@ -198,7 +209,7 @@ void eml_pool_for(struct eml_pool *p, int64_t n, int64_t grain, eml_pool_fn *f, 
 {
     if (grain < 1)
         grain = 1;
-    if (!p || p->n_threads == 1 || n <= grain) {
+    if (!p || p->n_threads == 1 || atomic_load(&p->limit) == 1 || n <= grain) {
         for (int64_t i = 0; i < n; i += grain)
             f(arg, i, n - i < grain ? n : i + grain, 0);
         return;

@@ -27,4 +27,8 @@ EML_MUST enum eml_err eml_resize_make(const struct eml_node *node, const struct 
                                       const struct eml_resize_args *a, struct eml_resize *out,
                                       struct eml_why *why);
 
+/* v as fraction[0] / fraction[1], the latter a power of two, exactly; false if it is not positive,
+ * or too large or too small for that: then 0 / 1, which no Resize takes. */
+EML_MUST bool eml_fraction_of(float v, int64_t fraction[2]);
+
 #endif

@@ -10,7 +10,7 @@ static bool has_id(uint8_t kind)
 static bool known(uint8_t kind)
 {
     return has_id(kind) || kind == EML_HOST_RELAY || kind == EML_HOST_HEALTH ||
-           kind == EML_HOST_EGRESS || kind == EML_HOST_CREDENTIALS;
+           kind == EML_HOST_EGRESS || kind == EML_HOST_CREDENTIALS || kind == EML_HOST_AUDIT;
 }
 
 static void put_u64(struct eml_buf *out, uint64_t v)
@@ -149,8 +149,10 @@ static const struct {
     [EML_HOST_OK] = {EML_OK, "host: ok"},
     [EML_HOST_BAD_REQUEST] = {EML_E_INPUT, "host: it did not understand the request"},
     [EML_HOST_NOT_FOUND] = {EML_E_INPUT, "host: it has no such object (push the weights first)"},
-    [EML_HOST_EXISTS] = {EML_E_REFUSED, "host: another object has this id"},
-    [EML_HOST_TOO_LARGE] = {EML_E_REFUSED, "host: no room (limit for one object, quota, or disk full)"},
+    [EML_HOST_EXISTS] = {EML_E_REFUSED,
+                         "host: it holds something else (another object of this id, another log)"},
+    [EML_HOST_TOO_LARGE] = {EML_E_REFUSED,
+                            "host: no room (limit for one object, quota, or disk full)"},
     [EML_HOST_BUSY] = {EML_E_NET, "host: too many connections (try again later)"},
     [EML_HOST_UNREACHABLE] = {EML_E_NET, "host: the enclave or the endpoint does not answer"},
     [EML_HOST_SYSTEM] = {EML_E_NET, "host: its disk or memory failed"},

@@ -2,15 +2,13 @@
  * (docs/formats/host.md). Wire only: no socket, no meaning, nothing of the channel.
  *
  * A frame is be32 length || bytes (net.h). The first frame's first byte is the kind. On the client
- * port: relay, put, stat, health. On the service port (enclave to host): get, egress, credentials.
- * An answer is a frame: one status byte, then what the kind says:
- *   relay, egress   status; from then on the stream is the peer's own, byte for byte
- *   put             status; if OK the client sends `size` raw bytes; then a second status
- *   get, stat       status, be64 size; after a get, `size` raw bytes
- *   health          status, be64 objects, be64 bytes
- *   credentials     status, then four fields be16 length || text
- * Every other status ends the connection. Trusts nothing: both sides decode strictly, the whole
- * frame.
+ * port: relay, put, stat, health. On the service port (enclave to host): get, egress, credentials,
+ * audit. An answer is a frame: one status byte, then what the kind says: relay, egress   status;
+ * from then on the stream is the peer's own, byte for byte put             status; if OK the client
+ * sends `size` raw bytes; then a second status get, stat       status, be64 size; after a get,
+ * `size` raw bytes health          status, be64 objects, be64 bytes credentials     status, then
+ * four fields be16 length || text Every other status ends the connection. Trusts nothing: both
+ * sides decode strictly, the whole frame.
  */
 #ifndef EML_HOSTPROTO_HOSTPROTO_H
 #define EML_HOSTPROTO_HOSTPROTO_H
@@ -25,6 +23,7 @@ enum eml_host_kind {
     EML_HOST_GET = 'G',
     EML_HOST_EGRESS = 'E',
     EML_HOST_CREDENTIALS = 'C',
+    EML_HOST_AUDIT = 'A', /* audit.h */
 };
 
 enum eml_host_status {

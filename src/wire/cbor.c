@@ -2,11 +2,9 @@
 
 #include "wire/utf8.h"
 
-#include <cbor/callbacks.h>
-#include <cbor/encoding.h>
-#include <cbor/streaming.h>
+/* Major types, RFC 8949 section 3.1. */
+enum { UINT, NINT, BYTES, TEXT, ARRAY, MAP, TAG, SIMPLE };
 
-/* What libcbor said about one item: exactly one of the callbacks below filled it. */
 struct item {
     enum eml_cbor_type type;
     bool indefinite;        /* of ARRAY and MAP */
@@ -14,151 +12,6 @@ struct item {
     uint64_t value;         /* integer (NINT: -1 - value), tag, length or count; BOOL: 0 or 1 */
     struct eml_bytes bytes; /* of BYTES and TEXT */
     size_t size;            /* bytes of the header, and of the string behind it */
-};
-
-static void number(void *item, enum eml_cbor_type type, uint64_t value)
-{
-    struct item *i = item;
-    i->type = type;
-    i->value = value;
-}
-
-static void on_uint8(void *item, uint8_t v)
-{
-    number(item, EML_CBOR_UINT, v);
-}
-
-static void on_uint16(void *item, uint16_t v)
-{
-    number(item, EML_CBOR_UINT, v);
-}
-
-static void on_uint32(void *item, uint32_t v)
-{
-    number(item, EML_CBOR_UINT, v);
-}
-
-static void on_uint64(void *item, uint64_t v)
-{
-    number(item, EML_CBOR_UINT, v);
-}
-
-static void on_nint8(void *item, uint8_t v)
-{
-    number(item, EML_CBOR_NINT, v);
-}
-
-static void on_nint16(void *item, uint16_t v)
-{
-    number(item, EML_CBOR_NINT, v);
-}
-
-static void on_nint32(void *item, uint32_t v)
-{
-    number(item, EML_CBOR_NINT, v);
-}
-
-static void on_nint64(void *item, uint64_t v)
-{
-    number(item, EML_CBOR_NINT, v);
-}
-
-static void on_array(void *item, size_t n)
-{
-    number(item, EML_CBOR_ARRAY, n);
-}
-
-static void on_map(void *item, size_t n)
-{
-    number(item, EML_CBOR_MAP, n);
-}
-
-static void on_bool(void *item, bool v)
-{
-    number(item, EML_CBOR_BOOL, v);
-}
-
-static void on_null(void *item)
-{
-    number(item, EML_CBOR_NULL, 0);
-}
-
-static void on_break(void *item)
-{
-    number(item, EML_CBOR_BREAK, 0);
-}
-
-static void on_bytes(void *item, cbor_data ptr, size_t n)
-{
-    number(item, EML_CBOR_BYTES, n);
-    ((struct item *)item)->bytes = eml_bytes(ptr, n);
-}
-
-static void on_text(void *item, cbor_data ptr, size_t n)
-{
-    number(item, EML_CBOR_TEXT, n);
-    ((struct item *)item)->bytes = eml_bytes(ptr, n);
-}
-
-static void on_indefinite_array(void *item)
-{
-    number(item, EML_CBOR_ARRAY, 0);
-    ((struct item *)item)->indefinite = true;
-}
-
-static void on_indefinite_map(void *item)
-{
-    number(item, EML_CBOR_MAP, 0);
-    ((struct item *)item)->indefinite = true;
-}
-
-static void on_float(void *item, float v)
-{
-    (void)v;
-    ((struct item *)item)->passable = true;
-}
-
-static void on_double(void *item, double v)
-{
-    (void)v;
-    ((struct item *)item)->passable = true;
-}
-
-static void on_undefined(void *item)
-{
-    ((struct item *)item)->passable = true;
-}
-
-static void on_chunked(void *item)
-{
-    (void)item;
-}
-
-static const struct cbor_callbacks callbacks = {
-    .uint8 = on_uint8,
-    .uint16 = on_uint16,
-    .uint32 = on_uint32,
-    .uint64 = on_uint64,
-    .negint8 = on_nint8,
-    .negint16 = on_nint16,
-    .negint32 = on_nint32,
-    .negint64 = on_nint64,
-    .byte_string_start = on_chunked,
-    .byte_string = on_bytes,
-    .string = on_text,
-    .string_start = on_chunked,
-    .indef_array_start = on_indefinite_array,
-    .array_start = on_array,
-    .indef_map_start = on_indefinite_map,
-    .map_start = on_map,
-    .tag = cbor_null_tag_callback,
-    .float2 = on_float,
-    .float4 = on_float,
-    .float8 = on_double,
-    .undefined = on_undefined,
-    .null = on_null,
-    .boolean = on_bool,
-    .indef_break = on_break,
 };
 
 /* Bytes of the shortest header that carries v (RFC 8949 section 3). */
@@ -173,42 +26,70 @@ static size_t header_bytes(uint64_t v)
     return v <= UINT32_MAX ? 5 : 9;
 }
 
-/* A tag's header. libcbor's decoder refuses tags 6 to 20, of which 18 is COSE_Sign1. */
-static struct item look_tag(struct eml_cur ahead)
+/* Major type 7 (section 3.3); `info` is the low five bits of the first byte, the cursor behind it.
+ */
+static struct item look_simple(struct eml_cur *ahead, unsigned info)
 {
-    uint8_t info = eml_cur_u8(&ahead) & 0x1f;
-    struct item i = {.type = EML_CBOR_TAG, .value = info, .size = 1};
-    if (info >= 24 && info <= 27) {
-        size_t more = (size_t)1 << (info - 24);
-        i.value = info == 24   ? eml_cur_u8(&ahead)
-                  : info == 25 ? eml_cur_u16(&ahead)
-                  : info == 26 ? eml_cur_u32(&ahead)
-                               : eml_cur_u64(&ahead);
-        i.size += more;
+    size_t payload = info >= 25 && info <= 27 ? (size_t)1 << (info - 24) : 0; /* floats */
+    struct item i = {.type = EML_CBOR_OTHER, .size = 1 + payload};
+    if (info == 20 || info == 21) {
+        i.type = EML_CBOR_BOOL;
+        i.value = info - 20;
+    } else if (info == 22) {
+        i.type = EML_CBOR_NULL;
+    } else if (info == 31) {
+        i.type = EML_CBOR_BREAK;
+    } else {
+        i.passable = info == 23 || (payload != 0 && eml_cur_take(ahead, payload).len == payload);
     }
-    if (info > 27 || !eml_cur_ok(&ahead) || i.size != header_bytes(i.value))
-        return (struct item){.type = EML_CBOR_OTHER};
     return i;
+}
+
+/* The argument of a header, in place or in the bytes behind it. */
+static uint64_t argument(struct eml_cur *ahead, unsigned info)
+{
+    switch (info) {
+    case 24:
+        return eml_cur_u8(ahead);
+    case 25:
+        return eml_cur_u16(ahead);
+    case 26:
+        return eml_cur_u32(ahead);
+    case 27:
+        return eml_cur_u64(ahead);
+    default: /* 28 to 31 mean nothing here; as values they are not minimal */
+        return info;
+    }
 }
 
 /* The next item, not consumed; OTHER unless it is whole and minimal. */
 static struct item look(const struct eml_cur *c)
 {
-    struct eml_cur ahead = *c;
-    struct eml_bytes rest = eml_cur_rest(&ahead);
-    struct item i = {.type = EML_CBOR_OTHER};
-    if (rest.len == 0)
+    static const enum eml_cbor_type types[] = {EML_CBOR_UINT, EML_CBOR_NINT,  EML_CBOR_BYTES,
+                                               EML_CBOR_TEXT, EML_CBOR_ARRAY, EML_CBOR_MAP,
+                                               EML_CBOR_TAG};
+    struct eml_cur copy = *c, ahead = eml_cur(eml_cur_rest(&copy));
+    const size_t all = eml_cur_left(&ahead);
+    if (all == 0)
         return (struct item){.type = EML_CBOR_END};
-    if (rest.ptr[0] >> 5 == 6)
-        return look_tag(*c);
-    struct cbor_decoder_result r = cbor_stream_decode(rest.ptr, rest.len, &callbacks, &i);
-    if (r.status != CBOR_DECODER_FINISHED)
-        return (struct item){.type = EML_CBOR_OTHER};
-    i.size = r.read;
-    size_t minimal = i.passable ? r.read : header_bytes(i.value) + i.bytes.len;
-    if (i.type == EML_CBOR_OTHER ? !i.passable : r.read != minimal)
-        return (struct item){.type = EML_CBOR_OTHER};
-    return i;
+    unsigned first = eml_cur_u8(&ahead);
+    unsigned major = first >> 5, info = first & 0x1f;
+    if (major == SIMPLE)
+        return look_simple(&ahead, info);
+    struct item i = {.type = types[major], .size = 1};
+    if ((major == ARRAY || major == MAP) && info == 31) {
+        i.indefinite = true;
+        return i;
+    }
+    i.value = argument(&ahead, info);
+    i.size = all - eml_cur_left(&ahead);
+    bool fine = eml_cur_ok(&ahead) && i.size == header_bytes(i.value);
+    if (fine && (major == BYTES || major == TEXT)) {
+        fine = i.value <= eml_cur_left(&ahead);
+        i.bytes = eml_cur_take(&ahead, fine ? (size_t)i.value : 0);
+        i.size += i.bytes.len;
+    }
+    return fine ? i : (struct item){.type = EML_CBOR_OTHER};
 }
 
 /* The next item, which must be of this type, consumed. Zero and the cursor failed otherwise. */
@@ -392,66 +273,60 @@ struct eml_bytes eml_cbor_skip(struct eml_cur *c, size_t max_depth)
     return eml_cur_take(&start, eml_cur_left(&start) - eml_cur_left(c));
 }
 
-static void put(struct eml_buf *b, const unsigned char *header, size_t n)
+static void put(struct eml_buf *b, unsigned major, uint64_t v)
 {
-    eml_buf_put(b, eml_bytes(header, n));
+    size_t n = header_bytes(v);
+    uint8_t *h = eml_buf_grow(b, n);
+    if (h == NULL)
+        return;
+    h[0] = (uint8_t)(major << 5 | (n == 1 ? v : 24u + (n > 2) + (n > 3) + (n > 5)));
+    for (size_t i = n - 1; i > 0; i--, v >>= 8)
+        h[i] = (uint8_t)v;
 }
 
 void eml_cbor_put_uint(struct eml_buf *b, uint64_t v)
 {
-    unsigned char h[9];
-    put(b, h, cbor_encode_uint(v, h, sizeof h));
+    put(b, UINT, v);
 }
 
 void eml_cbor_put_int(struct eml_buf *b, int64_t v)
 {
-    unsigned char h[9];
-    if (v >= 0)
-        put(b, h, cbor_encode_uint((uint64_t)v, h, sizeof h));
-    else
-        put(b, h, cbor_encode_negint((uint64_t)(-1 - v), h, sizeof h));
+    put(b, v >= 0 ? UINT : NINT, v >= 0 ? (uint64_t)v : (uint64_t)(-1 - v));
 }
 
 void eml_cbor_put_bool(struct eml_buf *b, bool v)
 {
-    unsigned char h[9];
-    put(b, h, cbor_encode_bool(v, h, sizeof h));
+    put(b, SIMPLE, v ? 21 : 20);
 }
 
 void eml_cbor_put_null(struct eml_buf *b)
 {
-    unsigned char h[9];
-    put(b, h, cbor_encode_null(h, sizeof h));
+    put(b, SIMPLE, 22);
 }
 
 void eml_cbor_put_tag(struct eml_buf *b, uint64_t tag)
 {
-    unsigned char h[9];
-    put(b, h, cbor_encode_tag(tag, h, sizeof h));
+    put(b, TAG, tag);
 }
 
 void eml_cbor_put_bytes(struct eml_buf *b, struct eml_bytes v)
 {
-    unsigned char h[9];
-    put(b, h, cbor_encode_bytestring_start(v.len, h, sizeof h));
+    put(b, BYTES, v.len);
     eml_buf_put(b, v);
 }
 
 void eml_cbor_put_text(struct eml_buf *b, struct eml_bytes utf8)
 {
-    unsigned char h[9];
-    put(b, h, cbor_encode_string_start(utf8.len, h, sizeof h));
+    put(b, TEXT, utf8.len);
     eml_buf_put(b, utf8);
 }
 
 void eml_cbor_put_array(struct eml_buf *b, uint64_t n)
 {
-    unsigned char h[9];
-    put(b, h, cbor_encode_array_start((size_t)n, h, sizeof h));
+    put(b, ARRAY, n);
 }
 
 void eml_cbor_put_map(struct eml_buf *b, uint64_t n)
 {
-    unsigned char h[9];
-    put(b, h, cbor_encode_map_start((size_t)n, h, sizeof h));
+    put(b, MAP, n);
 }

@@ -1,4 +1,4 @@
-/* Strict CBOR (RFC 8949) over one cursor, on libcbor's streaming decoder; no tree of hostile bytes.
+/* Strict CBOR (RFC 8949) over one cursor, no tree of hostile bytes.
  *
  * Reader: each call demands one item of one type; anything else fails the reader, stickily, as
  * eml_cur does. Minimal-length integers and lengths are demanded; tags, floats, undefined, chunked
@@ -6,8 +6,6 @@
  * the caller's own nesting (no recursion here). Counts are checked against the bytes left, so a
  * count from the wire alone bounds nothing.
  *
- * libcbor reports one item with its value and its length; an item whose length is not the minimal
- * one for its value is refused here. Tags are read without it, since it refuses some.
  * Duplicate keys are the caller's to refuse.
  *
  * Writer: canonical encoding (section 4.2.1). Map keys must be put in ascending bytewise order by

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from services import run, small_model
 
-COMMANDS = ("check", "decompose", "run", "push", "policy", "attest", "infer")
+COMMANDS = ("check", "decompose", "run", "push", "policy", "attest", "infer", "kms")
 
 
 class Cli(unittest.TestCase):
@@ -90,6 +90,31 @@ class Cli(unittest.TestCase):
                 self.assertEqual(done.returncode, code, done.stderr)
                 self.assertFalse(os.path.exists(self.path("bad.json")))
         self.assertEqual(run("eml", "policy", *pcr, "--root", self.path("none.pem"), "-o", self.path("q")).returncode, 2)
+
+    def test_kms_lint(self):
+        policies = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../vectors/kms-policies")
+        clean = run("eml", "kms", "lint", os.path.join(policies, "clean-pcr-0-1-2-8.json"))
+        self.assertEqual(clean.returncode, 0, clean.stderr)
+        self.assertIn("kms:Decrypt needs PCR0 PCR1 PCR2 PCR8", clean.stdout)
+        bad = os.path.join(policies, "root-delegation.json")
+        human = run("eml", "kms", "lint", bad)
+        self.assertEqual(human.returncode, 1)
+        self.assertIn("error    statement 0 (Enable IAM User Permissions): root-delegation: ", human.stdout)
+        done = run("eml", "kms", "lint", "--json", bad)
+        report = json.loads(done.stdout)
+        self.assertEqual((done.returncode, report["errors"], report["warnings"]), (1, 1, 0))
+        self.assertEqual([(f["rule"], f["statement"]) for f in report["findings"]], [("root-delegation", 0)])
+        self.assertEqual(report["decrypt"], [{"statement": 0, "pcrs": []}, {"statement": 1, "pcrs": [0]}])
+        for name, text in (("none.json", None), ("empty.json", ""), ("array.json", "[]"), ("twice.json", '{"Id":"a","Id":"b"}'),
+                           ("shape.json", '{"Statement":[{"Effect":"Allow"}]}'), ("long.json", " " * 40000)):
+            if text is not None:
+                with open(self.path(name), "w", encoding="utf-8") as f:
+                    f.write(text)
+            with self.subTest(name=name):
+                done = run("eml", "kms", "lint", self.path(name))
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                self.assertIn(name, done.stderr)
+        self.assertEqual(run("eml", "kms", "mend", bad).returncode, 2)
 
     def test_run_names_the_inputs_that_it_wants(self):
         small_model(self.path("m.onnx"))

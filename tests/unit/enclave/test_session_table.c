@@ -43,6 +43,29 @@ static int signal_that_ended(pid_t pid)
     return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
+static void requests_share_the_threads(void **state)
+{
+    (void)state;
+    struct eml_session_table t;
+    assert_int_equal(eml_session_table_make(&t, 5), EML_OK);
+    for (int i = 0; i < 4; i++)
+        eml_session_new(&t, 1000 + i, -1, 5, 100);
+    assert_int_equal(eml_session_share(&t, 8), 8);
+    static const uint64_t share[] = {8, 4, 2, 2};
+    for (int i = 0; i < 4; i++) {
+        eml_session_begin(&t.entry[i], 50);
+        assert_int_equal(eml_session_share(&t, 8), share[i]);
+    }
+    assert_int_equal(eml_session_share(&t, 3), 1);
+    eml_session_rest(&t.entry[0]);
+    eml_session_free(&t.entry[1]);
+    eml_session_rest(&t.entry[2]);
+    assert_int_equal(eml_session_share(&t, 3), 3);
+    for (size_t i = 0; i < t.n; i++)
+        t.entry[i].pid = 0;
+    eml_session_table_free(&t);
+}
+
 static void entries_are_taken_and_given_back(void **state)
 {
     (void)state;
@@ -97,6 +120,7 @@ static void who_does_not_end_is_killed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_share_the_threads),
         cmocka_unit_test(entries_are_taken_and_given_back),
         cmocka_unit_test(a_request_over_its_time_is_asked_to_end),
         cmocka_unit_test(who_does_not_end_is_killed),

@@ -330,6 +330,11 @@ static const struct row ROWS[] = {
     R(RESIZE, "AXES=1,2", IN("f32[1,?,7,3]", "-", "-", "i64{4,5}"), {"f32[1,4,5,3]"})
     R(RESIZE, "AXES=1,2;KEEP_ASPECT_RATIO_POLICY=1", IN("f32[1,4,8,3]", "-", "-", "i64{8,8}"),
       {"f32[1,4,8,3]"})
+    R(FRACTIONS, "", IN("f32[4]"), {"i64[8]"})
+    R(FRACTIONS, "", IN("f32[?]"), {"i64[?]"})
+    R(FRACTIONS, "", IN("f32[2,2]"), {"!scales are not a list"})
+    R(FRACTIONS, "", IN("i64[4]"), {"!int64 is not supported by this operator"})
+    R(RESIZE, "", IN("f32[1,5,7,3]", "-", "i64[8]"), {"f32[?,?,?,?]"})
     R(RESIZE, "", IN("f32[1]", "-", "i64{0,1}"), {"!Resize: scale is not positive"})
     R(RESIZE, "", IN("f32[1]", "-", "-", "-"), {"!Resize: needs either scales or sizes"})
     R(RESIZE, "", IN("f32[1]", "-", "i64{4611686018427387904,1}"),

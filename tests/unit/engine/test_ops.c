@@ -900,6 +900,38 @@ static void resize_does_not_care_for_the_layout(void **state)
 
 /* ---- threads ---- */
 
+/* Sizes of the result are known only as it runs; what is no scale is refused then. */
+static void scales_that_come_with_the_request(void **state)
+{
+    (void)state;
+    static const struct {
+        float scale[2];
+        int64_t out; /* elements of a [2, 5] resized; negative: refused */
+    } cases[] = {
+        {{1, 2}, 20},      {{0.5f, 0.3f}, 1}, {{1, 0.1f}, 0},  {{1.5f, 1.7f}, 24},
+        {{1, 0}, -1},      {{1, -2}, -1},     {{NAN, 1}, -1},  {{1, INFINITY}, -1},
+        {{1, 1e-40f}, -1}, {{1, 1.2e9f}, -1}, {{1, 1e9f}, -1},
+    };
+    const float x[10] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct gb *b = gb_new();
+        uint32_t in = gb_input(b, EML_DT_F32, SHAPE(2, 5));
+        uint32_t scales = gb_input(b, EML_DT_F32, SHAPE(2));
+        uint32_t by = NODE(b, FRACTIONS, OF(scales));
+        gb_output(b, NODE(b, RESIZE, OF(in, EML_ABSENT, by), .params = {-0.75f, 0}, .n_params = 2,
+                          WITH1(COORDINATE_TRANSFORMATION_MODE, 3)));
+        const void *data[] = {x, cases[i].scale};
+        struct gb_result r = gb_run(b, data, EML_ISA_AUTO, 1, false, 0xa5);
+        assert_int_equal(r.e, cases[i].out < 0 ? EML_E_INPUT : EML_OK);
+        if (r.e == EML_OK)
+            assert_int_equal(r.out[0].bytes, (size_t)cases[i].out * sizeof(float));
+        if (i == 0)
+            for (size_t k = 0; k < 20; k++)
+                assert_float_equal(((const float *)r.out[0].data)[k], (double)(k / 2), 0);
+        gb_free(b);
+    }
+}
+
 static void threads_do_not_change_results(void **state)
 {
     (void)state;
@@ -949,6 +981,7 @@ int main(void)
         cmocka_unit_test(normalisations),
         cmocka_unit_test(resizes),
         cmocka_unit_test(resize_does_not_care_for_the_layout),
+        cmocka_unit_test(scales_that_come_with_the_request),
         cmocka_unit_test(threads_do_not_change_results),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

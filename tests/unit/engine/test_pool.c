@@ -25,12 +25,12 @@ static void note(void *arg, int64_t begin, int64_t end, unsigned thread)
         atomic_fetch_add(&r->hits[i], 1);
 }
 
-static void check_covers(struct eml_pool *pool, int64_t n, int64_t grain)
+static void check_covers_by(struct eml_pool *pool, unsigned threads, int64_t n, int64_t grain)
 {
     struct record r = {.hits = calloc((size_t)n + 1, sizeof *r.hits),
                        .n = n,
                        .grain = grain < 1 ? 1 : grain,
-                       .threads = eml_pool_threads(pool)};
+                       .threads = threads};
     assert_non_null(r.hits);
     eml_pool_for(pool, n, grain, note, &r);
     assert_false(atomic_load(&r.bad));
@@ -38,6 +38,11 @@ static void check_covers(struct eml_pool *pool, int64_t n, int64_t grain)
         assert_int_equal(r.hits[i], 1);
     assert_int_equal(r.hits[n], 0);
     free(r.hits);
+}
+
+static void check_covers(struct eml_pool *pool, int64_t n, int64_t grain)
+{
+    check_covers_by(pool, eml_pool_threads(pool), n, grain);
 }
 
 static void every_item_runs_once(void **state)
@@ -53,6 +58,22 @@ static void every_item_runs_once(void **state)
             check_covers(pool, eml_gen_range(&g, 0, 500), eml_gen_range(&g, 0, 40));
         eml_pool_destroy(pool);
     }
+}
+
+static void only_some_work_if_told(void **state)
+{
+    (void)state;
+    struct eml_gen g = eml_gen_seeded("limit");
+    struct eml_pool *pool;
+    assert_int_equal(eml_pool_create(4, &pool), EML_OK);
+    for (int round = 0; round < 300; round++) {
+        unsigned limit = (unsigned)eml_gen_range(&g, 0, 6);
+        eml_pool_limit(pool, limit);
+        assert_int_equal(eml_pool_threads(pool), 4);
+        check_covers_by(pool, limit > 1 ? limit : 1, eml_gen_range(&g, 0, 500),
+                        eml_gen_range(&g, 0, 40));
+    }
+    eml_pool_destroy(pool);
 }
 
 static void add(void *arg, int64_t begin, int64_t end, unsigned thread)
@@ -123,9 +144,8 @@ static void bad_sizes_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_item_runs_once),
-        cmocka_unit_test(jobs_follow_each_other),
-        cmocka_unit_test(contention_does_not_stop_it),
+        cmocka_unit_test(every_item_runs_once),   cmocka_unit_test(only_some_work_if_told),
+        cmocka_unit_test(jobs_follow_each_other), cmocka_unit_test(contention_does_not_stop_it),
         cmocka_unit_test(bad_sizes_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

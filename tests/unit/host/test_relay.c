@@ -57,10 +57,16 @@ struct flood {
     size_t n;
 };
 
-static void *flood_main(void *arg)
+static void *send_main(void *arg)
 {
     struct flood *w = arg;
-    if (eml_net_send(w->fd, eml_bytes(w->bytes, w->n), soon()) == EML_OK)
+    return eml_net_send(w->fd, eml_bytes(w->bytes, w->n), soon()) == EML_OK ? w : NULL;
+}
+
+static void *flood_main(void *arg)
+{
+    struct flood *w = send_main(arg);
+    if (w != NULL)
         (void)shutdown(w->fd, SHUT_WR);
     return NULL;
 }
@@ -196,6 +202,30 @@ static void the_rate_is_kept(void **state)
     finish(&f);
 }
 
+/* Resting whenever a buffer was filled would make this seconds. */
+static void without_a_rate_it_does_not_rest(void **state)
+{
+    (void)state;
+    static uint8_t bytes[1 << 20], in[1 << 20];
+    enum { TIMES = 32 };
+    struct fixture f;
+    begin(&f, 20000, 20000, 0);
+    int64_t start = eml_net_now_ms();
+    for (int i = 0; i < TIMES; i++) {
+        size_t got;
+        struct flood w = {f.client, bytes, sizeof bytes};
+        pthread_t t;
+        assert_int_equal(pthread_create(&t, NULL, i + 1 < TIMES ? send_main : flood_main, &w), 0);
+        assert_int_equal(eml_net_recv(f.enclave, EML_ROOM(in), soon(), &got), EML_OK);
+        assert_int_equal(got, sizeof in);
+        assert_int_equal(pthread_join(t, NULL), 0);
+    }
+    assert_in_range(eml_net_now_ms() - start, 0, 2500);
+    eml_net_close(&f.enclave);
+    finish(&f);
+    assert_int_equal(f.moved.up, sizeof bytes * TIMES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +236,7 @@ int main(void)
         cmocka_unit_test(a_side_that_is_gone_ends_it),
         cmocka_unit_test(an_answer_survives_a_reader_that_is_gone),
         cmocka_unit_test(the_rate_is_kept),
+        cmocka_unit_test(without_a_rate_it_does_not_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

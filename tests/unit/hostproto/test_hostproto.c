@@ -6,7 +6,7 @@
 
 static const enum eml_host_kind kinds[] = {
     EML_HOST_RELAY, EML_HOST_PUT,    EML_HOST_STAT,        EML_HOST_HEALTH,
-    EML_HOST_GET,   EML_HOST_EGRESS, EML_HOST_CREDENTIALS,
+    EML_HOST_GET,   EML_HOST_EGRESS, EML_HOST_CREDENTIALS, EML_HOST_AUDIT,
 };
 
 static struct eml_host_request sample(enum eml_host_kind kind)
@@ -48,7 +48,7 @@ static void unknown_kinds_are_refused(void **state)
     for (unsigned kind = 0; kind < 256; kind++) {
         uint8_t frame[1] = {(uint8_t)kind};
         struct eml_host_request out;
-        bool alone = kind == 'R' || kind == 'H' || kind == 'E' || kind == 'C';
+        bool alone = kind == 'R' || kind == 'H' || kind == 'E' || kind == 'C' || kind == 'A';
         assert_int_equal(eml_host_request_decode(EML_BYTES(frame), &out),
                          alone ? EML_OK : EML_E_INPUT);
     }

@@ -4,8 +4,8 @@
  * an entry bundle holds 256 entries, each be16 length || bytes. The last tile of a level and the
  * last bundle are partial unless the size is a multiple: their name ends in ".p/WIDTH".
  */
-#ifndef EML_AUDIT_TILE_H
-#define EML_AUDIT_TILE_H
+#ifndef EML_TILE_TILE_H
+#define EML_TILE_TILE_H
 
 #include "base/cur.h"
 

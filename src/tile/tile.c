@@ -1,4 +1,4 @@
-#include "audit/tile.h"
+#include "tile/tile.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,0 +1,214 @@
+// usage: node service.mjs BUILD_DIR MODELS_DIR [--seconds N] [--sessions 1,2,4,8,16] [--results DIR]
+// The whole way on loopback: clients, eml-hostd, eml-enclaved-dev (the enclave with a development NSM), MiniLM at 128 tokens.
+// First where the time of one request goes, against a bare run of the same model; then how many requests per second come through
+// with ever more sessions at once; then the memory of a worker.
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createConnection, createServer } from 'node:net';
+import path from 'node:path';
+import { writeNpy } from '../tests/support/npy.mjs';
+import * as b from './lib.mjs';
+
+const { positional, options } = b.parseArgs(process.argv.slice(2), { seconds: '8', sessions: '1,2,4,8,16', results: '' });
+const [build, models] = positional;
+const program = (name) => path.resolve(build, name);
+const file = 'minilm-l6.onnx';
+const inputs = b.makeInputs(b.bert(128));
+
+function run(name, ...args) {
+  const done = spawnSync(program(name), args, { encoding: 'utf8', maxBuffer: 1 << 28 });
+  if (done.status !== 0) throw new Error(`${name} ${args[0]}: ${done.stderr}`);
+  return done.stdout;
+}
+
+async function until(condition, what) {
+  for (let i = 0; i < 500; i++) {
+    if (await condition()) return;
+    await new Promise((r) => setTimeout(r, 20));
+  }
+  throw new Error(`${what} did not come`);
+}
+
+const freePort = () =>
+  new Promise((r) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => r(port));
+    });
+  });
+
+const answers = (port) =>
+  new Promise((r) => {
+    const socket = createConnection(port, '127.0.0.1', () => r(socket.end() && true));
+    socket.on('error', () => r(false));
+  });
+
+class Services {
+  constructor(dir) {
+    this.dir = dir;
+    this.children = [];
+  }
+  at(name) {
+    return path.join(this.dir, name);
+  }
+  start(name, args, env = {}) {
+    const child = spawn(program(name), args, { stdio: 'ignore', env: { ...process.env, ...env } });
+    this.children.push(child);
+    return child;
+  }
+  async begin() {
+    run('mock/pki/eml-devpki', this.at('pki'));
+    writeFileSync(this.at('pcrs.json'), run('mock/pki/eml-devpki', '--pcrs', program('enclave/eml-enclaved-dev')));
+    run('client/cli/eml', 'policy', '--measurements', this.at('pcrs.json'), '--root', this.at('pki/root.pem'), '-o', this.at('policy.json'));
+    const port = await freePort();
+    const [enclave, service] = ['enclave.sock', 'service.sock'].map((n) => 'unix:' + this.at(n));
+    this.host = `tcp:127.0.0.1:${port}`;
+    this.start('host/eml-hostd', ['--listen', this.host, '--enclave', enclave, '--service', service, '--store', this.at('store')]);
+    this.enclave = this.start('enclave/eml-enclaved-dev', ['--listen', enclave, '--host', service], { EML_DEV_PKI: this.at('pki') });
+    await until(() => existsSync(this.at('enclave.sock')), 'the enclave');
+    await until(() => answers(port), 'the host');
+  }
+  publish() {
+    mkdirSync(this.at('model'));
+    run('client/cli/eml', 'decompose', path.join(models, file), '-o', this.at('model'));
+    run('client/cli/eml', 'push', this.at('model'), '--host', this.host);
+    this.inputs = Object.entries(inputs).map(([name, tensor]) => {
+      writeNpy(this.at(`${name}.npy`), tensor);
+      return `${name}=${this.at(`${name}.npy`)}`;
+    });
+  }
+  // Rows of eml-load, as objects of numbers.
+  load(sessions, seconds, mode) {
+    const args = [this.host, this.at('policy.json'), this.at('model/topology.key'), String(sessions), String(seconds), mode, ...this.inputs];
+    return new Promise((resolve, reject) => {
+      const child = spawn(program('bench/eml-load'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
+      let text = '';
+      child.stdout.on('data', (d) => (text += d));
+      child.on('close', (code) => {
+        if (code !== 0) return reject(new Error(`eml-load: ${code}`));
+        const [names, ...lines] = text.trim().split('\n').map((l) => l.split(','));
+        resolve(lines.map((l) => Object.fromEntries(names.map((n, i) => [n, Number(l[i])]))));
+      });
+    });
+  }
+  async end() {
+    for (const child of this.children) {
+      const ended = new Promise((r) => child.once('exit', r));
+      if (child.exitCode === null && child.kill()) await ended;
+    }
+  }
+}
+
+// ---- where the time of one request goes ----
+
+async function stages(services, scratch) {
+  const cores = Math.max(1, Number(spawnSync('nproc', { encoding: 'utf8' }).stdout));
+  const engine = new b.Ours(build, path.join(models, file), cores);
+  await engine.setInputs(inputs, scratch);
+  await engine.bare(5);
+  const csv = new b.Csv(options.results, 'stages.csv', ['mode', 'turn', 'stage', 'us']);
+  const table = new b.Table([['stage', -34], ['request', 8], ['%', 4], ['session', 8], ['%', 4]],
+    `one client, MiniLM @128, ${cores} threads: medians in ms; %: of a bare run in the same turns`);
+  const columns = {};
+  for (const mode of ['request', 'session']) {
+    const all = { bare: [] };
+    for (let turn = 0; turn < 6; turn++) {
+      const bare = b.median(await engine.bare(5)) * 1000;
+      for (const r of await services.load(1, 1, mode)) {
+        const enclave = r.weights_us + r.assemble_us + r.run_us + r.wipe_us;
+        const split = {
+          'connection, evidence, verification': r.attest_us, 'key exchange': r.handshake_us, 'sealed weights': r.weights_us,
+          'decode, plan, open': r.assemble_us, run: r.run_us, 'wipe of the weights': r.wipe_us,
+          'records, relay, wipe of the rest': r.total_us - r.attest_us - r.handshake_us - enclave, total: r.total_us,
+        };
+        for (const [stage, us] of Object.entries(split)) {
+          (all[stage] ??= []).push(us);
+          csv.row(mode, turn, stage, us);
+        }
+      }
+      all.bare.push(bare);
+      csv.row(mode, turn, 'bare', bare);
+    }
+    columns[mode] = Object.fromEntries(Object.entries(all).map(([k, v]) => [k, b.median(v)]));
+  }
+  await engine.end();
+  for (const stage of Object.keys(columns.request))
+    table.row([stage, ...['request', 'session'].flatMap((m) => [b.ms(columns[m][stage] / 1000), b.fixed((columns[m][stage] / columns[m].bare) * 100, 0)])]);
+  for (const m of ['request', 'session']) {
+    const rest = columns[m].total - columns[m].run;
+    console.log(`${m} mode: everything but the run is ${b.ms(rest / 1000)} ms, ${b.fixed((rest / columns[m].run) * 100, 1)} % of the run`);
+  }
+}
+
+// ---- throughput ----
+
+async function throughput(services) {
+  const csv = new b.Csv(options.results, 'sessions.csv', ['mode', 'sessions', 'session', 'start_us', 'total_us', 'run_us']);
+  const table = new b.Table(
+    [['mode', -8], ['sessions', 8], ['requests/s', 10], ['median', 8], ['p95', 8], ['p99', 8], ['max', 8], ['fairness', 8]],
+    'throughput, MiniLM @128; ms as the client sees them; fairness: fewest requests of a session / most'
+  );
+  for (const mode of ['request', 'session']) {
+    for (const sessions of options.sessions.split(',').map(Number)) {
+      const rows = await services.load(sessions, Number(options.seconds), mode);
+      for (const r of rows) csv.row(mode, sessions, r.session, r.start_us, r.total_us, r.run_us);
+      const ends = Math.max(...rows.map((r) => r.start_us + r.total_us));
+      const starts = Math.min(...rows.map((r) => r.start_us));
+      const total = rows.map((r) => r.total_us / 1000);
+      const each = Array.from({ length: sessions }, (_, i) => rows.filter((r) => r.session === i).length);
+      table.row([
+        mode, sessions, b.fixed(rows.length / ((ends - starts) / 1e6), 1), b.ms(b.median(total)), b.ms(b.p95(total)),
+        b.ms(b.quantile(total, 0.99)), b.ms(Math.max(...total)), b.times(Math.min(...each) / Math.max(...each)),
+      ]);
+    }
+  }
+}
+
+// ---- memory ----
+
+// Private memory of a worker, sealed weights (which all workers share) aside.
+function anonymousKib(pid) {
+  try {
+    return Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]);
+  } catch {
+    return 0; // it has ended
+  }
+}
+
+function workers(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean);
+  } catch {
+    return [];
+  }
+}
+
+async function memory(services) {
+  const csv = new b.Csv(options.results, 'memory.csv', ['mode', 'peak_kib']);
+  for (const mode of ['request', 'session']) {
+    let peak = 0;
+    const timer = setInterval(() => {
+      for (const pid of workers(services.enclave.pid)) peak = Math.max(peak, anonymousKib(pid));
+    }, 1);
+    await services.load(1, 4, mode);
+    clearInterval(timer);
+    csv.row(mode, peak);
+    console.log(`private memory of a worker in ${mode} mode, highest of samples 1 ms apart: ${b.fixed((peak * 1024) / 1e6, 1)} MB`);
+  }
+}
+
+if (b.present(models, file)) {
+  await b.withScratch(async (dir) => {
+    const services = new Services(dir);
+    try {
+      await services.begin();
+      services.publish();
+      await services.load(1, 1, 'request'); // the enclave's cache has the sealed weights from here on
+      await stages(services, dir);
+      await throughput(services);
+      await memory(services);
+    } finally {
+      await services.end();
+    }
+  });
+}
