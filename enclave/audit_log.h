@@ -24,6 +24,7 @@ struct eml_audit_log_config {
     const struct eml_ed25519_sk *key; /* secret; signs checkpoints; borrowed for the log's life */
     /* An attestation document whose public_key is that key; borrowed during start only. */
     struct eml_bytes document;
+    uint64_t limits[6]; /* numbers of the boot record, as audit/record.h names them */
     /* Begins to connect to the host's service port: returns a descriptor from which eml_ipc_recv
      * will read {EML_OK} with the connection, or -1. The log closes it. */
     int (*dial)(void *ctx);
@@ -49,6 +50,10 @@ int64_t eml_audit_log_poll(const struct eml_audit_log *log, struct pollfd *p);
  * appended since. */
 void eml_audit_log_turn(struct eml_audit_log *log, const struct pollfd *p);
 
+/* Half of the queue is free: new sessions may begin. The other half is for those that are there. */
+bool eml_audit_log_room(const struct eml_audit_log *log);
+/* All that was appended is durable. */
+bool eml_audit_log_settled(const struct eml_audit_log *log);
 /* Records with an index below this are on the host's disk. */
 uint64_t eml_audit_log_durable(const struct eml_audit_log *log);
 /* EML_OK, or why nothing that must be recorded may go on: the host does not answer (EML_E_NET), has

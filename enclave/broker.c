@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/wipe.h"
 #include "crypto/crypto.h"
+#include "enclave/audit_log.h"
 #include "enclave/cache.h"
 #include "enclave/fetch.h"
 #include "enclave/session_table.h"
@@ -35,10 +36,50 @@ struct broker {
     struct eml_buf spki;
     struct eml_cache cache;
     struct eml_session_table sessions;
+    struct eml_audit_log *log;
     int listener, signals;
     bool stopping;
     int64_t tired_until_ms; /* no descriptors left: let the listener rest */
 };
+
+/* --- the audit log --- */
+
+/* s may be NULL. A record that cannot be kept ends the service: nothing happens unseen. */
+static uint64_t record(struct broker *b, const struct eml_session *s, struct eml_record r)
+{
+    uint64_t index = 0;
+    r.session = s != NULL ? s->number : 0;
+    enum eml_err err = eml_audit_log_append(b->log, &r, &index);
+    if (err != EML_OK) {
+        eml_log_event("audit.lost", err, {"event", r.event});
+        b->stopping = true;
+    }
+    return index;
+}
+
+static void record_budget(struct broker *b, const struct eml_session *s, enum eml_budget_kind kind)
+{
+    (void)record(b, s,
+                 (struct eml_record){.event = EML_EVENT_BUDGET,
+                                     .outcome = EML_E_REFUSED,
+                                     .number = {(uint64_t)kind}});
+}
+
+static void record_violation(struct broker *b, const struct eml_session *s, enum eml_violation kind,
+                             enum eml_err outcome, int signal)
+{
+    (void)record(b, s,
+                 (struct eml_record){.event = EML_EVENT_VIOLATION,
+                                     .outcome = outcome,
+                                     .number = {(uint64_t)kind, (uint64_t)signal}});
+}
+
+static void record_error(struct broker *b, enum eml_error_place place, enum eml_err outcome)
+{
+    (void)record(b, NULL,
+                 (struct eml_record){
+                     .event = EML_EVENT_ERROR, .outcome = outcome, .number = {(uint64_t)place}});
+}
 
 /* --- answers --- */
 
@@ -59,11 +100,11 @@ static void answer_plain(struct eml_session *s, enum eml_err err)
     answer(s, err, (struct eml_bytes){0}, -1);
 }
 
-/* prefix goes before the document. */
-static void answer_document(struct broker *b, struct eml_session *s, struct eml_bytes prefix,
-                            const struct eml_nsm_attest_args *args)
+/* Appends to *out. */
+static enum eml_err get_document(struct broker *b, const struct eml_nsm_attest_args *args,
+                                 struct eml_buf *out)
 {
-    struct eml_buf request = {0}, body = {0};
+    struct eml_buf request = {0};
     uint8_t response[EML_NSM_RESPONSE_MAX];
     size_t n = 0;
     struct eml_bytes document = {0};
@@ -73,12 +114,32 @@ static void answer_document(struct broker *b, struct eml_session *s, struct eml_
         err = eml_nsm_exchange(b->nsm, eml_buf_bytes(&request), EML_ROOM(response), &n);
     if (err == EML_OK)
         err = eml_nsm_get_attestation(eml_bytes(response, n), &document, &why);
-    eml_buf_put(&body, prefix);
-    eml_buf_put(&body, document);
+    eml_buf_put(out, document);
     if (err == EML_OK)
-        err = eml_buf_ok(&body);
-    answer(s, err == EML_OK ? EML_OK : EML_E_SYSTEM, eml_buf_bytes(&body), -1);
+        err = eml_buf_ok(out);
     eml_buf_free(&request);
+    return err == EML_OK ? EML_OK : EML_E_SYSTEM;
+}
+
+/* prefix goes before the document. */
+static void answer_document(struct broker *b, struct eml_session *s, enum eml_attestation_use use,
+                            struct eml_bytes prefix, const struct eml_nsm_attest_args *args)
+{
+    struct eml_buf body = {0};
+    struct eml_sha256 digest;
+    struct eml_record r = {.event = EML_EVENT_ATTESTATION, .number = {(uint64_t)use}};
+    eml_buf_put(&body, prefix);
+    enum eml_err err = get_document(b, args, &body);
+    if (err == EML_OK) {
+        const struct eml_bytes document = eml_bytes(body.ptr + prefix.len, body.len - prefix.len);
+        err = eml_sha256(&document, 1, &digest);
+        r.bytes[0] = EML_BYTES(digest.b);
+    }
+    if (err != EML_OK)
+        r.bytes[0] = (struct eml_bytes){0};
+    r.outcome = err;
+    (void)record(b, s, r);
+    answer(s, err, eml_buf_bytes(&body), -1);
     eml_buf_free(&body);
 }
 
@@ -89,7 +150,7 @@ static void on_attest(struct broker *b, struct eml_session *s, const struct eml_
     const struct eml_nsm_attest_args args = {.user_data = EML_BYTES(r->user_data),
                                              .nonce = EML_BYTES(r->nonce),
                                              .public_key = EML_BYTES(b->pk.b)};
-    answer_document(b, s, (struct eml_bytes){0}, &args);
+    answer_document(b, s, EML_ATTESTATION_SESSION, (struct eml_bytes){0}, &args);
 }
 
 static void on_kms_document(struct broker *b, struct eml_session *s,
@@ -100,11 +161,15 @@ static void on_kms_document(struct broker *b, struct eml_session *s,
     const struct eml_bytes spki = eml_buf_bytes(&b->spki);
     enum eml_err err = b->rsa == NULL ? EML_E_REFUSED : eml_sha256(&spki, 1, &digest);
     if (err != EML_OK) {
+        (void)record(b, s,
+                     (struct eml_record){.event = EML_EVENT_ATTESTATION,
+                                         .outcome = err,
+                                         .number = {EML_ATTESTATION_KMS}});
         answer_plain(s, err);
         return;
     }
     const struct eml_nsm_attest_args args = {.public_key = spki};
-    answer_document(b, s, EML_BYTES(digest.b), &args);
+    answer_document(b, s, EML_ATTESTATION_KMS, EML_BYTES(digest.b), &args);
 }
 
 static void on_kms_unwrap(struct broker *b, struct eml_session *s, const struct eml_ipc_request *r)
@@ -114,6 +179,7 @@ static void on_kms_unwrap(struct broker *b, struct eml_session *s, const struct 
     enum eml_err err = b->rsa == NULL
                            ? EML_E_AUTH
                            : eml_rsa_oaep_decrypt(b->rsa, EML_BYTES(r->block), EML_ROOM(key), &n);
+    (void)record(b, s, (struct eml_record){.event = EML_EVENT_KMS, .outcome = err});
     answer(s, err, eml_bytes(key, n), -1);
     eml_wipe(key, sizeof key);
 }
@@ -142,6 +208,8 @@ static void on_weights(struct broker *b, struct eml_session *s, const struct eml
     enum eml_err err = EML_OK;
     if (e == NULL)
         err = eml_cache_add(&b->cache, r->id, r->size, &e);
+    if (err == EML_E_REFUSED)
+        record_budget(b, s, EML_BUDGET_CACHE);
     if (err == EML_OK && e->fetcher < 0) {
         err = start_fetcher(b, e);
         if (err != EML_OK)
@@ -156,6 +224,7 @@ static void on_weights(struct broker *b, struct eml_session *s, const struct eml
 static void on_weights_bad(struct broker *b, struct eml_session *s, const struct eml_ipc_request *r)
 {
     eml_cache_bad(&b->cache, r->id);
+    record_violation(b, s, EML_VIOLATION_WEIGHTS, EML_E_AUTH, 0);
     answer_plain(s, EML_OK);
 }
 
@@ -164,7 +233,9 @@ static void on_host_connect(struct broker *b, struct eml_session *s,
 {
     (void)r;
     enum eml_err err = EML_E_REFUSED;
-    if (s->host_connects < EML_HOST_CONNECTS_MAX) {
+    if (s->host_connects == EML_HOST_CONNECTS_MAX) {
+        record_budget(b, s, EML_BUDGET_CONNECTIONS);
+    } else {
         s->host_connects++;
         err = eml_spawn(b->program, EML_ROLE_CONNECTOR, s->sock, -1, NULL, &s->waits_for);
     }
@@ -172,23 +243,58 @@ static void on_host_connect(struct broker *b, struct eml_session *s,
         answer_plain(s, err);
 }
 
+/* Nothing begins that could not be recorded. */
 static void on_begin(struct broker *b, struct eml_session *s, const struct eml_ipc_request *r)
 {
     (void)r;
     eml_session_begin(s, eml_net_now_ms() + (int64_t)b->options->request_s * 1000);
     const uint8_t threads[] = {(uint8_t)eml_session_share(&b->sessions, b->options->threads)};
-    answer(s, EML_OK, EML_BYTES(threads), -1);
+    answer(s, eml_audit_log_health(b->log), EML_BYTES(threads), -1);
 }
 
+/* What happened in a request, in the order in which it did; the last record's index. */
+static uint64_t record_request(struct broker *b, const struct eml_session *s,
+                               const struct eml_ipc_request *r)
+{
+    const uint64_t *n = r->number;
+    if (n[0] + n[1] != 0)
+        (void)record(b, s,
+                     (struct eml_record){.event = EML_EVENT_ASSEMBLY, .number = {n[0], n[1]}});
+    if (r->err == EML_E_REFUSED)
+        record_budget(b, s, EML_BUDGET_REQUEST);
+    uint64_t last = record(
+        b, s,
+        (struct eml_record){.event = EML_EVENT_INFERENCE, .outcome = r->err, .number = {n[2]}});
+    if (n[5] != 0)
+        last = record(
+            b, s,
+            (struct eml_record){.event = EML_EVENT_DESTRUCTION, .number = {n[5], n[3], n[4]}});
+    return last;
+}
+
+/* Answered when what it tells is on the host's disk: the result leaves after that. */
 static void on_report(struct broker *b, struct eml_session *s, const struct eml_ipc_request *r)
 {
-    (void)b;
     eml_session_rest(s);
     eml_log_event("request", r->err, {"session", (int64_t)s->number},
                   {"weights_us", (int64_t)r->number[0]}, {"assemble_us", (int64_t)r->number[1]},
                   {"run_us", (int64_t)r->number[2]}, {"wipe_us", (int64_t)r->number[3]},
                   {"exposure_us", (int64_t)r->number[4]}, {"wiped_bytes", (int64_t)r->number[5]});
-    answer_plain(s, EML_OK);
+    s->durable_at = record_request(b, s, r) + 1;
+}
+
+/* After the log's turn: answers reports that became durable, or that will not. */
+static void answer_reports(struct broker *b)
+{
+    uint64_t durable = eml_audit_log_durable(b->log);
+    enum eml_err health = eml_audit_log_health(b->log);
+    for (size_t i = 0; i < b->sessions.n; i++) {
+        struct eml_session *s = &b->sessions.entry[i];
+        if (s->pid == 0 || s->durable_at == 0 || (durable < s->durable_at && health == EML_OK))
+            continue;
+        answer_plain(s, durable >= s->durable_at ? EML_OK : health);
+        s->durable_at = 0;
+    }
 }
 
 static void (*const handlers[EML_IPC_N])(struct broker *, struct eml_session *,
@@ -220,6 +326,7 @@ static void hear(struct broker *b, struct eml_session *s)
         handlers[r.type](b, s, &r);
     } else {
         eml_log_event("worker.violation", err, {"session", (int64_t)s->number});
+        record_violation(b, s, EML_VIOLATION_MESSAGE, err, 0);
         eml_session_kill(s, SIGKILL);
     }
     eml_wipe(packet, sizeof packet);
@@ -256,22 +363,42 @@ static void fetcher_ended(struct broker *b, struct eml_cache_entry *e, pid_t pid
         eml_cache_drop(&b->cache, e);
 }
 
+/* The end of a worker, with what made it end. */
+static void session_ended(struct broker *b, struct eml_session *s, enum eml_err err, int signal)
+{
+    int64_t ms = eml_net_now_ms() - s->start_ms;
+    eml_log_event("session.end", err, {"session", (int64_t)s->number}, {"ms", ms},
+                  {"signal", signal});
+    if (s->over != 0)
+        record_budget(b, s, s->over);
+    if (signal == SIGXCPU)
+        record_budget(b, s, EML_BUDGET_PROCESSOR);
+    else if (signal == SIGSYS)
+        record_violation(b, s, EML_VIOLATION_CALL, err, signal);
+    else if (signal != 0 && signal != SIGKILL)
+        record_violation(b, s, EML_VIOLATION_CRASH, err, signal);
+    (void)record(b, s,
+                 (struct eml_record){.event = EML_EVENT_SESSION_CLOSE,
+                                     .outcome = err,
+                                     .number = {(uint64_t)ms, (uint64_t)signal}});
+    eml_session_free(s);
+}
+
 static void child_ended(struct broker *b, pid_t pid, int status)
 {
     enum eml_err err = class_of(status);
     struct eml_cache_entry *e = eml_cache_fetched_by(&b->cache, pid);
     if (e != NULL) {
         eml_log_event("fetch", err, {"bytes", (int64_t)e->size});
+        if (err != EML_OK)
+            record_error(b, EML_ERROR_FETCH, err);
         fetcher_ended(b, e, pid, err);
         return;
     }
     for (size_t i = 0; i < b->sessions.n; i++) {
         struct eml_session *s = &b->sessions.entry[i];
         if (s->pid == pid) {
-            eml_log_event("session.end", err, {"session", (int64_t)s->number},
-                          {"ms", eml_net_now_ms() - s->start_ms},
-                          {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0});
-            eml_session_free(s);
+            session_ended(b, s, err, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
         } else if (s->pid != 0 && s->waits_for == pid) {
             /* A connector: it has answered itself if it had something to give. */
             s->waits_for = 0;
@@ -309,54 +436,66 @@ static void welcome(struct broker *b)
     eml_net_close(&pair[1]);
     if (err == EML_OK) {
         int64_t now = eml_net_now_ms();
-        eml_session_new(&b->sessions, pid, pair[0], now,
-                        now + (int64_t)b->options->session_s * 1000);
+        const struct eml_session *s = eml_session_new(&b->sessions, pid, pair[0], now,
+                                                      now + (int64_t)b->options->session_s * 1000);
+        (void)record(b, s,
+                     (struct eml_record){.event = EML_EVENT_SESSION_OPEN,
+                                         .number = {eml_session_count(&b->sessions)}});
         return;
     }
     eml_net_close(&pair[0]);
     b->tired_until_ms = eml_net_now_ms() + TIRED_MS;
     eml_log_event("session.none", err, {"sessions", (int64_t)eml_session_count(&b->sessions)});
+    record_error(b, EML_ERROR_SESSION, err);
 }
 
 static bool listens(const struct broker *b, int64_t now)
 {
     return !b->stopping && now >= b->tired_until_ms &&
-           eml_session_count(&b->sessions) < b->sessions.n;
+           eml_session_count(&b->sessions) < b->sessions.n && eml_audit_log_room(b->log);
 }
+
+enum { P_SIGNALS, P_LISTENER, P_LOG, P_SESSIONS };
 
 /* Waits for something to happen and deals with it. */
 static enum eml_err turn(struct broker *b, struct pollfd *p)
 {
     int64_t now = eml_net_now_ms();
-    int64_t until = eml_session_tick(&b->sessions, now);
+    int64_t until = eml_session_tick(&b->sessions, now),
+            due = eml_audit_log_poll(b->log, &p[P_LOG]);
     if (b->tired_until_ms > now && b->tired_until_ms < until)
         until = b->tired_until_ms;
-    p[0] = (struct pollfd){.fd = b->signals, .events = POLLIN};
-    p[1] = (struct pollfd){.fd = listens(b, now) ? b->listener : -1, .events = POLLIN};
+    until = due < until ? due : until;
+    p[P_SIGNALS] = (struct pollfd){.fd = b->signals, .events = POLLIN};
+    p[P_LISTENER] = (struct pollfd){.fd = listens(b, now) ? b->listener : -1, .events = POLLIN};
     for (size_t i = 0; i < b->sessions.n; i++) {
         const struct eml_session *s = &b->sessions.entry[i];
         /* One question at a time: while an answer is due, the worker is not heard. */
-        bool heard = s->pid != 0 && s->waits_for == 0;
-        p[2 + i] = (struct pollfd){.fd = heard ? s->sock : -1, .events = POLLIN};
+        bool heard = s->pid != 0 && s->waits_for == 0 && s->durable_at == 0;
+        p[P_SESSIONS + i] = (struct pollfd){.fd = heard ? s->sock : -1, .events = POLLIN};
     }
-    int timeout = until - now > 60000 ? 60000 : (int)(until - now);
-    if (poll(p, (nfds_t)(2 + b->sessions.n), timeout) < 0)
+    int64_t wait = until - now;
+    int timeout = wait > 60000 ? 60000 : wait > 0 ? (int)wait : 0;
+    if (poll(p, (nfds_t)(P_SESSIONS + b->sessions.n), timeout) < 0)
         return errno == EINTR ? EML_OK : EML_E_SYSTEM;
     /* Messages first: a worker's last words come before its death. */
     for (size_t i = 0; i < b->sessions.n; i++)
-        if (p[2 + i].revents != 0)
+        if (p[P_SESSIONS + i].revents != 0)
             hear(b, &b->sessions.entry[i]);
-    if (p[0].revents != 0)
+    if (p[P_SIGNALS].revents != 0)
         on_signal(b);
-    if (p[1].revents != 0)
+    if (p[P_LISTENER].revents != 0)
         welcome(b);
+    /* Last: what was recorded above goes out in one batch. */
+    eml_audit_log_turn(b->log, &p[P_LOG]);
+    answer_reports(b);
     return EML_OK;
 }
 
 static enum eml_err serve(struct broker *b)
 {
     enum eml_err err = EML_OK;
-    struct pollfd *p = calloc(2 + b->sessions.n, sizeof *p);
+    struct pollfd *p = calloc(P_SESSIONS + b->sessions.n, sizeof *p);
     if (p == NULL)
         return EML_E_SYSTEM;
     while (err == EML_OK && !b->stopping)
@@ -366,6 +505,10 @@ static enum eml_err serve(struct broker *b)
         if (b->sessions.entry[i].pid != 0)
             eml_session_end(&b->sessions.entry[i], eml_net_now_ms());
     while (err == EML_OK && eml_session_count(&b->sessions) > 0)
+        err = turn(b, p);
+    int64_t end = eml_net_now_ms() + EML_STOP_MS;
+    while (err == EML_OK && !eml_audit_log_settled(b->log) && eml_net_now_ms() < end &&
+           eml_audit_log_health(b->log) == EML_OK)
         err = turn(b, p);
     free(p);
     return err;
@@ -399,6 +542,38 @@ static enum eml_err make_kms_key(struct broker *b)
     return eml_rsa_spki(b->rsa, &b->spki);
 }
 
+/* A process of its own connects, since the broker waits for nobody. */
+static int dial(void *ctx)
+{
+    struct broker *b = ctx;
+    int pair[2] = {-1, -1};
+    pid_t pid;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return -1;
+    if (eml_spawn(b->program, EML_ROLE_CONNECTOR, pair[1], -1, NULL, &pid) != EML_OK)
+        eml_net_close(&pair[0]);
+    eml_net_close(&pair[1]);
+    return pair[0];
+}
+
+static enum eml_err start_log(struct broker *b, struct eml_why *why)
+{
+    const struct eml_options *o = b->options;
+    const struct eml_nsm_attest_args args = {.public_key = EML_BYTES(b->pk.b)};
+    struct eml_buf document = {0};
+    enum eml_err err = get_document(b, &args, &document);
+    const struct eml_audit_log_config c = {.key = &b->sk,
+                                           .document = eml_buf_bytes(&document),
+                                           .limits = {o->max_sessions, o->session_s, o->request_s,
+                                                      o->memory_bytes, o->cache_bytes, o->flops},
+                                           .dial = dial,
+                                           .ctx = b};
+    if (err == EML_OK)
+        err = eml_audit_log_start(&c, EML_AUDIT_START_MS, &b->log, why);
+    eml_buf_free(&document);
+    return err;
+}
+
 static enum eml_err begin(struct broker *b, struct eml_why *why)
 {
     const struct rlimit none = {0, 0};
@@ -410,6 +585,7 @@ static enum eml_err begin(struct broker *b, struct eml_why *why)
     if (b->signals < 0 || setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0 ||
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return eml_fail(why, EML_E_SYSTEM, "broker: cannot give up privileges", -1);
+    EML_TRY(start_log(b, why));
     EML_TRY(eml_net_listen(b->options->listen, &b->listener, why));
     eml_log_event("ready", EML_OK, {"port", eml_net_port(b->listener)},
                   {"sessions", (int64_t)b->sessions.n}, {"threads", (int64_t)b->options->threads});
@@ -433,6 +609,7 @@ enum eml_err eml_broker_run(const struct eml_options *o, const struct eml_progra
     eml_net_close(&b->listener);
     eml_net_close(&b->signals);
     eml_session_table_free(&b->sessions);
+    eml_audit_log_free(b->log);
     eml_cache_clear(&b->cache);
     eml_buf_free(&b->spki);
     eml_rsa_free(b->rsa);

@@ -17,6 +17,12 @@
 #define EML_KMS_RESPONSE_MAX 65536u
 #define EML_KMS_CA_BYTES_MAX (1u << 20)
 
+#define EML_AUDIT_QUEUE_MAX 4096u /* records that the host has not acknowledged */
+#define EML_AUDIT_START_MS 60000  /* for the boot record to be on the host's disk */
+#define EML_AUDIT_SILENT_MS 5000 /* a record waits so long before requests are refused */
+#define EML_AUDIT_ANSWER_MS 5000 /* one answer of the sink */
+#define EML_AUDIT_RETRY_MS 250    /* from a broken connection to the next */
+
 #define EML_THREADS_MAX 64u
 #define EML_SESSIONS 16u   /* (option) */
 #define EML_SESSION_S 600u /* (option) a session, whatever it does */

@@ -32,8 +32,8 @@ size_t eml_session_count(const struct eml_session_table *t)
     return n;
 }
 
-void eml_session_new(struct eml_session_table *t, pid_t pid, int sock, int64_t now_ms,
-                     int64_t end_ms)
+struct eml_session *eml_session_new(struct eml_session_table *t, pid_t pid, int sock,
+                                    int64_t now_ms, int64_t end_ms)
 {
     size_t i = 0;
     while (i < t->n && t->entry[i].pid != 0)
@@ -45,6 +45,7 @@ void eml_session_new(struct eml_session_table *t, pid_t pid, int sock, int64_t n
                                        .start_ms = now_ms,
                                        .end_ms = end_ms,
                                        .request_ms = INT64_MAX};
+    return &t->entry[i];
 }
 
 void eml_session_begin(struct eml_session *s, int64_t request_end_ms)
@@ -88,7 +89,10 @@ int64_t eml_session_tick(struct eml_session_table *t, int64_t now_ms)
         struct eml_session *s = &t->entry[i];
         if (s->pid == 0)
             continue;
-        if (now_ms >= s->end_ms || now_ms >= s->request_ms)
+        bool session_over = now_ms >= s->end_ms, request_over = now_ms >= s->request_ms;
+        if (!s->told_to_end && (session_over || request_over))
+            s->over = session_over ? EML_BUDGET_SESSION_TIME : EML_BUDGET_REQUEST_TIME;
+        if (session_over || request_over)
             eml_session_end(s, now_ms);
         if (s->end_ms < next)
             next = s->end_ms;

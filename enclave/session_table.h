@@ -2,7 +2,7 @@
 #ifndef EML_ENCLAVE_SESSION_TABLE_H
 #define EML_ENCLAVE_SESSION_TABLE_H
 
-#include "base/bytes.h"
+#include "audit/record.h"
 
 #include <sys/types.h>
 
@@ -13,9 +13,12 @@ struct eml_session {
     unsigned host_connects;
     uint64_t number; /* counts from 1; for the log */
     int64_t start_ms;
-    int64_t end_ms;     /* of the session, whatever it does */
-    int64_t request_ms; /* of the request that runs; INT64_MAX: none */
-    bool told_to_end;   /* SIGTERM was sent; next is SIGKILL */
+    int64_t end_ms;            /* of the session, whatever it does */
+    int64_t request_ms;        /* of the request that runs; INT64_MAX: none */
+    bool told_to_end;          /* SIGTERM was sent; next is SIGKILL */
+    enum eml_budget_kind over; /* the time that it was told to end for; 0: none */
+    uint64_t
+        durable_at; /* its report is answered when so many records are durable; 0: none is due */
 };
 
 struct eml_session_table {
@@ -29,8 +32,8 @@ EML_MUST enum eml_err eml_session_table_make(struct eml_session_table *t, size_t
 void eml_session_table_free(struct eml_session_table *t);
 size_t eml_session_count(const struct eml_session_table *t);
 /* There must be a free entry. Takes the socket. */
-void eml_session_new(struct eml_session_table *t, pid_t pid, int sock, int64_t now_ms,
-                     int64_t end_ms);
+struct eml_session *eml_session_new(struct eml_session_table *t, pid_t pid, int sock,
+                                    int64_t now_ms, int64_t end_ms);
 void eml_session_begin(struct eml_session *s, int64_t request_end_ms);
 void eml_session_rest(struct eml_session *s);
 /* Of `threads`, what each session gets among which a request runs now: alone all, so that it is

@@ -133,7 +133,7 @@ class Services:
         self.host_port = free_port()
         self.spawn("host", "eml-hostd", "--listen", f"tcp:127.0.0.1:{self.host_port}", "--enclave",
                    "unix:" + self.path("enclave.sock"), "--service", "unix:" + self.path("service.sock"), "--store",
-                   self.path("store"), "--kms-endpoint", f"tcp:127.0.0.1:{self.kms_port}", "--credentials",
+                   self.path("store"), "--audit", self.path("audit"), "--kms-endpoint", f"tcp:127.0.0.1:{self.kms_port}", "--credentials",
                    self.path("credentials.json"), *self.host_args)
         self.wait_port(self.host_port)
 

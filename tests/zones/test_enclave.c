@@ -5,6 +5,7 @@
 
 #include "attest/attest.h"
 #include "channel/channel.h"
+#include "host/sink.h"
 #include "hostproto/hostproto.h"
 #include "net/net.h"
 #include "session/request.h"
@@ -12,6 +13,7 @@
 
 #include <dirent.h>
 #include <ftw.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -28,6 +30,8 @@ static const char *enclaved, *devpki;
 
 /* What the host does when it is asked for weights. */
 enum service { GIVE, MISSING, SHORT, LONG, CUT, BIT };
+/* What it does with audit records. */
+enum sink_does { KEEP, FULL, SILENT };
 
 static struct {
     char dir[64], enclave[96], service[96], pki[96];
@@ -36,6 +40,10 @@ static struct {
     pthread_t host;
     atomic_bool stop;
     _Atomic enum service does;
+    _Atomic enum sink_does keeps;
+    struct eml_sink *sink;
+    pthread_t audit; /* serves the one connection of the log */
+    bool audited;
     _Atomic unsigned gets;
     struct eml_buf object, topology;
     struct eml_sha256 root;
@@ -73,6 +81,46 @@ static void serve_get(int fd, const struct eml_host_request *r)
     eml_buf_free(&frame);
 }
 
+static bool answer_commit(int fd, struct eml_bytes frame)
+{
+    struct eml_host_commit c;
+    struct eml_buf out = {0};
+    struct eml_host_answer a = {.status = EML_HOST_TOO_LARGE};
+    while (w.keeps == SILENT && !w.stop)
+        (void)usleep(10000);
+    if (w.keeps == KEEP && eml_host_commit_decode(frame, &c) == EML_OK)
+        a.status = eml_sink_commit(w.sink, &c);
+    bool ok = eml_host_answer_encode(&a, &out) == EML_OK &&
+              eml_net_send_frame(fd, eml_buf_bytes(&out), soon()) == EML_OK;
+    eml_buf_free(&out);
+    return ok && a.status == EML_HOST_OK;
+}
+
+static void *audit_main(void *arg)
+{
+    int fd = (int)(intptr_t)arg;
+    struct eml_buf frame = {0};
+    bool open = eml_sink_state(w.sink, &frame) == EML_OK &&
+                eml_net_send_frame(fd, eml_buf_bytes(&frame), soon()) == EML_OK;
+    while (open && !w.stop)
+        if (eml_net_wait(fd, POLLIN, eml_net_now_ms() + 50) == EML_OK)
+            open = eml_net_recv_frame(fd, EML_HOST_LOG_COMMIT_MAX, soon(), &frame) == EML_OK &&
+                   answer_commit(fd, eml_buf_bytes(&frame));
+    eml_buf_free(&frame);
+    eml_net_close(&fd);
+    return NULL;
+}
+
+/* Takes fd. */
+static void serve_audit(int *fd)
+{
+    if (w.audited)
+        (void)pthread_join(w.audit, NULL);
+    w.audited = pthread_create(&w.audit, NULL, audit_main, (void *)(intptr_t)*fd) == 0;
+    if (w.audited)
+        *fd = -1;
+}
+
 static void *host_main(void *arg)
 {
     (void)arg;
@@ -83,8 +131,12 @@ static void *host_main(void *arg)
         if (eml_net_accept(w.service_fd, eml_net_now_ms() + 50, &fd) != EML_OK)
             continue;
         if (eml_net_recv_frame(fd, EML_HOST_REQUEST_MAX, soon(), &frame) == EML_OK &&
-            eml_host_request_decode(eml_buf_bytes(&frame), &r) == EML_OK)
-            serve_get(fd, &r);
+            eml_host_request_decode(eml_buf_bytes(&frame), &r) == EML_OK) {
+            if (r.kind == EML_HOST_AUDIT)
+                serve_audit(&fd);
+            else
+                serve_get(fd, &r);
+        }
         eml_buf_free(&frame);
         eml_net_close(&fd);
     }
@@ -159,6 +211,9 @@ static int up(void **state)
     enum eml_err err = eml_x509_pem_digest(eml_buf_bytes(&b), &w.root);
     eml_buf_free(&b);
     make_model();
+    (void)snprintf(pem, sizeof pem, "%s/audit", w.dir);
+    if (err == EML_OK)
+        err = eml_sink_open(pem, 1u << 30, &w.sink, NULL);
     if (err != EML_OK || eml_net_listen(w.service, &w.service_fd, NULL) != EML_OK ||
         pthread_create(&w.host, NULL, host_main, NULL) != 0)
         return 1;
@@ -182,6 +237,9 @@ static int down(void **state)
     bool ended = waitpid(w.pid, &status, 0) == w.pid && WIFEXITED(status) && status == 0;
     w.stop = true;
     (void)pthread_join(w.host, NULL);
+    if (w.audited)
+        (void)pthread_join(w.audit, NULL);
+    eml_sink_close(w.sink);
     eml_net_close(&w.service_fd);
     eml_buf_free(&w.object);
     eml_buf_free(&w.topology);
@@ -449,6 +507,21 @@ static void no_host_for_a_while(void **state)
     assert_works();
 }
 
+/* Whoever cannot be recorded is not served, and told so; then all goes on. */
+static void no_room_for_the_log(void **state)
+{
+    (void)state;
+    struct client c = open_session();
+    w.keeps = FULL;
+    (void)usleep(100000);
+    ask(&c, EML_MODE_REQUEST, true, "x", 1);
+    expect_error(&c, EML_E_REFUSED);
+    close_session(&c);
+    w.keeps = KEEP;
+    (void)usleep(1000000);
+    assert_works();
+}
+
 static void nonsense_before_the_channel(void **state)
 {
     (void)state;
@@ -624,6 +697,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(weights_that_are_not_right),
         cmocka_unit_test(no_host_for_a_while),
+        cmocka_unit_test(no_room_for_the_log),
         cmocka_unit_test(nonsense_before_the_channel),
         cmocka_unit_test(an_altered_record_ends_the_session),
         cmocka_unit_test(sessions_over_the_limit_wait),
