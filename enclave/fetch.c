@@ -115,7 +115,9 @@ enum eml_err eml_fetcher_run(const struct eml_options *o, const char *argument)
                                               .cpu_seconds = EML_FETCH_MS / 1000,
                                               .file_bytes = size,
                                               .descriptors = 16};
-    enum eml_err err = eml_sandbox_enter(EML_SANDBOX_FETCHER, &limits);
+    enum eml_err err = eml_sandbox_no_paths();
+    if (err == EML_OK)
+        err = eml_sandbox_enter(EML_SANDBOX_FETCHER, &limits);
     if (err == EML_OK)
         err = eml_fetch(sock, EML_CHILD_FD_0, id, size);
     eml_net_close(&sock);

@@ -26,8 +26,8 @@ static int broker(const struct eml_options *o, char **argv)
     return eml_err_exit(err);
 }
 
-/* What libraries would otherwise open a file for, at a time when a sandbox forbids it: the time zone
- * (certificate dates), and the random device (jansson's hash seed). */
+/* What libraries would otherwise open a file for, at a time when a sandbox forbids it: the time
+ * zone (certificate dates), and the random device (jansson's hash seed). */
 static void prepare_libraries(void)
 {
     eml_crypto_init();

@@ -1,5 +1,6 @@
-/* What a child of the broker gives up, in order: eml_sandbox_start first thing after exec,
- * resources taken, then eml_sandbox_enter, and only then the first byte of a peer.
+/* What a child of the broker gives up, in order: eml_sandbox_start first thing after exec, files
+ * read, eml_sandbox_no_paths, threads started, eml_sandbox_enter, and only then the first byte of a
+ * peer.
  *
  * Three belts: identity and limits (an unprivileged user when started as root, rlimits), Landlock
  * where the kernel has it (no path at all), seccomp (an allow-list; any other call kills the
@@ -24,7 +25,10 @@ struct eml_sandbox_limits {
 
 /* Undumpable, no core files, no new privileges, killed with the parent. */
 EML_MUST enum eml_err eml_sandbox_start(void);
-/* For all threads; cannot be undone. */
+/* Landlock: no path may be opened any more, by this thread and those that it starts from now on.
+ * Not an error where the kernel has none. */
+EML_MUST enum eml_err eml_sandbox_no_paths(void);
+/* The rest, for all threads; cannot be undone. */
 EML_MUST enum eml_err eml_sandbox_enter(enum eml_sandbox which,
                                         const struct eml_sandbox_limits *limits);
 

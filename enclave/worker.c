@@ -11,21 +11,24 @@
 #include <signal.h>
 #include <unistd.h>
 
-/* A signal handler has no argument: the one arena of this process, for wiping. */
-static struct eml_arena *arena_to_wipe;
+/* A signal handler has no argument: the one worker of this process, and where its stack begins. */
+static struct eml_worker *to_wipe;
+static void *stack_top;
 
+/* The broker ends us. */
 static void on_term(int signal)
 {
     (void)signal;
-    /* Other threads may still compute in it; the process ends before that could matter. */
-    eml_wipe(arena_to_wipe->base, arena_to_wipe->peak);
+    eml_pool_halt(to_wipe->pool);
+    eml_wipe(to_wipe->arena.base, to_wipe->arena.peak);
+    eml_channel_wipe(to_wipe->channel);
+    EML_WIPE_STACK_UP_TO(stack_top);
     _exit(EML_E_NET);
 }
 
-static enum eml_err handle_term(struct eml_arena *arena)
+static enum eml_err handle_term(void)
 {
     struct sigaction a = {.sa_handler = on_term};
-    arena_to_wipe = arena;
     (void)sigemptyset(&a.sa_mask);
     return sigaction(SIGTERM, &a, NULL) == 0 ? EML_OK : EML_E_SYSTEM;
 }
@@ -61,7 +64,8 @@ static enum eml_err acquire(struct eml_worker *w)
     if (o->kms_ca != NULL)
         EML_TRY(read_kms_ca(o->kms_ca, &w->kms_ca));
     EML_TRY(eml_arena_create(&w->arena, o->memory_bytes));
-    EML_TRY(handle_term(&w->arena));
+    EML_TRY(handle_term());
+    EML_TRY(eml_sandbox_no_paths());
     EML_TRY(eml_pool_create((unsigned)o->threads, &w->pool));
     return eml_sandbox_enter(EML_SANDBOX_WORKER, &limits);
 }
@@ -131,13 +135,21 @@ static enum eml_err serve(struct eml_worker *w)
 enum eml_err eml_worker_run(const struct eml_options *o)
 {
     struct eml_worker w = {.options = o, .client = EML_CHILD_FD_0, .broker = EML_CHILD_FD_1};
+    to_wipe = &w;
+    stack_top = __builtin_frame_address(0);
     enum eml_err err = acquire(&w);
     if (err == EML_OK)
         err = serve(&w);
     /* Everything secret goes before anything else is waited for. */
     eml_worker_close_model(&w);
     (void)eml_arena_destroy(&w.arena);
-    eml_channel_free(w.channel);
+    struct eml_channel *channel = w.channel;
+    w.channel = NULL;
+    eml_channel_free(channel);
+    struct eml_pool *pool = w.pool;
+    w.pool = NULL;
+    eml_pool_destroy(pool);
+    eml_wipe_stack();
     eml_buf_free(&w.frame);
     eml_buf_free(&w.kms_ca);
     if (err != EML_E_SYSTEM)

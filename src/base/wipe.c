@@ -11,6 +11,15 @@ void eml_wipe(void *p, size_t n)
     __asm__ __volatile__("" : : "r"(p) : "memory");
 }
 
+/* Twice the deepest that a session was seen to get. */
+enum { STACK_BYTES = 256 * 1024 };
+
+__attribute__((noinline)) void eml_wipe_stack(void)
+{
+    uint8_t below[STACK_BYTES];
+    eml_wipe(below, sizeof below);
+}
+
 bool eml_ct_equal(struct eml_bytes a, struct eml_bytes b)
 {
     if (a.len != b.len)

@@ -105,6 +105,8 @@ EML_MUST enum eml_err eml_channel_open(struct eml_channel *ch, struct eml_bytes 
 /* True once EML_MSG_END has been received. */
 bool eml_channel_ended(const struct eml_channel *ch);
 
+/* Wipes; every later call fails. NULL is allowed. For signal handlers too. */
+void eml_channel_wipe(struct eml_channel *ch);
 /* Wipes and frees. NULL is allowed. */
 void eml_channel_free(struct eml_channel *ch);
 

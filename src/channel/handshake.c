@@ -374,10 +374,14 @@ struct eml_bytes eml_channel_session_id(const struct eml_channel *ch)
     return EML_BYTES(ch->session_id.b);
 }
 
+void eml_channel_wipe(struct eml_channel *ch)
+{
+    if (ch != NULL)
+        eml_wipe(ch, sizeof *ch);
+}
+
 void eml_channel_free(struct eml_channel *ch)
 {
-    if (ch == NULL)
-        return;
-    eml_wipe(ch, sizeof *ch);
+    eml_channel_wipe(ch);
     free(ch);
 }

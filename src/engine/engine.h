@@ -14,11 +14,16 @@
 
 #include "model/graph.h"
 
-/* Worker threads that claim work dynamically. One run at a time per pool. */
+/* Worker threads that claim work dynamically. One run at a time per pool. They take no signal but
+ * SIGUSR1, which is eml_pool_halt's. */
 struct eml_pool;
 /* `threads` counts the calling thread: 1 starts none. *out is NULL on failure. */
 EML_MUST enum eml_err eml_pool_create(unsigned threads, struct eml_pool **out);
+/* Ends the threads; each wipes its stack. */
 void eml_pool_destroy(struct eml_pool *pool);
+/* For a signal handler of the calling thread, right before the process ends: stops the pool's
+ * threads for good wherever they are, and wipes their stacks. Waits at most 100 ms for them. */
+void eml_pool_halt(struct eml_pool *pool);
 unsigned eml_pool_threads(const struct eml_pool *pool);
 /* At most so many of its threads (1: the caller alone) work from now on; results are the same. Not
  * while a run uses the pool. */

@@ -1,8 +1,13 @@
 #include "engine/pool.h"
 
+#include "base/wipe.h"
+
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { THREADS_MAX = 256 };
 
@@ -34,7 +39,12 @@ struct eml_pool {
     _Atomic unsigned limit; /* threads from this number on have a rest */
     _Atomic unsigned sleepers;
     _Atomic bool caller_sleeps, end;
+    _Atomic unsigned halted;
 };
+
+/* A signal handler has no argument: the pool that this thread is of, and where its stack begins. */
+static _Thread_local struct eml_pool *own_pool;
+static _Thread_local void *stack_top;
 
 struct start {
     struct eml_pool *pool;
@@ -107,15 +117,30 @@ static void await_job(struct eml_pool *p, uint64_t seen, unsigned thread)
     pthread_mutex_unlock(&p->lock);
 }
 
+static void on_halt(int signal)
+{
+    (void)signal;
+    if (own_pool == NULL)
+        return;
+    EML_WIPE_STACK_UP_TO(stack_top);
+    atomic_fetch_add(&own_pool->halted, 1);
+    for (;;)
+        sched_yield();
+}
+
 static void *worker(void *arg)
 {
     struct start s = *(struct start *)arg;
     struct eml_pool *p = s.pool;
     free(arg);
+    own_pool = p;
+    stack_top = __builtin_frame_address(0);
     for (uint64_t seen = 0;;) {
         await_job(p, seen, s.thread);
-        if (atomic_load(&p->end))
+        if (atomic_load(&p->end)) {
+            eml_wipe_stack();
             return NULL;
+        }
         if (!enter(p))
             continue;
         seen = atomic_load(&p->state) & ~(OPEN | INSIDE);
@@ -124,7 +149,7 @@ static void *worker(void *arg)
     }
 }
 
-static enum eml_err start_threads(struct eml_pool *p)
+static enum eml_err start_each(struct eml_pool *p)
 {
     for (unsigned i = 1; i < p->n_threads; i++) {
         struct start *s = malloc(sizeof *s);
@@ -138,6 +163,23 @@ static enum eml_err start_threads(struct eml_pool *p)
         p->started++;
     }
     return EML_OK;
+}
+
+/* With all signals blocked but the one for halting: those of the process are the caller's. */
+static enum eml_err start_threads(struct eml_pool *p)
+{
+    const struct sigaction halt = {.sa_handler = on_halt};
+    sigset_t but_halt, before;
+    (void)sigfillset(&but_halt);
+    (void)sigdelset(&but_halt, SIGUSR1);
+    if (p->n_threads == 1)
+        return EML_OK;
+    if (sigaction(SIGUSR1, &halt, NULL) != 0 ||
+        pthread_sigmask(SIG_SETMASK, &but_halt, &before) != 0)
+        return EML_E_SYSTEM;
+    enum eml_err e = start_each(p);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return e;
 }
 
 enum eml_err eml_pool_create(unsigned threads, struct eml_pool **out)
@@ -177,6 +219,17 @@ void eml_pool_destroy(struct eml_pool *p)
     pthread_mutex_destroy(&p->lock);
     free(p->threads);
     free(p);
+}
+
+void eml_pool_halt(struct eml_pool *p)
+{
+    const struct timespec tick = {.tv_nsec = 100000};
+    if (p == NULL)
+        return;
+    for (unsigned i = 0; i < p->started; i++)
+        (void)pthread_kill(p->threads[i], SIGUSR1);
+    for (int i = 0; i < 1000 && atomic_load(&p->halted) != p->started; i++)
+        (void)nanosleep(&tick, NULL);
 }
 
 unsigned eml_pool_threads(const struct eml_pool *pool)

@@ -26,7 +26,8 @@ static int inside(enum eml_sandbox which, long (*f)(void *), void *arg)
     int status;
     pid_t pid = fork();
     if (pid == 0) {
-        if (eml_sandbox_start() != EML_OK || eml_sandbox_enter(which, &limits) != EML_OK)
+        if (eml_sandbox_start() != EML_OK || eml_sandbox_no_paths() != EML_OK ||
+            eml_sandbox_enter(which, &limits) != EML_OK)
             _exit(100);
         syscall(SYS_exit_group, f(arg) == -1 ? 1 : 0);
     }
@@ -197,7 +198,8 @@ static void all_threads_are_inside(void **state)
     if (pid == 0) {
         static bool go;
         pthread_t t;
-        if (eml_sandbox_start() != EML_OK || pthread_create(&t, NULL, other_thread, &go) != 0 ||
+        if (eml_sandbox_start() != EML_OK || eml_sandbox_no_paths() != EML_OK ||
+            pthread_create(&t, NULL, other_thread, &go) != 0 ||
             eml_sandbox_enter(EML_SANDBOX_WORKER, &limits) != EML_OK)
             _exit(100);
         __atomic_store_n(&go, true, __ATOMIC_RELEASE);

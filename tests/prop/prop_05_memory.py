@@ -1,0 +1,294 @@
+"""Properties 5 and 10: assemble, run, destroy leaves nothing.
+
+For generated models, inputs and ways to end a session: a worker is stopped right before it ends, when nothing can run in it any
+more, and all its memory is searched for the model's weights, names and key, the input, what it computed on the way, and the
+result; so are the broker's and the host's. The count must be 0. That the search can find anything is shown while a session is
+open: there the weights must be found.
+"""
+import functools
+import os
+import random
+import shutil
+import signal
+import sys
+import threading
+import time
+import unittest
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+from relay import Cut, Relay, framed  # noqa: E402
+import scan  # noqa: E402
+from services import Services, program, run  # noqa: E402
+
+CASES = int(os.environ.get("EML_CASES", "100"))
+SEED = int(os.environ.get("EML_SEED", "20250"))
+
+
+class Model:
+    """A chain of MatMul, Add, activation and Gather with names, numbers and shapes that occur nowhere else."""
+
+    def __init__(self, rng, folder):
+        self.rng, self.folder = rng, folder
+        self.numbers = np.random.RandomState(rng.getrandbits(31))
+        self.names = []
+        self.rows = rng.randint(1, 9)
+        self.path = os.path.join(folder, "m.onnx")
+        nodes, inits, middle = [], [], []
+        width = rng.randint(4, 40)
+        last, n_in = self.name(), width
+        self.input_name = last
+        x_info = helper.make_tensor_value_info(last, TensorProto.FLOAT, ["N", width])
+        for _ in range(rng.randint(1, 4)):
+            n_out = rng.randint(8, 96)
+            w, b = self.weights(inits, n_in, n_out), self.weights(inits, n_out)
+            product, sum_, out = self.name(), self.name(), self.name()
+            nodes += [helper.make_node("MatMul", [last, w], [product]), helper.make_node("Add", [product, b], [sum_]),
+                      helper.make_node(rng.choice(["Relu", "Tanh", "Sigmoid"]), [sum_], [out])]
+            middle.append(out)
+            last, n_in = out, n_out
+        table = self.weights(inits, 50, n_in)
+        self.index_name, row, y = self.name(), self.name(), self.name()
+        nodes += [helper.make_node("Gather", [table, self.index_name], [row], axis=0),
+                  helper.make_node("Mul", [last, row], [y])]
+        self.output_name = y
+        infos = [x_info, helper.make_tensor_value_info(self.index_name, TensorProto.INT64, ["N"])]
+        self.save(nodes, inits, infos, [y], self.path)
+        self.save(nodes, inits, infos, [y, *middle], os.path.join(folder, "open.onnx"))
+        self.inits = inits
+        self.x = self.numbers.standard_normal((self.rows, width)).astype(np.float32)
+        self.index = self.numbers.randint(0, 50, self.rows).astype(np.int64)
+
+    def name(self):
+        self.names.append("".join(self.rng.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=16)))
+        return self.names[-1]
+
+    def weights(self, inits, *dims):
+        name = self.name()
+        inits.append(numpy_helper.from_array(self.numbers.standard_normal(dims).astype(np.float32), name))
+        return name
+
+    @staticmethod
+    def save(nodes, inits, inputs, outputs, path):
+        infos = [helper.make_tensor_value_info(o, TensorProto.FLOAT, ["N", None]) for o in outputs]
+        model = helper.make_model(helper.make_graph(nodes, "g", inputs, infos, inits),
+                                  opset_imports=[helper.make_opsetid("", 13)])
+        model.ir_version = 8
+        onnx.save(model, path)
+
+    def write_inputs(self, index=None):
+        np.save(os.path.join(self.folder, "x.npy"), self.x)
+        np.save(os.path.join(self.folder, "i.npy"), self.index if index is None else index)
+        return [(self.input_name, os.path.join(self.folder, "x.npy")), (self.index_name, os.path.join(self.folder, "i.npy"))]
+
+    def prepare(self, services):
+        """Decomposes, pushes, and runs here, with the values on the way as outputs, to know what to look for."""
+        inputs = [f"--input={n}={p}" for n, p in self.write_inputs()]
+        computed = []
+        for source, key in (("open.onnx", "open"), ("m.onnx", "sealed")):
+            folder = os.path.join(self.folder, key)
+            must(run("eml", "decompose", os.path.join(self.folder, source), "-o", folder))
+            out = os.path.join(self.folder, key + ".out")
+            must(run("eml", "run", "--topology", folder + "/topology.key", "--weights", folder + "/weights.sealed", *inputs,
+                     "--output", out))
+            computed += [np.load(os.path.join(out, f)) for f in os.listdir(out)]
+        must(run("eml", "push", os.path.join(self.folder, "sealed"), "--host", services.host))
+        (stored,) = services.store_objects()
+        self.object_id = bytes.fromhex(os.path.basename(stored))  # the host names it
+        with open(os.path.join(self.folder, "sealed", "topology.key"), "rb") as f:
+            key = f.read()
+        self.kinds = {
+            "weight": [scan.markers_of(numpy_helper.to_array(t).tobytes()) for t in self.inits],
+            "input": [scan.markers_of(self.x.tobytes())],
+            "computed": [scan.markers_of(c.tobytes()) for c in computed],
+            "name": [scan.markers_of(n.encode(), 1) for n in self.names],
+            # The format's own words are in the program too.
+            "topology key": [np.setdiff1d(scan.markers_of(key, 1), in_program())],
+        }
+        self.kinds = {k: np.concatenate(v) for k, v in self.kinds.items()}
+        self.kinds["topology key"] = np.setdiff1d(self.kinds["topology key"], scan.markers_of(self.object_id, 1))
+        self.markers = scan.Markers(*self.kinds.values())
+
+    def explain(self, found):
+        """{mapping: {kind of secret: how many markers of it}}"""
+        return {name: {k: int(np.isin(v, list(hits)).sum()) for k, v in self.kinds.items() if np.isin(v, list(hits)).any()}
+                for name, hits in found.items()}
+
+
+@functools.cache
+def in_program():
+    with open(program("eml-enclaved-dev"), "rb") as f:
+        return scan.markers_of(f.read(), 1)
+
+
+def must(done):
+    assert done.returncode == 0, done.stderr
+
+
+class Watch:
+    """Stands between client and host; seizes the worker of each connection and searches it at its end."""
+
+    def __init__(self, services, markers):
+        self.s, self.markers = services, markers
+        self.found, self.ended, self.missed = {}, 0, 0
+        self.broker = services.processes["enclave"].pid
+        self.known = set(scan.children(self.broker))
+        self.seized, self.done = threading.Event(), threading.Event()
+        self.on_result = lambda watch: None
+        self.cut_after = None
+        self.worker = None
+        self.relay = Relay(services.host, self.tamper)
+
+    def tamper(self, stream, frame):
+        if stream.up and stream.n == 1:  # the hello: the worker is there and has heard nothing yet
+            threading.Thread(target=self.trace, daemon=True).start()
+            if not self.seized.wait(20):
+                raise Cut
+        if stream.up and self.cut_after is not None and stream.n >= self.cut_after:
+            raise Cut
+        if not stream.up and stream.n == 2:  # the first record after status and evidence
+            self.on_result(self)
+        return [framed(frame)]
+
+    def trace(self):
+        end = time.monotonic() + 10
+        while time.monotonic() < end and self.worker is None:
+            for pid in set(scan.children(self.broker)) - self.known:
+                try:
+                    with open(f"/proc/{pid}/cmdline", "rb") as f:
+                        if b"--role=worker" not in f.read():
+                            continue
+                    scan.seize(pid)
+                    self.worker = pid
+                except OSError:
+                    continue
+        if self.worker is None:
+            return
+        self.seized.set()
+        if scan.wait_exit(self.worker):
+            self.found = scan.find(self.worker, self.markers)
+            self.ended += 1
+            scan.release(self.worker)
+        else:
+            self.missed += 1
+        self.done.set()
+
+    def close(self):
+        self.relay.close()
+
+
+class Memory(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.s = Services(enclave_args=["--request-seconds", "2"])
+        cls.addClassCleanup(cls.s.close)
+
+    def setUp(self):
+        self.dir = self.s.path("case")
+        self.fresh()
+
+    def fresh(self):
+        shutil.rmtree(self.dir, ignore_errors=True)
+        os.makedirs(self.dir)
+        for path in self.s.store_objects():
+            os.unlink(path)
+
+    def infer(self, model, watch, *options, inputs=None, rounds=1):
+        args = ["eml", "infer", "--host", watch.relay.address, "--policy", self.s.path("policy.json"), "--topology",
+                os.path.join(self.dir, "sealed", "topology.key"), "--output", os.path.join(self.dir, "out"), *options]
+        for _ in range(rounds):
+            for name, file in inputs or model.write_inputs():
+                args += ["--input", f"{name}={file}"]
+        return run(*args)
+
+    # Each way returns what the client must say: 0, or one of these exit codes.
+    def way_success(self, model, watch):
+        self.assertEqual(self.infer(model, watch).returncode, 0)
+
+    def way_session(self, model, watch):
+        done = self.infer(model, watch, "--mode", "session", rounds=3)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def way_bad_index(self, model, watch):
+        """Fails in the middle of the run."""
+        done = self.infer(model, watch, inputs=model.write_inputs(np.full(model.rows, 50, np.int64)))
+        self.assertEqual(done.returncode, 3, done.stderr)
+
+    def way_bad_shape(self, model, watch):
+        x = np.concatenate([model.x, model.x], axis=1)
+        inputs = model.write_inputs()
+        np.save(inputs[0][1], x)
+        self.assertEqual(self.infer(model, watch, inputs=inputs).returncode, 3)
+
+    def way_damaged_weights(self, model, watch):
+        for path in self.s.store_objects():
+            with open(path, "r+b") as f:
+                data = bytearray(f.read())
+                data[model.rng.randrange(len(data))] ^= 4
+                f.seek(0)
+                f.write(data)
+        done = self.infer(model, watch)
+        self.assertNotEqual(done.returncode, 0)
+
+    def way_cut(self, model, watch):
+        """The connection breaks at some frame of the request."""
+        watch.cut_after = model.rng.choice([2, 3])
+        self.assertEqual(self.infer(model, watch).returncode, 5)
+
+    def way_client_gone(self, model, watch):
+        """The client goes when the result comes."""
+        def cut(_):
+            raise Cut
+        watch.on_result = cut
+        self.assertEqual(self.infer(model, watch).returncode, 5)
+
+    def way_terminated(self, model, watch):
+        """The broker's SIGTERM, as at a time limit, when the worker has opened the model."""
+        watch.on_result = lambda w: os.kill(w.worker, signal.SIGTERM)
+        self.infer(model, watch, "--mode", "session", rounds=2)
+
+    WAYS = ["success", "session", "bad_index", "bad_shape", "damaged_weights", "cut", "client_gone", "terminated"]
+
+    def test_nothing_is_left(self):
+        print(f"seed {SEED}, {CASES} cases", file=sys.stderr)
+        searched = 0
+        for case in range(CASES):
+            way = self.WAYS[case % len(self.WAYS)]
+            with self.subTest(case=case, way=way, seed=SEED):
+                rng = random.Random(SEED * 1000 + case)
+                self.fresh()
+                model = Model(rng, self.dir)
+                model.prepare(self.s)
+                watch = Watch(self.s, model.markers)
+                self.addCleanup(watch.close)
+                getattr(self, "way_" + way)(model, watch)
+                self.assertTrue(watch.done.wait(30), "the worker did not end")
+                watch.close()
+                self.assertEqual(watch.ended, 1, "the worker's end was not seen")
+                self.assertEqual(model.explain(watch.found), {}, "left in the worker")
+                for name in ("enclave", "host"):
+                    self.assertEqual(model.explain(scan.find(self.s.processes[name].pid, model.markers)), {}, f"left in {name}")
+                searched += 1
+        self.assertEqual(searched, CASES)
+
+    def test_the_search_finds_what_is_there(self):
+        """Within a session the model is assembled: there its weights must be found."""
+        model = Model(random.Random(SEED), self.dir)
+        model.prepare(self.s)
+        watch = Watch(self.s, model.markers)
+        self.addCleanup(watch.close)
+        seen, weights = [], scan.Markers(model.kinds["weight"])
+        watch.on_result = lambda w: seen.append(scan.find(w.worker, weights))
+        self.way_session(model, watch)
+        self.assertGreater(sum(len(v) for v in seen[0].values()), weights.all.size * 0.9)
+        self.assertTrue(watch.done.wait(30))
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        print("skipped: reading another process's memory needs root")
+        sys.exit(0)
+    unittest.main(verbosity=1)
