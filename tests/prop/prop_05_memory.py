@@ -6,6 +6,7 @@ result; so are the broker's and the host's. The count must be 0. That the search
 open: there the weights must be found.
 """
 import functools
+import hashlib
 import os
 import random
 import shutil
@@ -97,7 +98,9 @@ class Model:
             computed += [np.load(os.path.join(out, f)) for f in os.listdir(out)]
         must(run("eml", "push", os.path.join(self.folder, "sealed"), "--host", services.host))
         (stored,) = services.store_objects()
-        self.object_id = bytes.fromhex(os.path.basename(stored))  # the host names it
+        self.object_id = bytes.fromhex(os.path.basename(stored))  # the host has both
+        with open(stored, "rb") as f:
+            self.digest = hashlib.sha256(f.read()).digest()
         with open(os.path.join(self.folder, "sealed", "topology.key"), "rb") as f:
             key = f.read()
         self.kinds = {
@@ -109,7 +112,8 @@ class Model:
             "topology key": [np.setdiff1d(scan.markers_of(key, 1), in_program())],
         }
         self.kinds = {k: np.concatenate(v) for k, v in self.kinds.items()}
-        self.kinds["topology key"] = np.setdiff1d(self.kinds["topology key"], scan.markers_of(self.object_id, 1))
+        for public in (self.object_id, self.digest):
+            self.kinds["topology key"] = np.setdiff1d(self.kinds["topology key"], scan.markers_of(public, 1))
         self.markers = scan.Markers(*self.kinds.values())
 
     def explain(self, found):
