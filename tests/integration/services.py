@@ -137,11 +137,12 @@ class Services:
                    self.path("credentials.json"), *self.host_args)
         self.wait_port(self.host_port)
 
-    def start_enclave(self):
+    def start_enclave(self, service=None):
+        """service: where the enclave finds its host, if that is not this host."""
         if os.path.exists(self.path("enclave.sock")):
             os.unlink(self.path("enclave.sock"))
         self.spawn("enclave", "eml-enclaved-dev", "--listen", "unix:" + self.path("enclave.sock"), "--host",
-                   "unix:" + self.path("service.sock"), "--kms-ca", self.path("tls/kms-ca.pem"), "--kms-endpoint",
+                   service or "unix:" + self.path("service.sock"), "--kms-ca", self.path("tls/kms-ca.pem"), "--kms-endpoint",
                    f"localhost:{self.kms_port}", *self.enclave_args, env={"EML_DEV_PKI": self.path("pki")})
         self.wait(lambda: os.path.exists(self.path("enclave.sock")), "the enclave's socket")
 
