@@ -7,7 +7,7 @@ packages="
   gcc libc6-dev clang libclang-rt-14-dev cmake ninja-build make pkg-config git ca-certificates
   libssl-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
   libjansson-dev libmicrohttpd-dev libseccomp-dev libipsec-mb-dev zlib1g-dev
-  libcmocka-dev libonnx-testdata python3-onnx python3-numpy python3-pil fonts-dejavu-core
+  libcmocka-dev valgrind libonnx-testdata python3-onnx python3-numpy python3-pil fonts-dejavu-core
   strace mandoc openssl curl procps
 "
 command -v node >/dev/null 2>&1 || packages="$packages nodejs"

@@ -1,0 +1,18 @@
+#!/bin/sh
+# usage: ct.sh PROGRAM: every case of ct.c under memcheck. The one that leaks on purpose must be reported, the others not.
+set -eu
+program=$1 failed=0
+for name in $("$program"); do
+    status=0
+    out=$(valgrind -q --error-exitcode=99 --expensive-definedness-checks=yes --suppressions="$(dirname "$0")/outcomes.supp" "$program" "$name" 2>&1) || status=$?
+    wanted=0
+    [ "$name" != leak-on-purpose ] || wanted=99
+    if [ "$status" = "$wanted" ]; then
+        echo "ok   $name"
+    else
+        echo "FAIL $name: status $status, wanted $wanted"
+        echo "$out"
+        failed=1
+    fi
+done
+exit $failed
