@@ -66,7 +66,7 @@ static enum eml_err by_sizes(const struct eml_node *node, const struct eml_shape
                              const int64_t *sizes, uint32_t n, const uint32_t *axes,
                              struct eml_resize *o, struct eml_why *why)
 {
-    bool known = true;
+    bool known = true, empty = false;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t d = axes[i];
         o->out[d] = EML_DIM_UNKNOWN;
@@ -77,13 +77,16 @@ static enum eml_err by_sizes(const struct eml_node *node, const struct eml_shape
         if (sizes[i] < 0 || sizes[i] > INT32_MAX)
             return bad(why, "Resize: size out of range");
         o->out[d] = sizes[i];
-        known = known && eml_dim_known(x->dim[d]) && x->dim[d] > 0;
+        known = known && eml_dim_known(x->dim[d]);
+        empty = empty || x->dim[d] == 0;
         if (eml_dim_known(x->dim[d]) && x->dim[d] > 0)
             o->scale[d] = (float)sizes[i] / (float)x->dim[d];
     }
     int64_t policy = eml_node_int(node, EML_ATTR_KEEP_ASPECT_RATIO_POLICY, 0);
     if (policy == 0 || n == 0)
         return EML_OK;
+    if (empty)
+        return bad(why, "Resize: nothing has no aspect ratio to keep");
     if (known)
         keep_aspect(policy == 2, x, n, axes, o);
     for (uint32_t i = 0; i < n && !known; i++)

@@ -104,17 +104,17 @@ static void step(const struct job *j, int64_t *index, int64_t *at)
     }
 EINSUM(F32, float, double)
 EINSUM(F64, double, double)
-EINSUM(I32, int32_t, uint64_t)
-EINSUM(I64, int64_t, uint64_t)
+EINSUM(32, uint32_t, uint64_t) /* whatever the sign: the low bits of products are the same */
+EINSUM(64, uint64_t, uint64_t)
 
 enum eml_err eml_op_einsum(const struct eml_op_ctx *c)
 {
     struct job j;
     make_job(c, &j);
-    eml_pool_fn *f = c->out[0].dtype == EML_DT_F32   ? einsum_F32
-                     : c->out[0].dtype == EML_DT_F64 ? einsum_F64
-                     : c->out[0].dtype == EML_DT_I32 ? einsum_I32
-                                                     : einsum_I64;
+    eml_pool_fn *f = c->out[0].dtype == EML_DT_F32           ? einsum_F32
+                     : c->out[0].dtype == EML_DT_F64         ? einsum_F64
+                     : eml_dtype_bytes(c->out[0].dtype) == 4 ? einsum_32
+                                                             : einsum_64;
     int64_t work = j.outer_n > GRAIN_PRODUCTS || j.inner_n > GRAIN_PRODUCTS
                        ? GRAIN_PRODUCTS
                        : j.outer_n * j.inner_n + 1;

@@ -121,13 +121,12 @@ static void layer_norm_statistics(void *arg, int64_t begin, int64_t end, unsigne
 enum eml_err eml_op_layer_normalization(const struct eml_op_ctx *c)
 {
     const struct eml_view *x = &c->in[0];
-    struct rows r = {.c = c};
-    if (x->count == 0)
-        return EML_OK;
-    r.n = product(&x->shape, axis_of(c), x->shape.rank);
-    eml_pool_for(c->pool, x->count / r.n, grain_of(r.n), layer_norm_rows, &r);
+    struct rows r = {.c = c, .n = product(&x->shape, axis_of(c), x->shape.rank)};
+    int64_t rows = product(&x->shape, 0, axis_of(c)), grain = grain_of(r.n > 0 ? r.n : 1);
+    if (x->count > 0)
+        eml_pool_for(c->pool, rows, grain, layer_norm_rows, &r);
     if (eml_view_given(c->out, c->n_out, 1) || eml_view_given(c->out, c->n_out, 2))
-        eml_pool_for(c->pool, x->count / r.n, grain_of(r.n), layer_norm_statistics, &r);
+        eml_pool_for(c->pool, rows, grain, layer_norm_statistics, &r); /* of nothing: NaN */
     return EML_OK;
 }
 
