@@ -93,6 +93,16 @@ static bool computes_shapes(const struct eml_ir_node *n)
     return false;
 }
 
+/* No rule can know -2^63: the key does not have it. */
+static bool has_least(const struct eml_ir_value *v)
+{
+    const int64_t *ints = v->data;
+    for (size_t i = 0; i < eml_ir_count(v); i++)
+        if (ints[i] == INT64_MIN)
+            return true;
+    return false;
+}
+
 /* The constant belongs into the key. */
 static bool is_ints(const struct eml_ir_node *n, uint32_t i)
 {
@@ -100,7 +110,9 @@ static bool is_ints(const struct eml_ir_node *n, uint32_t i)
     if (v->dtype != EML_DT_I64 || v->shape.rank > 1)
         return false;
     size_t count = eml_ir_count(v);
-    return steers(n, i) ? count <= EML_INTS_MAX : computes_shapes(n) && count <= STEERING_DATA_MAX;
+    bool few =
+        steers(n, i) ? count <= EML_INTS_MAX : computes_shapes(n) && count <= STEERING_DATA_MAX;
+    return few && !has_least(v);
 }
 
 /* Shape arithmetic in int32 needs its constants in the key too, which holds int64: cast them. */
@@ -289,8 +301,28 @@ static void number_bodies(struct emit *e, struct eml_ir_node *n)
         eml_ir_set_int(e->ir, n, EML_ATTR_CAPTURES, n->n_captures);
 }
 
+static bool typed(const struct eml_ir_value *v)
+{
+    return v->dtype == EML_DT_SEQUENCE || eml_dtype_bytes(v->dtype) != 0;
+}
+
+/* The types of the node's results, and of what its bodies get, are known. */
+static enum eml_err check_types(const struct emit *e, const struct eml_ir_node *n)
+{
+    bool ok = true;
+    for (uint32_t i = 0; i < n->n_out; i++)
+        ok = ok && typed(n->out[i]);
+    for (size_t k = 0; k < 2 && n->body[k] != NULL; k++)
+        for (uint32_t i = 0; i < n->body[k]->n_inputs; i++)
+            ok = ok && typed(n->body[k]->inputs[i].value);
+    return ok ? EML_OK
+              : eml_fail(e->why, EML_E_UNSUPPORTED,
+                         "decompose: element type of a value is not known", n->origin);
+}
+
 static enum eml_err node(struct emit *e, struct eml_ir_node *n)
 {
+    EML_TRY(check_types(e, n));
     number_bodies(e, n);
     uint32_t *ids = array(e, n->n_in + n->n_out, sizeof(*ids));
     if (ids == NULL)
@@ -440,5 +472,8 @@ enum eml_err eml_emit(struct eml_ir *ir, struct eml_emitted *out, struct eml_why
     EML_TRY(eml_ir_ok(ir, why));
     fill(&e, stream);
     out->weights = eml_bytes(stream, (size_t)e.at);
-    return eml_graph_check(g, e.at, why);
+    enum eml_err bad = eml_graph_check(g, e.at, why);
+    if (bad != EML_OK && why != NULL)
+        why->index = -1; /* was a place in the graph, not a node of ONNX */
+    return bad;
 }

@@ -395,6 +395,23 @@ static void to_int64(struct eml_ir *ir, struct eml_ir_node *n, uint32_t i)
     eml_ir_set_in(ir, n, i, cast->out[0]);
 }
 
+/* A bound of -2^63 cuts as the next one does, which inference can tell from an unknown one. */
+static void least_bound(struct eml_ir *ir, struct eml_ir_node *n, uint32_t i)
+{
+    const struct eml_ir_value *v = eml_ir_in(n, i);
+    if (v == NULL || v->data == NULL || v->dtype != EML_DT_I64 || v->shape.rank > 1)
+        return;
+    size_t count = eml_ir_count(v);
+    int64_t *ints = eml_ir_alloc(ir, count * sizeof(*ints));
+    if (ints == NULL)
+        return;
+    for (size_t k = 0; k < count; k++) {
+        int64_t bound = ((const int64_t *)v->data)[k];
+        ints[k] = bound < -INT64_MAX ? -INT64_MAX : bound;
+    }
+    eml_ir_set_in(ir, n, i, eml_ir_const(ir, EML_DT_I64, &v->shape, ints));
+}
+
 static enum eml_err normalise(struct import *im, struct eml_ir_node *n)
 {
     enum { OUTPUT_HALF_PIXEL = 1 };
@@ -402,6 +419,10 @@ static enum eml_err normalise(struct import *im, struct eml_ir_node *n)
     case EML_OP_ONE_HOT:
         to_int64(im->ir, n, 0);
         to_int64(im->ir, n, 1);
+        return EML_OK;
+    case EML_OP_SLICE:
+        least_bound(im->ir, n, 1);
+        least_bound(im->ir, n, 2);
         return EML_OK;
     case EML_OP_ROI_ALIGN: /* before version 16 there was no other mode */
         if (im->node->opset < 16)
@@ -432,7 +453,8 @@ static enum eml_err normalise(struct import *im, struct eml_ir_node *n)
     case EML_OP_BATCH_NORMALIZATION:
         for (uint32_t i = 1; i < im->node->n_out; i++)
             if (is_read(im, i))
-                return eml_import_refuse(im, "decompose: statistics of BatchNormalization in inference");
+                return eml_import_refuse(
+                    im, "decompose: statistics of BatchNormalization in inference");
         n->n_out = 1;
         eml_ir_drop_attr(n, EML_ATTR_TRAINING_MODE);
         return EML_OK;

@@ -89,6 +89,7 @@ enum eml_weights_use eml_use_gather(const struct eml_op_ctx *c, uint32_t i, uint
 #include "model/ops.def"
 #undef OP
 
+enum eml_err eml_size_slice(const struct eml_op_ctx *c, struct eml_shape *shape);
 enum eml_err eml_size_range(const struct eml_op_ctx *c, struct eml_shape *shape);
 enum eml_err eml_size_non_zero(const struct eml_op_ctx *c, struct eml_shape *shape);
 enum eml_err eml_size_compress(const struct eml_op_ctx *c, struct eml_shape *shape);

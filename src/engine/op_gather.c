@@ -2,8 +2,11 @@
  * checked here, and anything out of range is EML_E_INPUT. */
 #include "engine/exec.h"
 #include "engine/indices.h"
+#include "engine/plan.h"
 #include "engine/walk.h"
 #include "engine/weights.h"
+
+#include "model/limits.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -179,10 +182,27 @@ static double range_number(const struct eml_op_ctx *c, uint32_t i)
 }
 
 /* Of floats: the length of integers follows from the rule. */
+/* Of int64 only: the rule knows the size of the others, and of these unless a number is -2^63 or
+ * the range is longer than int64 tells. */
+static enum eml_err size_of_integers(const struct eml_op_ctx *c, struct eml_shape *shape)
+{
+    int64_t a[3];
+    for (uint32_t i = 0; i < 3; i++)
+        a[i] = eml_load_int(c->in[i].dtype, c->in[i].data, 0);
+    bool up = a[1] > a[0];
+    uint64_t span = up ? (uint64_t)a[1] - (uint64_t)a[0] : (uint64_t)a[0] - (uint64_t)a[1];
+    uint64_t by = a[2] > 0 ? (uint64_t)a[2] : 0 - (uint64_t)a[2];
+    uint64_t n = span == 0 || by == 0 || up != (a[2] > 0) ? 0 : (span - 1) / by + 1;
+    if (by == 0 || n > EML_TENSOR_BYTES_MAX)
+        return eml_fail(c->why, EML_E_INPUT, "Range: the step is 0, or too many steps", -1);
+    shape[0].dim[0] = (int64_t)n;
+    return EML_OK;
+}
+
 enum eml_err eml_size_range(const struct eml_op_ctx *c, struct eml_shape *shape)
 {
     if (c->in[0].dtype != EML_DT_F32 && c->in[0].dtype != EML_DT_F64)
-        return eml_fail(c->why, EML_E_UNSUPPORTED, "shape depends on data", -1);
+        return size_of_integers(c, shape);
     double n = ceil((range_number(c, 1) - range_number(c, 0)) / range_number(c, 2));
     if (!(n < 0x1p53)) /* also not a number: a step of 0 */
         return eml_fail(c->why, EML_E_INPUT, "Range: the step is 0, or too many steps", -1);
@@ -196,8 +216,9 @@ enum eml_err eml_op_range(const struct eml_op_ctx *c)
     for (int64_t i = 0; i < y->count; i++) {
         switch (y->dtype) {
         case EML_DT_I64:
-            ((int64_t *)y->data)[i] =
-                ((const int64_t *)c->in[0].data)[0] + i * ((const int64_t *)c->in[2].data)[0];
+            /* stays between start and limit: only the product may wrap around */
+            ((uint64_t *)y->data)[i] = ((const uint64_t *)c->in[0].data)[0] +
+                                       (uint64_t)i * ((const uint64_t *)c->in[2].data)[0];
             break;
         case EML_DT_I16:
             ((int16_t *)y->data)[i] = (int16_t)(((const int16_t *)c->in[0].data)[0] +

@@ -127,31 +127,49 @@ enum eml_err eml_op_split(const struct eml_op_ctx *c)
     return EML_OK;
 }
 
-/* The elements of a steering operand as int64; NULL if it is omitted. They were known to the rule,
- * so they are few. */
-static const int64_t *list(const struct eml_op_ctx *c, uint32_t i, int64_t *room)
+enum { SLICE_LISTS = 4 };
+
+/* The lists of a Slice, out of the operands' elements. A bound of -2^63 cuts as the next one does,
+ * which unlike it can be known to a rule. */
+static enum eml_err slice_of(const struct eml_op_ctx *c, struct eml_slice *cut)
 {
-    if (i >= c->n_in || c->in[i].dtype == EML_DT_NONE)
-        return NULL;
-    const struct eml_view *v = &c->in[i];
-    EML_ASSERT(v->count <= 2 * EML_RANK_MAX);
-    for (int64_t k = 0; k < v->count; k++)
-        room[k] =
-            v->dtype == EML_DT_I64 ? ((const int64_t *)v->data)[k] : ((const int32_t *)v->data)[k];
-    return room;
+    int64_t room[SLICE_LISTS][EML_RANK_MAX];
+    const int64_t *list[SLICE_LISTS] = {NULL};
+    int64_t n = c->in[1].count;
+    for (uint32_t i = 0; i < SLICE_LISTS && i + 1 < c->n_in; i++) {
+        const struct eml_view *v = &c->in[i + 1];
+        if (v->dtype == EML_DT_NONE)
+            continue;
+        if (v->count != n || n > EML_RANK_MAX)
+            return eml_fail(c->why, EML_E_INPUT, "Slice: lists too long, or differ in length", -1);
+        for (int64_t k = 0; k < n; k++) {
+            room[i][k] = v->dtype == EML_DT_I64 ? ((const int64_t *)v->data)[k]
+                                                : ((const int32_t *)v->data)[k];
+            room[i][k] = room[i][k] < -INT64_MAX ? -INT64_MAX : room[i][k];
+        }
+        list[i] = room[i];
+    }
+    const struct eml_slice_args a = {(uint32_t)n, list[0], list[1], list[2], list[3]};
+    if (eml_slice_make(&a, c->in[0].shape.rank, c->in[0].shape.dim, cut) != EML_OK)
+        return eml_fail(c->why, EML_E_INPUT, "Slice: bad axis or step 0", -1);
+    return EML_OK;
+}
+
+enum eml_err eml_size_slice(const struct eml_op_ctx *c, struct eml_shape *shape)
+{
+    struct eml_slice cut;
+    EML_TRY(slice_of(c, &cut));
+    for (uint32_t i = 0; i < cut.rank; i++)
+        shape[0].dim[i] = cut.count[i];
+    return EML_OK;
 }
 
 enum eml_err eml_op_slice(const struct eml_op_ctx *c)
 {
     const struct eml_view *x = &c->in[0], *y = &c->out[0];
-    int64_t room[4][2 * EML_RANK_MAX], stride[EML_RANK_MAX], sy[EML_RANK_MAX], at = 0;
-    struct eml_slice_args a = {.n = (uint32_t)c->in[1].count,
-                               .starts = list(c, 1, room[0]),
-                               .ends = list(c, 2, room[1]),
-                               .axes = list(c, 3, room[2]),
-                               .steps = list(c, 4, room[3])};
+    int64_t stride[EML_RANK_MAX], sy[EML_RANK_MAX], at = 0;
     struct eml_slice cut;
-    EML_TRY(eml_slice_make(&a, x->shape.rank, x->shape.dim, &cut));
+    EML_TRY(slice_of(c, &cut));
     struct eml_walk w = eml_walk_start(2);
     eml_strides(&x->shape, stride);
     eml_strides(&y->shape, sy);
@@ -254,6 +272,20 @@ static void pad_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
             memcpy(y + (size_t)i * p->bytes, v, p->bytes);
         }
     }
+}
+
+/* The elements of a steering operand as int64; NULL if it is omitted. They were known to the rule,
+ * so they are few. */
+static const int64_t *list(const struct eml_op_ctx *c, uint32_t i, int64_t *room)
+{
+    if (i >= c->n_in || c->in[i].dtype == EML_DT_NONE)
+        return NULL;
+    const struct eml_view *v = &c->in[i];
+    EML_ASSERT(v->count <= 2 * EML_RANK_MAX);
+    for (int64_t k = 0; k < v->count; k++)
+        room[k] =
+            v->dtype == EML_DT_I64 ? ((const int64_t *)v->data)[k] : ((const int32_t *)v->data)[k];
+    return room;
 }
 
 enum eml_err eml_op_pad(const struct eml_op_ctx *c)

@@ -48,6 +48,7 @@ static eml_scratch_fn *const SCRATCH[EML_OP_N] = {
 };
 
 static eml_size_fn *const SIZES[EML_OP_N] = {
+    [EML_OP_SLICE] = eml_size_slice,
     [EML_OP_RANGE] = eml_size_range,
     [EML_OP_NON_ZERO] = eml_size_non_zero,
     [EML_OP_COMPRESS] = eml_size_compress,

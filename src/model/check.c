@@ -79,6 +79,9 @@ static enum eml_err check_ints(const struct check *c, const struct eml_value *v,
     if (v->shape.rank > 1 || (v->shape.rank == 0 && v->n_ints != 1) ||
         (v->shape.rank == 1 && v->shape.dim[0] != (int64_t)v->n_ints))
         return bad(c, "graph: integers do not fit their shape", i);
+    for (uint32_t k = 0; k < v->n_ints; k++)
+        if (v->ints[k] == INT64_MIN)
+            return bad(c, "graph: integer of the key is -2^63", i);
     return EML_OK;
 }
 

@@ -117,6 +117,7 @@ MUTATION(many_ints, f->v[TARGET].n_ints = EML_INTS_MAX + 1; f->v[TARGET].shape.d
 MUTATION(ints_shape, f->v[TARGET].shape.dim[0] = 3;)
 MUTATION(ints_matrix, f->v[TARGET].shape = (struct eml_shape){2, {1, 2}};)
 MUTATION(ints_scalar_of_two, f->v[TARGET].shape.rank = 0;)
+MUTATION(ints_least, f->target[0] = INT64_MIN;)
 MUTATION(op_unknown, f->n[POOL].op = EML_OP_N;)
 MUTATION(many_attrs, f->n[POOL].n_attr = EML_NODE_ATTR_MAX + 1;)
 MUTATION(attr_unknown, f->pool_attr[1].id = EML_ATTR_N;)
@@ -202,6 +203,7 @@ static const struct {
     {ints_shape, "graph: integers do not fit their shape"},
     {ints_matrix, "graph: integers do not fit their shape"},
     {ints_scalar_of_two, "graph: integers do not fit their shape"},
+    {ints_least, "graph: integer of the key is -2^63"},
     {op_unknown, "graph: unknown operator"},
     {many_attrs, "graph: more attributes than the limit"},
     {attr_unknown, "graph: unknown attribute"},
