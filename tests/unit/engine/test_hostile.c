@@ -131,6 +131,19 @@ static uint32_t some_operand(struct hostile *h, struct eml_gen *g, const struct 
     return gb_input(b, t, s);
 }
 
+/* One that the row names, often float32. */
+static enum eml_dtype type_of_row(struct eml_gen *g, uint32_t types)
+{
+    if (eml_types_has(types, EML_DT_F32) && eml_gen_bool(g))
+        return EML_DT_F32;
+    for (int tries = 0; tries < 100; tries++) {
+        enum eml_dtype t = (enum eml_dtype)eml_gen_range(g, 1, EML_DT_LAST);
+        if (eml_dtype_bytes(t) != 0 && eml_types_has(types, t))
+            return t;
+    }
+    return EML_DT_F32;
+}
+
 /* One node, accepted or not; its outputs' types are what the rule says, so that the planner does
  * not stop at that. */
 static bool some_node(struct hostile *h, struct eml_gen *g)
@@ -142,9 +155,7 @@ static bool some_node(struct hostile *h, struct eml_gen *g)
     static struct eml_attr attr[4];
     static int64_t values[4][8];
     struct eml_node *n = &b->nodes[b->g.n_nodes++];
-    const bool bytes =
-        !eml_types_has(info->types, EML_DT_F32) && eml_types_has(info->types, EML_DT_U8);
-    h->usual = bytes ? EML_DT_U8 : EML_DT_F32;
+    h->usual = type_of_row(g, info->types);
     *n = (struct eml_node){.op = op, .in = in, .out = out, .attr = attr, .params = EML_ABSENT};
     n->n_in = (uint32_t)eml_gen_range(g, info->in_min, info->in_max < 9 ? info->in_max : 9);
     n->n_out = (uint32_t)eml_gen_range(g, 1, info->out_max < 3 ? info->out_max : 3);
