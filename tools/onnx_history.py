@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Writes client/onnx/history.def: every version of every operator of the ONNX standard.
 
-Up to opset 17 the rows come from Debian's python3-onnx (1.12). What opsets 18 to 22 changed is
-listed here by hand from onnx/defs/operator_sets.h and docs/Changelog.md of ONNX 1.17: a new version
+Up to opset 17 the rows come from Debian's python3-onnx (1.12). What opsets 18 to 23 changed is
+listed here by hand from onnx/defs/operator_sets.h and docs/Changelog.md of ONNX 1.17 and 1.18: a new version
 is the one before it with the differences named. Run: tools/onnx_history.py > client/onnx/history.def
 """
 import copy
@@ -38,7 +38,7 @@ def from_debian():
 
 REDUCE = "SumSquare LogSum LogSumExp L1 L2 Max Min Mean Prod".split()
 SAME = {
-    18: "ScatterND ScatterElements OptionalGetElement OptionalHasElement",
+    18: "ScatterND ScatterElements OptionalGetElement",
     19: "Equal Constant Identity If Loop Reshape Resize Scan Shape Size Pad DequantizeLinear",
     20: "ConstantOfShape GridSample IsInf IsNaN ReduceMax ReduceMin",
     21: "Cast CastLike Constant ConstantOfShape Flatten Identity If Loop Pad QLinearMatMul Reshape "
@@ -48,10 +48,13 @@ SAME = {
         "HardSigmoid HardSwish InstanceNormalization LSTM LpNormalization LpPool MaxPool MaxRoiPool "
         "MaxUnpool Mish Multinomial NonMaxSuppression RNN RandomNormal RandomNormalLike RandomUniform "
         "RandomUniformLike RoiAlign Round Selu Sin Sinh Softplus Softsign Tan ThresholdedRelu",
+    23: "Cast CastLike Constant ConstantOfShape Flatten Identity If Loop Pad Reshape Scan Shape Size "
+        "Squeeze Transpose Unsqueeze",
 }
 # (name, version): attributes added (None: taken away), numbers of inputs if they changed
 CHANGED = {
     ("Pad", 18): ({}, (2, 4)),
+    ("OptionalHasElement", 18): ({}, (0, 1)),
     ("Resize", 18): ({"antialias": "i", "axes": "is", "keep_aspect_ratio_policy": "s"}, None),
     ("Split", 18): ({"num_outputs": "i"}, None),
     ("LpPool", 18): ({"ceil_mode": "i", "dilations": "is"}, None),
@@ -63,6 +66,8 @@ CHANGED = {
     ("QuantizeLinear", 21): ({"block_size": "i", "output_dtype": "i"}, None),
     ("DequantizeLinear", 21): ({"block_size": "i"}, None),
     ("GroupNormalization", 21): ({"stash_type": "i"}, None),
+    ("QuantizeLinear", 23): ({"precision": "i"}, None),
+    ("DequantizeLinear", 23): ({"output_dtype": "i"}, None),
 }
 for r in REDUCE:
     CHANGED["Reduce" + r, 18] = ({"axes": None, "noop_with_empty_axes": "i"}, (1, 2))
@@ -83,6 +88,18 @@ NEW = {
     ("RegexFullMatch", 20): Row((1, 1), (1, 1), {"pattern": "s"}),
     ("StringConcat", 20): Row((2, 2), (1, 1), {}),
     ("StringSplit", 20): Row((1, 1), (2, 2), {"delimiter": "s", "maxsplit": "i"}),
+    ("Attention", 23): Row((3, 6), (1, 4), {"is_causal": "i", "kv_num_heads": "i", "q_num_heads": "i",
+                                            "qk_matmul_output_mode": "i", "scale": "f", "softcap": "f",
+                                            "softmax_precision": "i"}),
+    ("RMSNormalization", 23): Row((2, 2), (1, 1), {"axis": "i", "epsilon": "f", "stash_type": "i"}),
+    ("RotaryEmbedding", 23): Row((3, 4), (1, 1), {"interleaved": "i", "num_heads": "i",
+                                                  "rotary_embedding_dim": "i"}),
+}
+# Operators that ONNX Runtime puts into ONNX's own domain: its optimiser writes them into models.
+RUNTIME = {
+    ("LayerNormalization", 1): Row((2, 3), (1, 3), {"axis": "i", "epsilon": "f", "stash_type": "i"}),
+    ("SimplifiedLayerNormalization", 1): Row((2, 2), (1, 2), {"axis": "i", "epsilon": "f",
+                                                              "stash_type": "i"}),
 }
 
 
@@ -91,7 +108,7 @@ def before(rows, name, version):
 
 
 def extend(rows):
-    for version in range(18, 23):
+    for version in range(18, 24):
         for key, row in NEW.items():
             if key[1] == version:
                 rows[key] = row
@@ -113,7 +130,8 @@ def extend(rows):
 def main():
     rows = from_debian()
     extend(rows)
-    print("""/* Every version of every operator of the ONNX standard, up to opset 22.
+    rows.update(RUNTIME)
+    print("""/* Every version of every operator of the ONNX standard, up to opset 23.
  *
  * HISTORY("Name", since, in_min, in_max, out_min, out_max, "attributes"), sorted by name, then since.
  * 255: any number. Attributes: name:type, "!" = required; types f i s t g (float, int, string,

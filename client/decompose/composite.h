@@ -1,24 +1,28 @@
-/* ONNX operators that are spelled in others, so that the engine has none of them. */
+/* ONNX operators that are spelled in others, so that the engine has none of them: of the standard,
+ * of com.microsoft (contrib*.c), and the forms of attention (attention.c). */
 #ifndef EML_DECOMPOSE_COMPOSITE_H
 #define EML_DECOMPOSE_COMPOSITE_H
 
-#include "decompose/ir.h"
-#include "onnx/onnx.h"
+#include "decompose/make.h"
 
-/* Operands that a composite has at most; results likewise. */
-enum { EML_COMPOSITE_IN = 5, EML_COMPOSITE_OUT = 3 };
+/* Makes the nodes; fills m->out, which has room for EML_NODE_OUT_MAX results. Halves among the
+ * operands come as float32. */
+typedef enum eml_err eml_composite_fn(const struct eml_maker *m);
 
-/* Whether eml_composite_import makes this node: SoftmaxCrossEntropyLoss, MeanVarianceNormalization,
- * LpNormalization, GlobalLpPool, BatchNormalization in training mode. */
-bool eml_composite_is(const struct eml_onnx_node *n);
+struct eml_composite {
+    const char *name; /* "domain.Name" of operators outside of ONNX */
+    uint32_t in_min;  /* operands that may not be omitted */
+    eml_composite_fn *make;
+};
 
-/* Makes the nodes at the end of the graph. in: operands, NULL = absent; out: the results, filled
- * here (NULL: the operator has no such result). EML_E_UNSUPPORTED if a rank is needed that is not
- * known. */
-EML_MUST enum eml_err eml_composite_import(struct eml_ir *ir, const struct eml_onnx_node *n,
-                                           long origin,
-                                           struct eml_ir_value *const in[EML_COMPOSITE_IN],
-                                           struct eml_ir_value *out[EML_COMPOSITE_OUT],
-                                           struct eml_why *why);
+/* Ended by a NULL name. */
+extern const struct eml_composite eml_composites_contrib[], eml_composites_quantised[],
+    eml_composites_attention[];
+
+/* NULL: an ordinary operator. BatchNormalization is composite in training mode only. */
+const struct eml_composite *eml_composite_find(const struct eml_onnx_node *n);
+
+/* EML_E_UNSUPPORTED: a form that is not done, or a rank is needed that is not known. */
+EML_MUST enum eml_err eml_composite_make(const struct eml_composite *c, const struct eml_maker *m);
 
 #endif

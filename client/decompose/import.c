@@ -9,6 +9,7 @@
 #include "decompose/import.h"
 
 #include "base/checked.h"
+#include "engine/formats.h"
 #include "engine/rnn.h"
 
 #include <stdlib.h>
@@ -599,21 +600,6 @@ static enum eml_err import_ordinary(struct import *im, enum eml_dtype *half)
     return normalise(im, n);
 }
 
-/* An operator that stands for several of the graph's. */
-static enum eml_err import_contrib(struct import *im)
-{
-    const struct eml_onnx_node *src = im->node;
-    struct eml_ir_value *in[EML_NODE_IN_MAX], *out[EML_NODE_OUT_MAX] = {0};
-    if (src->n_in > EML_NODE_IN_MAX || src->n_out > EML_NODE_OUT_MAX)
-        return eml_import_refuse(im, "decompose: too many operands");
-    EML_TRY(eml_import_operands(im, in));
-    EML_TRY(eml_import_contrib(im->ir, src, im->index, in, out, im->why));
-    for (uint32_t i = 0; i < src->n_out; i++)
-        if (src->out[i] != EML_ONNX_ABSENT)
-            im->values[src->out[i]] = out[i];
-    return EML_OK;
-}
-
 /* Rounds the results that ONNX gives the operands' type. */
 static enum eml_err narrow_results(const struct import *im, enum eml_dtype half)
 {
@@ -630,25 +616,39 @@ static enum eml_err narrow_results(const struct import *im, enum eml_dtype half)
     return last == im->ir->last ? EML_OK : eml_fold_infer_from(im->ir, last->next, im->why);
 }
 
-static enum eml_err composite(struct import *im, enum eml_dtype *half)
+/* A half as float32; a constant stays one. */
+static struct eml_ir_value *widened(const struct import *im, struct eml_ir_value *v)
 {
-    struct eml_ir_value *in[EML_COMPOSITE_IN] = {NULL}, *out[EML_COMPOSITE_OUT];
-    if (im->node->n_in > EML_COMPOSITE_IN || im->node->n_out > EML_COMPOSITE_OUT)
+    if (v->exact != NULL || v->data == NULL)
+        return v->exact != NULL ? v->exact : cast_to(im, NULL, v, EML_DT_F32);
+    const size_t n = eml_ir_count(v);
+    float *to = eml_ir_alloc(im->ir, n * sizeof(*to));
+    for (size_t i = 0; to != NULL && i < n; i++)
+        to[i] = (float)eml_format_decode(v->dtype, ((const uint16_t *)v->data)[i]);
+    return eml_ir_const(im->ir, EML_DT_F32, &v->shape, to);
+}
+
+/* An operator that stands for several of the graph's. */
+static enum eml_err composite(struct import *im, const struct eml_composite *c,
+                              enum eml_dtype *half)
+{
+    const struct eml_onnx_node *src = im->node;
+    struct eml_ir_value *in[EML_NODE_IN_MAX], *out[EML_NODE_OUT_MAX];
+    if (src->n_in > EML_NODE_IN_MAX || src->n_out > EML_NODE_OUT_MAX)
         return eml_import_refuse(im, "decompose: too many operands");
     EML_TRY(eml_import_operands(im, in));
-    for (uint32_t i = 0; i < im->node->n_in; i++) {
+    for (uint32_t i = 0; i < src->n_in; i++) {
         if (!is_half(in[i]))
             continue;
         *half = in[i]->dtype;
-        if (in[i]->exact == NULL)
-            in[i]->exact = cast_to(im, NULL, in[i], EML_DT_F32);
-        in[i] = in[i]->exact;
+        in[i] = in[i]->exact = widened(im, in[i]);
         in[i]->dtype = EML_DT_F32;
     }
-    EML_TRY(eml_composite_import(im->ir, im->node, im->index, in, out, im->why));
-    for (uint32_t i = 0; i < im->node->n_out; i++)
-        if (im->node->out[i] != EML_ONNX_ABSENT)
-            im->values[im->node->out[i]] = out[i];
+    const struct eml_maker m = {im->ir, src, im->index, in, out, im->why};
+    EML_TRY(eml_composite_make(c, &m));
+    for (uint32_t i = 0; i < src->n_out; i++)
+        if (src->out[i] != EML_ONNX_ABSENT)
+            im->values[src->out[i]] = out[i];
     return EML_OK;
 }
 
@@ -663,12 +663,11 @@ static enum eml_err import_node(struct import *im)
         im->values[im->node->out[0]] = im->values[im->node->in[0]];
         return EML_OK;
     }
-    if (eml_composite_is(im->node))
-        EML_TRY(composite(im, &half));
+    const struct eml_composite *c = eml_composite_find(im->node);
+    if (c != NULL)
+        EML_TRY(composite(im, c, &half));
     else if (im->node->domain[0] == 0 && strcmp(type, "Upsample") == 0)
         EML_TRY(upsample(im));
-    else if (eml_import_is_contrib(im->node))
-        EML_TRY(import_contrib(im));
     else
         EML_TRY(import_ordinary(im, &half));
     EML_TRY(eml_fold_infer_from(im->ir, last != NULL ? last->next : im->ir->first, im->why));

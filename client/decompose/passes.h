@@ -12,13 +12,6 @@
 EML_MUST enum eml_err eml_import(struct eml_ir *ir, const struct eml_onnx_model *m,
                                  struct eml_why *why);
 
-/* An operator of com.microsoft that is short for operators of the graph: appends those. in:
- * operands, NULL for absent ones; out[i] stays NULL for outputs that are not made. */
-bool eml_import_is_contrib(const struct eml_onnx_node *node);
-EML_MUST enum eml_err eml_import_contrib(struct eml_ir *ir, const struct eml_onnx_node *node,
-                                         long index, struct eml_ir_value *const *in,
-                                         struct eml_ir_value **out, struct eml_why *why);
-
 /* Infers what is known of every value; replaces by constants what is known or can be computed;
  * removes what nobody reads. why->index is the ONNX node whose operands do not fit. */
 EML_MUST enum eml_err eml_fold(struct eml_ir *ir, struct eml_why *why);

@@ -16,7 +16,7 @@
 #include <stdio.h>
 
 /* The newest opset of ai.onnx whose operators are known here. */
-enum { EML_CHECK_OPSET_MAX = 22 };
+enum { EML_CHECK_OPSET_MAX = 23 };
 
 enum eml_check_kind {
     EML_CHECK_OPSET,     /* imported opset too new; a domain that is not known */

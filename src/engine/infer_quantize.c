@@ -185,6 +185,9 @@ enum eml_err eml_rule_dequantize_linear(const struct eml_rule_ctx *c)
     EML_TRY(
         eml_rule_demand(c, z == NULL || z->dtype == c->in[0]->dtype, "operands differ in type"));
     EML_TRY(eml_rule_demand(c, is_float(c->in[1]->dtype), "quantised: scale of a wrong type"));
+    const int64_t wanted = eml_node_int(c->node, EML_ATTR_OUTPUT_DTYPE, 0);
+    if (wanted != 0 && wanted != (int64_t)c->in[1]->dtype)
+        return eml_fail(c->why, EML_E_UNSUPPORTED, "result of another type than the scale", -1);
     EML_TRY(scale_shape(c));
     eml_rule_out(c, 0, c->in[1]->dtype, c->in[0]->has_rank ? &c->in[0]->shape : NULL);
     return EML_OK;

@@ -185,6 +185,7 @@ enum eml_err eml_rule_check_norm(const struct eml_rule_ctx *c)
             return EML_OK;
         return eml_rule_axis(c, eml_node_int(c->node, EML_ATTR_AXIS, -1), x->shape.rank, &axis);
     case EML_OP_LAYER_NORMALIZATION:
+    case EML_OP_RMS_NORMALIZATION:
         if (!x->has_rank)
             return EML_OK;
         EML_TRY(eml_rule_axis(c, eml_node_int(c->node, EML_ATTR_AXIS, -1), x->shape.rank, &axis));

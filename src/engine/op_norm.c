@@ -130,6 +130,46 @@ enum eml_err eml_op_layer_normalization(const struct eml_op_ctx *c)
     return EML_OK;
 }
 
+/* y = x / sqrt(mean(x^2) + epsilon) * scale; output 1: the factor. */
+static void rms_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    enum { LANES = 16 };
+    (void)thread;
+    const struct rows *r = arg;
+    const struct eml_op_ctx *c = r->c;
+    const float *scale = c->in[1].data;
+    for (int64_t i = begin; i < end; i++) {
+        const float *x = (const float *)c->in[0].data + i * r->n;
+        float *y = (float *)c->out[0].data + i * r->n;
+        float lane[LANES] = {0};
+        double squares = 0;
+        int64_t k = 0;
+        for (; k + LANES <= r->n; k += LANES)
+            for (int64_t l = 0; l < LANES; l++)
+                lane[l] += x[k + l] * x[k + l];
+        for (; k < r->n; k++)
+            squares += (double)x[k] * (double)x[k];
+        for (int64_t l = 0; l < LANES; l++)
+            squares += (double)lane[l];
+        const float factor = (float)(1 / sqrt(squares / (double)r->n + (double)c->params[0]));
+        for (k = 0; k < r->n; k++)
+            y[k] = x[k] * factor * scale[k];
+        if (eml_view_given(c->out, c->n_out, 1))
+            ((float *)c->out[1].data)[i] = factor;
+    }
+}
+
+enum eml_err eml_op_rms_normalization(const struct eml_op_ctx *c)
+{
+    const struct eml_view *x = &c->in[0];
+    struct rows r = {.c = c};
+    if (x->count == 0)
+        return EML_OK;
+    r.n = product(&x->shape, axis_of(c), x->shape.rank);
+    eml_pool_for(c->pool, x->count / r.n, grain_of(r.n), rms_rows, &r);
+    return EML_OK;
+}
+
 /* ---- BatchNormalization, channels last: y = x * a + b per channel ---- */
 
 bool eml_scratch_batch_normalization(const struct eml_op_ctx *c, size_t *bytes)

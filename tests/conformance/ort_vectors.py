@@ -21,7 +21,9 @@ MS = "com.microsoft"
 
 
 def case(name, op, inputs, n_out, consts=(), domain="", opset=14, present_out=None, **attrs):
-    """inputs: list of (name, array or None); those named in consts become initializers."""
+    """inputs: list of (name, array or None); those named in consts become initializers. An attribute
+    may have a trailing underscore, which goes."""
+    attrs = {k.rstrip("_"): v for k, v in attrs.items()}
     CASES.append((name, op, inputs, n_out, set(consts), domain, opset, present_out, attrs))
 
 
@@ -220,6 +222,211 @@ def contrib_cases():
               ("z", u8(18) if zeros else None)], 1, ("b", "s", "z"), MS, K=40, N=9, bits=4,
              block_size=16)
 
+def i32(*v):
+    return np.array(v, np.int32)
+
+
+def normalisation_cases():
+    w = lambda: f32(16)
+    case("simplifiedlayernormalization", "SimplifiedLayerNormalization",
+         [("x", f32(2, 5, 16)), ("g", w())], 1, ("g",), axis=-1, epsilon=1e-5)
+    case("simplifiedlayernormalization_tail", "SimplifiedLayerNormalization",
+         [("x", f32(3, 37)), ("g", f32(37))], 1, (), axis=-1, epsilon=1e-6)
+    case("rmsnormalization", "RMSNormalization", [("x", f32(2, 3, 4, 5)), ("g", f32(4, 5))], 1,
+         ("g",), opset=23, axis=-2, epsilon=1e-3)
+    case("layernormalization_before_17", "LayerNormalization",
+         [("x", f32(2, 5, 16)), ("g", w()), ("b", w())], 1, ("g", "b"), opset=13, axis=-1)
+    case("ms_skipsimplified", "SkipSimplifiedLayerNormalization",
+         [("x", f32(2, 5, 16)), ("skip", f32(2, 5, 16)), ("g", w()), ("bias", w())], 4,
+         ("g", "bias"), MS, present_out=[0, 3], epsilon=1e-5)
+    case("ms_skipsimplified_plain", "SkipSimplifiedLayerNormalization",
+         [("x", f32(2, 5, 16)), ("skip", f32(2, 5, 16)), ("g", w())], 1, ("g",), MS)
+    ids = lambda n, *s: rng.integers(0, n, s).astype(np.int32)
+    tables = lambda: [("words", f32(30, 16)), ("places", f32(9, 16)), ("kinds", f32(2, 16)),
+                      ("g", w()), ("b", w())]
+    names = ("words", "places", "kinds", "g", "b")
+    mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int32)
+    case("ms_embedlayernormalization", "EmbedLayerNormalization",
+         [("ids", ids(30, 2, 5)), ("segments", ids(2, 2, 5))] + tables() + [("mask", mask)], 2,
+         names, MS, epsilon=1e-12)
+    case("ms_embedlayernormalization_sum", "EmbedLayerNormalization",
+         [("ids", ids(30, 2, 5)), ("segments", ids(2, 2, 5))] + tables()
+         + [("mask", None), ("at", ids(9, 2, 5))], 3, names, MS)
+
+
+def fused_cases():
+    x, wt, b = (1, 4, 9, 9), (6, 4, 3, 3), 6
+    for act, params in (("Relu", None), ("Tanh", None), ("Sigmoid", None), ("LeakyRelu", [.2]),
+                        ("Clip", [-.5, .75]), ("HardSigmoid", [.3, .4])):
+        more = {"activation_params": params} if params else {}
+        case(f"ms_fusedconv_{act.lower()}", "FusedConv",
+             [("x", f32(*x)), ("w", f32(*wt, scale=.3)), ("b", f32(b))], 1, ("w", "b"), MS,
+             activation=act, pads=[1, 1, 1, 1], strides=[2, 2], kernel_shape=[3, 3], **more)
+    case("ms_fusedconv_sum", "FusedConv",
+         [("x", f32(*x)), ("w", f32(*wt, scale=.3)), ("b", f32(b)), ("z", f32(1, 6, 7, 7))], 1,
+         ("w", "b"), MS, activation="Relu")
+    case("ms_fusedgemm", "FusedGemm", [("a", f32(7, 5)), ("b", f32(4, 7)), ("c", f32(4))], 1,
+         ("b", "c"), MS, activation="LeakyRelu", activation_alpha=.3, transA=1, transB=1, alpha=.5,
+         beta=2.0)
+
+
+def quantised_cases():
+    s = lambda v: scalar(v, np.float32)
+    for t, n in ((u8, "u8"), (i8, "i8")):
+        k = t(1).dtype
+        z = [scalar(v, k) for v in (90, 5, 77)]
+        for last in (0, 1):
+            x = t(2, 7, 6, 3) if last else t(2, 3, 7, 6)
+            case(f"ms_qlinearaveragepool_{n}{'_last' if last else ''}", "QLinearAveragePool",
+                 [("x", x), ("xs", s(.0513)), ("xz", z[0]), ("ys", s(.0417)), ("yz", z[2])], 1,
+                 ("xs", "xz", "ys", "yz"), MS, channels_last=last, kernel_shape=[3, 2],
+                 pads=[1, 0, 1, 1], strides=[2, 1], count_include_pad=last)
+        case(f"ms_qlinearglobalaveragepool_last_{n}", "QLinearGlobalAveragePool",
+             [("x", t(2, 5, 4, 3)), ("xs", s(.0513)), ("xz", z[0]), ("ys", s(.0217)), ("yz", z[1])],
+             1, (), MS, channels_last=1)
+        case(f"ms_qlinearsoftmax_{n}", "QLinearSoftmax",
+             [("x", t(3, 11)), ("xs", s(.05)), ("xz", z[0]), ("ys", s(1 / 256)),
+              ("yz", scalar(0 if n == "u8" else -128, k))], 1, ("xs", "xz", "ys", "yz"), MS,
+             axis=-1, opset_=13)
+        case(f"ms_qlinearwhere_{n}", "QLinearWhere",
+             [("c", rng.integers(0, 2, (4, 6)).astype(bool)), ("x", t(4, 6)), ("xs", s(.05)),
+              ("xz", z[0]), ("y", t(6)), ("ys", s(.07)), ("yz", z[1]), ("zs", s(.06)), ("zz", z[2])],
+             1, ("xs", "xz", "ys", "yz", "zs", "zz"), MS)
+        case(f"ms_quantizelinear_{n}", "QuantizeLinear",
+             [("x", f32(3, 4, 5, scale=9)), ("s", np.abs(f32(4)) + .01), ("z", t(4))], 1, (), MS,
+             axis=1)
+    for t, n in ((np.uint16, "uint16"), (np.int16, "int16")):
+        case(f"ms_dequantizelinear_{n}", "DequantizeLinear",
+             [("x", rng.integers(0, 30000, (5, 6)).astype(t)), ("s", s(.01)), ("z", scalar(99, t))],
+             1, (), MS)
+    for a, b in ((u8, i8), (u8, u8), (i8, i8)):
+        n = a.__name__ + b.__name__
+        c = rng.integers(-3000, 3000, 9).astype(np.int32)
+        q = [("a", a(7, 20)), ("as", s(.02)), ("az", scalar(5, a(1).dtype)), ("b", b(9, 20)),
+             ("bs", s(.03)), ("bz", scalar(3, b(1).dtype)), ("c", c)]
+        case(f"ms_qgemm_{n}", "QGemm", q + [("ys", s(.3)), ("yz", scalar(50, a(1).dtype))], 1,
+             ("b", "bs", "bz", "c"), MS, transB=1, alpha=.5)
+        q = [("a", a(20, 7)), ("as", s(.02)), ("az", scalar(5, a(1).dtype)), ("b", b(20, 9)),
+             ("bs", np.abs(f32(9)) / 20), ("bz", np.zeros(9, b(1).dtype)), ("c", c)]
+        case(f"ms_qgemm_float_{n}", "QGemm", q, 1, ("b", "bs", "bz", "c"), MS, transA=1)
+
+
+def rotation_cases():
+    table = lambda n, half: (np.cos(a := f32(n, half, scale=2)), np.sin(a))
+    cos, sin = table(20, 4)
+    at = np.array([[3, 4, 5], [0, 1, 2]], np.int64)
+    for inter in (0, 1):
+        for name, x, more in (("3d", f32(2, 3, 16), {}), ("4d", f32(2, 2, 3, 8), {}),
+                              ("part", f32(2, 3, 24), {"num_heads": 2, "rotary_embedding_dim": 8})):
+            case(f"ms_rotaryembedding_{name}_{inter}", "RotaryEmbedding",
+                 [("x", x), ("at", at), ("cos", cos), ("sin", sin)], 1, ("cos", "sin"), MS,
+                 interleaved=inter, **more)
+        case(f"rotaryembedding_{inter}", "RotaryEmbedding",
+             [("x", f32(2, 2, 3, 8)), ("cos", cos), ("sin", sin), ("at", at)], 1, ("cos", "sin"),
+             opset=23, interleaved=inter)
+        c, s = (t[at] for t in (cos, sin))
+        case(f"rotaryembedding_each_{inter}", "RotaryEmbedding",
+             [("x", f32(2, 3, 16)), ("cos", c), ("sin", s)], 1, (), opset=23, interleaved=inter,
+             num_heads=2)
+    case("ms_rotaryembedding_offset", "RotaryEmbedding",
+         [("x", f32(2, 3, 16)), ("at", np.array([4], np.int64)), ("cos", cos), ("sin", sin)], 1,
+         ("cos", "sin"), MS)
+
+
+def attention_cases():
+    def att(name, q, k, v, mask=None, pk=None, pv=None, outs=1, **attrs):
+        case("attention_" + name, "Attention",
+             [("q", q), ("k", k), ("v", v), ("mask", mask), ("pk", pk), ("pv", pv)], outs, (),
+             opset=23, **attrs)
+    heads = {"q_num_heads": 2, "kv_num_heads": 2}
+    att("3d", f32(2, 4, 16), f32(2, 6, 16), f32(2, 6, 32), **heads)
+    att("4d", f32(2, 3, 4, 8), f32(2, 3, 6, 8), f32(2, 3, 6, 5))
+    att("4d_causal", f32(2, 3, 4, 8), f32(2, 3, 4, 8), f32(2, 3, 4, 5), is_causal=1)
+    att("3d_causal_cap", f32(1, 5, 32), f32(1, 5, 32), f32(1, 5, 32), is_causal=1, softcap=2.0,
+        scale=.5, **heads)
+    att("4d_mask", f32(2, 3, 4, 8), f32(2, 3, 6, 8), f32(2, 3, 6, 5), f32(4, 6))
+    att("4d_mask_cap", f32(2, 3, 4, 8), f32(2, 3, 6, 8), f32(2, 3, 6, 5), f32(2, 1, 4, 6, scale=4),
+        softcap=1.5)
+    att("4d_bool", f32(2, 3, 4, 8), f32(2, 3, 6, 8), f32(2, 3, 6, 5),
+        np.tri(4, 6, 1).astype(bool))
+    att("past", f32(2, 3, 4, 8), f32(2, 3, 4, 8), f32(2, 3, 4, 5), None, f32(2, 3, 3, 8),
+        f32(2, 3, 3, 5), 3)
+    att("past_causal", f32(2, 4, 24), f32(2, 4, 24), f32(2, 4, 24), None, f32(2, 3, 3, 8),
+        f32(2, 3, 3, 8), 3, is_causal=1, q_num_heads=3, kv_num_heads=3)
+    att("groups_4d", f32(2, 6, 4, 8), f32(2, 2, 5, 8), f32(2, 2, 5, 6))
+    att("groups_3d_mask", f32(2, 4, 48), f32(2, 5, 16), f32(2, 5, 16), f32(2, 6, 4, 5),
+        q_num_heads=6, kv_num_heads=2)
+    for mode in range(4):
+        case(f"attention_scores_{mode}", "Attention",
+             [("q", f32(1, 2, 3, 8)), ("k", f32(1, 2, 4, 8)), ("v", f32(1, 2, 4, 8)),
+              ("mask", f32(3, 4))], 4, (), opset=23, present_out=[0, 3],
+             qk_matmul_output_mode=mode, softcap=1.2)
+
+
+def ms_attention_cases():
+    def att(name, b=2, s=4, n=2, d=8, mask=None, past=0, bias=None, sizes=None, outs=1, **attrs):
+        h, hv = (sizes[0], sizes[2]) if sizes else (n * d, n * d)
+        x = f32(b, s, 12)
+        if sizes:
+            attrs["qkv_hidden_sizes"] = sizes
+        case("ms_attention_" + name, "Attention",
+             [("x", x), ("w", f32(12, 2 * h + hv, scale=.4)), ("b", f32(2 * h + hv)),
+              ("mask", mask), ("past", f32(2, b, n, past, d) if past else None), ("bias", bias)],
+             outs, ("w", "b"), MS, num_heads=n, **attrs)
+    att("plain")
+    att("panels", d=16, s=7)
+    att("causal", unidirectional=1)
+    att("mask", mask=np.array([[1, 1, 1, 0], [1, 1, 1, 1]], np.int32))
+    att("mask_3d", mask=rng.integers(0, 2, (2, 4, 4)).astype(np.int32) | np.eye(4, dtype=np.int32))
+    att("lengths", mask=i32(3, 4))
+    att("past", past=3, outs=2, unidirectional=1)
+    att("past_mask", past=3, outs=2, mask=np.array([[0, 1, 1, 1, 1, 1, 1], [1] * 7], np.int32))
+    att("bias", bias=f32(2, 2, 4, 4))
+    att("sizes", sizes=[16, 16, 24], scale=.2)
+
+    def mha(name, q, k=None, v=None, bias=None, pad=None, more=None, pk=None, pv=None, outs=1,
+            **attrs):
+        case("ms_multiheadattention_" + name, "MultiHeadAttention",
+             [("q", q), ("k", k), ("v", v), ("b", bias), ("pad", pad), ("more", more), ("pk", pk),
+              ("pv", pv)], outs, ("b",), MS, num_heads=2, **attrs)
+    mha("plain", f32(2, 4, 16), f32(2, 5, 16), f32(2, 5, 24))
+    mha("bias", f32(2, 4, 16), f32(2, 5, 16), f32(2, 5, 24), f32(56))
+    mha("causal", f32(2, 5, 16), f32(2, 5, 16), f32(2, 5, 16), unidirectional=1, scale=.3)
+    mha("padding", f32(2, 4, 16), f32(2, 5, 16), f32(2, 5, 16),
+        pad=np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int32))
+    mha("scores_bias", f32(2, 4, 16), f32(2, 5, 16), f32(2, 5, 16), more=f32(1, 2, 4, 5))
+    mha("past", f32(2, 4, 16), f32(2, 4, 16), f32(2, 4, 16), pk=f32(2, 2, 3, 8), pv=f32(2, 2, 3, 8),
+        outs=3)
+    mha("past_causal", f32(2, 4, 16), f32(2, 4, 16), f32(2, 4, 16), pk=f32(2, 2, 3, 8),
+        pv=f32(2, 2, 3, 8), outs=3, unidirectional=1)
+    mha("cross", f32(2, 4, 16), f32(2, 2, 6, 8), f32(2, 2, 6, 8))
+
+    def gqa(name, s, past, total, lengths, packed=False, rotary=False, at=None, d=16, held=None,
+            bias=None, **attrs):
+        b = len(lengths)
+        ins = [("q", f32(b, s, (4 + 4) * d if packed else 4 * d)),
+               ("k", None if packed else f32(b, s, 2 * d)),
+               ("v", None if packed else f32(b, s, 2 * d)),
+               ("pk", f32(b, 2, held or past, d) if past else None),
+               ("pv", f32(b, 2, held or past, d) if past else None),
+               ("lengths", i32(*lengths)), ("total", scalar(total, np.int32))]
+        if rotary:
+            a = f32(32, d // 2, scale=2)
+            ins += [("cos", np.cos(a)), ("sin", np.sin(a)), ("at", at), ("bias", bias)]
+        elif bias is not None:
+            ins += [("cos", None), ("sin", None), ("at", None), ("bias", bias)]
+        case("ms_groupqueryattention_" + name, "GroupQueryAttention", ins, 3, ("cos", "sin"), MS,
+             num_heads=4, kv_num_heads=2, do_rotary=int(rotary), **attrs)
+    gqa("prompt", 5, 0, 5, [4, 4])
+    gqa("prompt_rotary", 5, 0, 5, [4, 4], rotary=True)
+    gqa("packed", 5, 0, 5, [4], packed=True, rotary=True, rotary_interleaved=1)
+    gqa("next", 1, 6, 7, [6, 6], rotary=True)
+    gqa("next_several", 3, 6, 9, [8], rotary=True, softcap=3.0, scale=.4)
+    gqa("window", 4, 6, 10, [9], local_window_size=3)
+    gqa("bias", 2, 3, 5, [4], bias=f32(1, 1, 2, 5))
+    gqa("lengths", 1, 6, 7, [6, 3], rotary=True)
+    gqa("next_rotary_part", 1, 6, 7, [6], rotary=True, rotary_interleaved=1)
+
 
 def write_model(path, op, inputs, n_out, consts, domain, opset, present_out, attrs):
     dtypes = {np.dtype(k): v for k, v in {
@@ -240,7 +447,7 @@ def write_model(path, op, inputs, n_out, consts, domain, opset, present_out, att
     ops = [helper.make_opsetid("", opset)]
     if domain:
         ops.append(helper.make_opsetid(domain, 1))
-    model = helper.make_model(graph, opset_imports=ops, ir_version=8)
+    model = helper.make_model(graph, opset_imports=ops, ir_version=8 if opset < 23 else 11)
     with open(path, "wb") as f:
         f.write(model.SerializeToString())
     return {n: a for n, a in used if n not in consts}
@@ -288,4 +495,10 @@ if __name__ == "__main__":
     convolution_cases()
     linear_cases()
     contrib_cases()
+    normalisation_cases()
+    fused_cases()
+    quantised_cases()
+    rotation_cases()
+    attention_cases()
+    ms_attention_cases()
     main(sys.argv[1], sys.argv[2])

@@ -89,7 +89,7 @@ static void operators_and_versions(void **state)
     assert_one(one_node("", "RegexFullMatch", NAMES("x"), NULL), 13, EML_CHECK_OPERATOR,
                "operator not supported");
     assert_one(one_node("", "relu", NAMES("x"), NULL), 13, EML_CHECK_OPERATOR,
-               "not an operator of the ONNX standard (up to opset 22)");
+               "not an operator of the ONNX standard (up to opset 23)");
     assert_one(one_node("com.example", "Relu", NAMES("x"), NULL), 13, EML_CHECK_OPERATOR,
                "operators of domain com.example are not supported");
     assert_one(one_node("", "Relu", NAMES("x"), NULL), 23, EML_CHECK_OPSET,
@@ -190,7 +190,7 @@ static void types_and_subgraphs(void **state)
         eml_pb_msg(&a, 5, &attribute);
     }
     assert_one(one_node("", "If", NAMES("x"), &a), 13, EML_CHECK_OPERATOR,
-               "not an operator of the ONNX standard (up to opset 22)");
+               "not an operator of the ONNX standard (up to opset 23)");
 }
 
 /* Types spread from inputs and constants through nodes that say nothing of their results. */

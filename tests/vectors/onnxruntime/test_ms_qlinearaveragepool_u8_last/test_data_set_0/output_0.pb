@@ -1,0 +1,1 @@
+By0J~2ZvQ[~sv—VŽ£d™lgp@[Å%Y°qk{Ò€wØ…²ŒW†OOŒ@8²Sf”ŠwŽq†E_\„uXZnmJ¬~U£z~lRdCj:¥Ghn[ˆ^Œj^†_enVi´L×xf¤f„z‚’ˆpu_\VP—UM‚K‹jH–r|szvZdA|yh‡œ…„HiMFB5[M
