@@ -8,7 +8,7 @@ enum {
     K_RANGE = 2048,            /* rows of b per pass: 48 columns of them are 384 KiB */
     B_RESIDENT = 96 * 1024,    /* floats of b that stay in the second-level cache beside a */
     A_RESIDENT = 64 * 1024,    /* floats of a that stay there beside a group of b's columns */
-    TASK_MULTIPLIES = 2000000, /* about 35 microseconds of AVX-512 */
+    TASK_MULTIPLIES = 300000, /* about 5 microseconds of AVX-512 */
     STRIPE_BYTES = 1024 * 1024 /* of sealed b in clear at one time, unless nr columns are more */
 };
 
@@ -167,7 +167,7 @@ static void run(const struct eml_kernels *kn, struct eml_pool *pool, const struc
     size_t n = g->batch * j.cut.row_tiles * j.cut.column_tasks;
     /* many tiny products: several per claim */
     size_t work = max_size(g->m * g->n * max_size(g->k, 16) / (n / g->batch), 1);
-    eml_pool_for(pool, (int64_t)n, (int64_t)max_size(TASK_MULTIPLIES / 8 / work, 1), tasks, &j);
+    eml_pool_for(pool, (int64_t)n, (int64_t)max_size(TASK_MULTIPLIES / 2 / work, 1), tasks, &j);
 }
 
 enum eml_weights_use eml_gemm_use(const struct eml_kernels *kn, size_t k, uint64_t bytes,

@@ -22,17 +22,24 @@ enum { SPINS = 1500 };
 #define JOB ((uint64_t)1 << 16)
 #define INSIDE (JOB - 1)
 
+/* Pieces of a job that one thread begins with. Neighbouring operators are cut alike, so that a
+ * thread mostly finds in its core's cache what it needs: it wrote it itself. */
+struct segment {
+    _Alignas(64) _Atomic int64_t next;
+    int64_t end;
+};
+
 struct eml_pool {
     unsigned n_threads; /* with the caller */
     pthread_t *threads; /* n_threads - 1 */
     unsigned started;
 
     _Alignas(64) _Atomic uint64_t state;
-    _Alignas(64) _Atomic int64_t next;
-
     _Alignas(64) eml_pool_fn *f;
     void *arg;
-    int64_t n, grain;
+    int64_t grain;
+    struct segment *segments; /* n_threads */
+    unsigned n_segments;      /* of this job */
     _Alignas(64) pthread_mutex_t lock;
     pthread_cond_t work;    /* a job was opened, or the pool ends */
     pthread_cond_t idle;    /* the last thread left a closed job */
@@ -58,14 +65,37 @@ static void pause_cpu(void)
 #endif
 }
 
+static void claim_of(struct eml_pool *p, struct segment *s, unsigned thread)
+{
+    int64_t grain = p->grain, end = s->end;
+    while (atomic_load_explicit(&s->next, memory_order_relaxed) < end) {
+        int64_t begin = atomic_fetch_add_explicit(&s->next, grain, memory_order_relaxed);
+        if (begin >= end)
+            return;
+        p->f(p->arg, begin, end - begin < grain ? end : begin + grain, thread);
+    }
+}
+
+/* First its own segment, then what others have not got to. */
 static void claim(struct eml_pool *p, unsigned thread)
 {
-    int64_t n = p->n, grain = p->grain;
-    for (;;) {
-        int64_t begin = atomic_fetch_add_explicit(&p->next, grain, memory_order_relaxed);
-        if (begin >= n)
-            return;
-        p->f(p->arg, begin, n - begin < grain ? n : begin + grain, thread);
+    unsigned n = p->n_segments;
+    for (unsigned i = 0; i < n; i++)
+        claim_of(p, &p->segments[(thread + i) % n], thread);
+}
+
+static void cut(struct eml_pool *p, int64_t n)
+{
+    int64_t pieces = (n - 1) / p->grain + 1, limit = atomic_load(&p->limit);
+    int64_t most = limit < p->n_threads ? limit : p->n_threads;
+    p->n_segments = (unsigned)(pieces < most ? pieces : most);
+    int64_t begin = 0;
+    for (unsigned i = 0; i < p->n_segments; i++) {
+        struct segment *s = &p->segments[i];
+        int64_t count = pieces / p->n_segments + (i < pieces % p->n_segments);
+        atomic_store_explicit(&s->next, begin, memory_order_relaxed);
+        begin = i + 1 == p->n_segments ? n : begin + count * p->grain;
+        s->end = begin;
     }
 }
 
@@ -195,7 +225,8 @@ enum eml_err eml_pool_create(unsigned threads, struct eml_pool **out)
     pthread_cond_init(&p->work, NULL);
     pthread_cond_init(&p->idle, NULL);
     p->threads = calloc(threads, sizeof *p->threads);
-    enum eml_err e = p->threads ? start_threads(p) : EML_E_SYSTEM;
+    p->segments = aligned_alloc(64, threads * sizeof *p->segments);
+    enum eml_err e = p->threads && p->segments ? start_threads(p) : EML_E_SYSTEM;
     if (e != EML_OK) {
         eml_pool_destroy(p);
         return e;
@@ -217,6 +248,7 @@ void eml_pool_destroy(struct eml_pool *p)
     pthread_cond_destroy(&p->work);
     pthread_cond_destroy(&p->idle);
     pthread_mutex_destroy(&p->lock);
+    free(p->segments);
     free(p->threads);
     free(p);
 }
@@ -269,9 +301,8 @@ void eml_pool_for(struct eml_pool *p, int64_t n, int64_t grain, eml_pool_fn *f, 
     }
     p->f = f;
     p->arg = arg;
-    p->n = n;
     p->grain = grain;
-    atomic_store(&p->next, 0);
+    cut(p, n);
     uint64_t job = ((atomic_load(&p->state) & ~OPEN) + JOB) & ~OPEN;
     atomic_store(&p->state, job | OPEN);
     if (atomic_load(&p->sleepers) > 0) {
