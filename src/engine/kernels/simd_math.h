@@ -60,20 +60,25 @@ static inline vf v_tanh(vf x)
     return v_choose(v_less(v_set(0.55F), t), v_copysign(high, x), v_fma(x * s, p, x));
 }
 
-/* x Phi(x): with h = erfc(|x| / sqrt 2) / 2 it is x h below 0 and x (1 - h) above. erfc(t) = e^(t
- * R(t)); beyond t = 4, where h |x| is below 1e-7, R goes on falling. */
+/* x Phi(x) = max(x, 0) - |x| h, h = erfc(|x| / sqrt 2) / 2 = 2^P(|x|). P falls up to 10 and beyond:
+ * there h is below 2^-60. The fits are of |x| h, which is what counts. */
 static inline vf v_gelu(vf x)
 {
-    vf t = v_abs(x) * v_set(0.707106781F), r = v_set(-3.14401332e-5F);
-    r = v_fma(r, t, v_set(3.08801798e-4F));
-    r = v_fma(r, t, v_set(-1.03240006e-3F));
-    r = v_fma(r, t, v_set(-5.36936452e-4F));
-    r = v_fma(r, t, v_set(1.95839629e-2F));
-    r = v_fma(r, t, v_set(-1.02919616e-1F));
-    r = v_fma(r, t, v_set(-6.36597753e-1F));
-    r = v_fma(r, t, v_set(-1.1283803F));
-    vf h = v_set(0.5F) * v_exp(r * t);
-    return x * v_choose(v_less(x, v_set(0.0F)), h, v_set(1.0F) - h);
+    vf t = v_min(v_set(10.0F), v_abs(x)), p = v_set(4.27876739e-6F);
+    p = v_fma(p, t, v_set(-1.27984704e-5F));
+    p = v_fma(p, t, v_set(-5.75785059e-4F));
+    p = v_fma(p, t, v_set(7.67078111e-3F));
+    p = v_fma(p, t, v_set(-5.29485606e-2F));
+    p = v_fma(p, t, v_set(-4.5904392e-1F));
+    p = v_fma(p, t, v_set(-1.15112698F));
+    p = v_fma(p, t, v_set(-1.0F));
+    vf n = v_round(p), f = p - n, h = v_set(1.32764725e-3F);
+    h = v_fma(h, f, v_set(9.67554096e-3F));
+    h = v_fma(h, f, v_set(5.55071309e-2F));
+    h = v_fma(h, f, v_set(2.40221202e-1F));
+    h = v_fma(h, f, v_set(6.93146944e-1F));
+    h = v_fma(h, f, v_set(1.0F));
+    return v_fma(v_neg(t), v_scale2(h, n), v_max(v_set(0.0F), x));
 }
 
 static inline vf v_sigmoid(vf x)
@@ -90,7 +95,7 @@ static inline vf v_clip(vf x, vf lo, vf hi)
 static inline __attribute__((always_inline)) vf v_act(enum eml_act act, vf x, vf p0, vf p1,
                                                       vf slope)
 {
-    vf zero = v_set(0.0F), one = v_set(1.0F), half = v_set(0.5F);
+    vf zero = v_set(0.0F), one = v_set(1.0F);
     switch (act) {
     case EML_ACT_RELU:
         return v_max(zero, x);
@@ -109,8 +114,9 @@ static inline __attribute__((always_inline)) vf v_act(enum eml_act act, vf x, vf
     case EML_ACT_GELU:
         return v_gelu(x);
     case EML_ACT_GELU_TANH: {
-        vf inner = v_fma(x * x * x, v_set(0.044715F), x) * v_set(0.797884561F);
-        return half * x * (one + v_tanh(inner));
+        /* (1 + tanh u) / 2 = 1 / (1 + e^-2u) */
+        vf inner = x * v_fma(x * x, v_set(-0.0713548163F), v_set(-1.59576912F));
+        return x / (one + v_exp(inner));
     }
     case EML_ACT_SILU:
         return x * v_sigmoid(x);
