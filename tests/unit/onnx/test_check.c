@@ -92,8 +92,8 @@ static void operators_and_versions(void **state)
                "not an operator of the ONNX standard (up to opset 23)");
     assert_one(one_node("com.example", "Relu", NAMES("x"), NULL), 13, EML_CHECK_OPERATOR,
                "operators of domain com.example are not supported");
-    assert_one(one_node("", "Relu", NAMES("x"), NULL), 23, EML_CHECK_OPSET,
-               "opset 23 is newer than the newest known, 22");
+    assert_one(one_node("", "Relu", NAMES("x"), NULL), 24, EML_CHECK_OPSET,
+               "opset 24 is newer than the newest known, 23");
 }
 
 static void attributes(void **state)
