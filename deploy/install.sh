@@ -43,7 +43,7 @@ systemd-sysusers
 install -d -m 0755 -o ephemeralml -g ephemeralml /var/lib/ephemeralml /var/lib/ephemeralml/images
 systemctl daemon-reload
 systemctl enable --now nitro-enclaves-allocator.service
-systemctl enable --now eml-credentials.timer eml-weights.timer eml-hostd.service eml-enclave.service
+systemctl enable --now eml-credentials.timer eml-sync.timer eml-hostd.service eml-enclave.service
 /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl -a fetch-config -m ec2 -s -c "file:$etc/cloudwatch-agent.json"
 if [ -r /opt/ephemeralml/enclave.eif ]; then
     PATH=/opt/ephemeralml/bin:/opt/ephemeralml/deploy/bin:$PATH run-enclave install /opt/ephemeralml/enclave.eif
