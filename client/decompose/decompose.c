@@ -37,10 +37,9 @@ static enum eml_err optimise_one(struct eml_ir *ir, struct eml_why *why)
 }
 
 /* The graph, then the bodies that are left in it, then theirs. */
-static enum eml_err optimise(struct eml_ir *ir, const struct eml_onnx_model *m, struct eml_why *why)
+static enum eml_err optimise(struct eml_ir *ir, struct eml_why *why)
 {
     struct eml_ir *last = ir;
-    EML_TRY(eml_import(ir, m, why));
     for (struct eml_ir *at = ir; at != NULL; at = at->next) {
         EML_TRY(optimise_one(at, why));
         for (const struct eml_ir_node *n = at->first; n != NULL; n = n->next)
@@ -60,8 +59,23 @@ static enum eml_err emit_bf16(struct eml_ir *ir, struct eml_emitted *emitted, st
     return eml_loss_measure(&exact, emitted, ir->arena, loss);
 }
 
-/* The static report; if it is empty, the passes, whose first problem is added to it. EML_OK: the
- * model is accepted and *emitted is set. bf16: NULL for exact weights. */
+struct telling {
+    const struct eml_onnx_model *m;
+    struct eml_check_report *report;
+};
+
+static void tell(void *arg, enum eml_err e, const struct eml_why *why)
+{
+    const struct telling *t = arg;
+    bool node = why->index >= 0 && (unsigned long)why->index < t->m->n_nodes;
+    eml_check_add(t->report, t->m, node ? (uint32_t)why->index : EML_CHECK_NO_NODE,
+                  e == EML_E_INPUT ? EML_CHECK_SHAPE : EML_CHECK_OTHER, "%s",
+                  why->rule != NULL ? why->rule : "not supported");
+}
+
+/* The static report; if it is empty, all that importing finds; if that is nothing, the passes,
+ * whose first problem is added. EML_OK: the model is accepted and *emitted is set. bf16: NULL for
+ * exact weights. */
 static enum eml_err run_passes(const struct eml_onnx_model *m, struct eml_arena *arena,
                                struct eml_emitted *emitted, struct eml_loss *bf16,
                                struct eml_check_report *report)
@@ -75,17 +89,16 @@ static enum eml_err run_passes(const struct eml_onnx_model *m, struct eml_arena 
     if (ir == NULL)
         return EML_E_SYSTEM;
     eml_ir_init(ir, arena);
-    enum eml_err e = optimise(ir, m, &why);
+    struct telling telling = {m, report};
+    enum eml_err e = eml_import_telling(ir, m, &(struct eml_import_problems){tell, &telling}, &why);
+    if (e == EML_OK)
+        e = optimise(ir, &why);
     if (e == EML_OK)
         e = eml_emit(ir, emitted, &why);
     if (e == EML_OK && bf16 != NULL)
         e = emit_bf16(ir, emitted, bf16, &why);
-    if (e == EML_E_INPUT || e == EML_E_UNSUPPORTED) {
-        bool node = why.index >= 0 && (unsigned long)why.index < m->n_nodes;
-        eml_check_add(report, m, node ? (uint32_t)why.index : EML_CHECK_NO_NODE,
-                      e == EML_E_INPUT ? EML_CHECK_SHAPE : EML_CHECK_OTHER, "%s",
-                      why.rule != NULL ? why.rule : "not supported");
-    }
+    if ((e == EML_E_INPUT || e == EML_E_UNSUPPORTED) && report->n == before)
+        tell(&telling, e, &why);
     return e;
 }
 

@@ -746,6 +746,32 @@ enum eml_err eml_import_push(struct import *im, const struct eml_onnx_model *m, 
     return EML_OK;
 }
 
+/* The node reads a value of one that could not be imported. */
+static bool reads_nothing(const struct import *im)
+{
+    for (uint32_t i = 0; i < im->node->n_in; i++)
+        if (im->node->in[i] != EML_ONNX_ABSENT && im->values[im->node->in[i]] == NULL)
+            return true;
+    return false;
+}
+
+/* A problem of the main graph is told, and the rest goes on without the node's results. */
+static enum eml_err go_on(struct import *im, enum eml_err e)
+{
+    bool of_model = e == EML_E_INPUT || e == EML_E_UNSUPPORTED;
+    if (e == EML_OK || !of_model || im->problems == NULL)
+        return e;
+    if (im->depth == 1 || im->first == EML_OK)
+        im->problems->tell(im->problems->arg, e, im->why);
+    im->first = im->first == EML_OK ? e : im->first;
+    if (im->depth > 1) /* what is known of a body depends on all around it */
+        return e;
+    for (uint32_t i = 0; i < im->node->n_out; i++)
+        if (im->node->out[i] != EML_ONNX_ABSENT)
+            im->values[im->node->out[i]] = NULL;
+    return EML_OK;
+}
+
 /* One node of the graph on top, or its end. *more false: the main graph has ended. */
 static enum eml_err import_step(struct import *im, bool *more)
 {
@@ -757,9 +783,12 @@ static enum eml_err import_step(struct import *im, bool *more)
     if (im->depth == 1)
         im->index = (long)s->at;
     im->node = &s->model->nodes[s->at++];
-    EML_TRY(eml_import_enter(im, &entered));
-    if (!entered)
-        EML_TRY(import_node(im));
+    if (im->first != EML_OK && im->depth == 1 && reads_nothing(im))
+        return EML_OK;
+    enum eml_err e = eml_import_enter(im, &entered);
+    if (e == EML_OK && !entered)
+        e = import_node(im);
+    EML_TRY(go_on(im, e));
     return eml_ir_ok(im->ir, im->why);
 }
 
@@ -772,6 +801,7 @@ static enum eml_err import_all(struct import *im, struct eml_ir *ir, const struc
         EML_TRY(import_input(im, i));
     for (bool more = true; more;)
         EML_TRY(import_step(im, &more));
+    EML_TRY(im->first);
     for (uint32_t i = 0; i < m->n_outputs; i++) {
         if (im->values[m->outputs[i]] == NULL)
             return eml_import_refuse(im, "decompose: output that is not supported");
@@ -781,12 +811,20 @@ static enum eml_err import_all(struct import *im, struct eml_ir *ir, const struc
     return EML_OK;
 }
 
-enum eml_err eml_import(struct eml_ir *ir, const struct eml_onnx_model *m, struct eml_why *why)
+enum eml_err eml_import_telling(struct eml_ir *ir, const struct eml_onnx_model *m,
+                                const struct eml_import_problems *problems, struct eml_why *why)
 {
+    struct eml_why own;
     struct import *im = eml_ir_alloc(ir, sizeof(*im));
     EML_TRY(eml_ir_ok(ir, why));
     im->ir = ir;
     im->index = -1;
-    im->why = why;
+    im->why = why != NULL ? why : &own;
+    im->problems = problems;
     return import_all(im, ir, m);
+}
+
+enum eml_err eml_import(struct eml_ir *ir, const struct eml_onnx_model *m, struct eml_why *why)
+{
+    return eml_import_telling(ir, m, NULL, why);
 }

@@ -29,6 +29,8 @@ struct import {
     const struct eml_onnx_node *node;
     long index; /* the main graph's node */
     struct eml_why *why;
+    const struct eml_import_problems *problems; /* NULL: the first one ends it */
+    enum eml_err first;                         /* problem that was told */
     struct scope scopes[EML_ONNX_DEPTH_MAX + 1];
     uint32_t depth; /* scopes in use */
 };

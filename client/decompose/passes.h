@@ -12,6 +12,17 @@
 EML_MUST enum eml_err eml_import(struct eml_ir *ir, const struct eml_onnx_model *m,
                                  struct eml_why *why);
 
+/* The same, telling every node of the main graph that cannot be imported; nodes that depend on one
+ * of those are passed over. The result is the first error; nothing can be done with the graph then.
+ */
+struct eml_import_problems {
+    void (*tell)(void *arg, enum eml_err e, const struct eml_why *why);
+    void *arg;
+};
+EML_MUST enum eml_err eml_import_telling(struct eml_ir *ir, const struct eml_onnx_model *m,
+                                         const struct eml_import_problems *problems,
+                                         struct eml_why *why);
+
 /* Infers what is known of every value; replaces by constants what is known or can be computed;
  * removes what nobody reads. why->index is the ONNX node whose operands do not fit. */
 EML_MUST enum eml_err eml_fold(struct eml_ir *ir, struct eml_why *why);

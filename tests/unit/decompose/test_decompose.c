@@ -95,6 +95,37 @@ static void check_and_decompose_agree(void **state)
     eml_onnx_free(m);
 }
 
+/* Two products that do not fit, what depends on the first, an axis that is not there. */
+static void every_shape_problem_is_listed(void **state)
+{
+    static const uint32_t nodes[] = {0, 2, 4};
+    struct eml_buf g = {0}, file = {0}, axis = {0};
+    struct eml_onnx_model *m;
+    struct eml_check_report report = {0};
+    struct eml_decomposed d;
+    (void)state;
+    eml_pb_value(&g, 11, "x", EML_DT_F32, (int64_t[]){3, 4}, 2);
+    eml_pb_value(&g, 12, "y", EML_DT_F32, NULL, 0);
+    eml_pb_value(&g, 12, "z", EML_DT_F32, NULL, 0);
+    eml_pb_node(&g, "", "MatMul", NAMES("x", "x"), NAMES("a"), NULL);
+    eml_pb_node(&g, "", "Relu", NAMES("a"), NAMES("b"), NULL); /* of nothing: not told */
+    eml_pb_node(&g, "", "MatMul", NAMES("x", "x"), NAMES("c"), NULL);
+    eml_pb_node(&g, "", "Add", NAMES("b", "c"), NAMES("y"), NULL);
+    eml_pb_attr_int(&axis, "axis", 7);
+    eml_pb_node(&g, "", "Softmax", NAMES("x"), NAMES("z"), &axis);
+    eml_pb_model(&file, 7, &g, 13);
+    assert_int_equal(eml_onnx_parse(eml_buf_bytes(&file), NULL, &m, NULL), EML_OK);
+    eml_buf_free(&file);
+    assert_int_equal(eml_decompose(m, &options, &d, &report), EML_E_INPUT);
+    assert_int_equal(report.n, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(report.list[i].node, nodes[i]);
+        assert_int_equal(report.list[i].kind, EML_CHECK_SHAPE);
+    }
+    eml_check_free(&report);
+    eml_onnx_free(m);
+}
+
 static void versions_must_make_sense(void **state)
 {
     static const struct eml_decompose_options bad[] = {{0, 0, false}, {1, 2, false}};
@@ -143,6 +174,7 @@ int main(void)
         cmocka_unit_test(a_model_comes_apart),
         cmocka_unit_test(a_refusal_lists_the_node),
         cmocka_unit_test(check_and_decompose_agree),
+        cmocka_unit_test(every_shape_problem_is_listed),
         cmocka_unit_test(versions_must_make_sense),
         cmocka_unit_test(weights_become_bfloat16_when_asked),
     };

@@ -7,6 +7,8 @@
 #include "topology/topology.h"
 #include "wire/cbor.h"
 
+#include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -276,6 +278,38 @@ static void no_float_is_accepted(void **state)
     drop(&s);
 }
 
+/* The fuzz targets start from keys of the current format. */
+static void seeds_of_the_fuzz_targets_decode(void **state)
+{
+    static const char *const targets[] = {"fuzz_topology", "fuzz_plan"};
+    (void)state;
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        char path[1024];
+        size_t n = 0;
+        (void)snprintf(path, sizeof path, "%s/../fuzz/corpus/%s", EML_VECTORS, targets[i]);
+        DIR *d = opendir(path);
+        assert_non_null(d);
+        for (struct dirent *e; (e = readdir(d)) != NULL;) {
+            struct eml_arena arena;
+            struct eml_topology t;
+            struct eml_why why = {0};
+            if (e->d_name[0] == '.')
+                continue;
+            (void)snprintf(path, sizeof path, "%s/../fuzz/corpus/%s/%s", EML_VECTORS, targets[i],
+                           e->d_name);
+            struct eml_buf seed = eml_test_read(path);
+            assert_int_equal(eml_arena_create(&arena, ARENA), EML_OK);
+            if (eml_topology_decode(eml_buf_bytes(&seed), &arena, &t, &why) != EML_OK)
+                fail_msg("%s: %s", path, why.rule);
+            (void)eml_arena_destroy(&arena);
+            eml_buf_free(&seed);
+            n++;
+        }
+        (void)closedir(d);
+        assert_true(n > 5);
+    }
+}
+
 int main(void)
 {
     eml_crypto_init();
@@ -288,6 +322,7 @@ int main(void)
         cmocka_unit_test(huge_counts_allocate_nothing),
         cmocka_unit_test(a_key_over_the_limit_is_not_read),
         cmocka_unit_test(no_float_is_accepted),
+        cmocka_unit_test(seeds_of_the_fuzz_targets_decode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
