@@ -34,7 +34,7 @@ class Stream:
 
     def __init__(self, relay, connection, up, source, sink):
         self.relay, self.connection, self.up, self.source, self.sink = relay, connection, up, source, sink
-        self.n, self.raw, self.seen, self.other = 0, False, [], None
+        self.n, self.raw, self.ended, self.other = 0, False, False, None
 
     def read(self, n):
         data = b""
@@ -67,13 +67,18 @@ class Stream:
                 for part in out:
                     self.send(part)
             self.sink.shutdown(socket.SHUT_WR)
-        except (OSError, Cut) as e:
-            if isinstance(e, Cut):
-                for s in (self.source, self.sink):
-                    try:
-                        s.shutdown(socket.SHUT_RDWR)
-                    except OSError:
-                        pass
+        except Cut:
+            for s in (self.source, self.sink):
+                try:
+                    s.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+        except OSError:
+            pass
+        self.ended = True
+        if self.other.ended:
+            self.source.close()
+            self.sink.close()
 
     def send(self, data):
         if data:
