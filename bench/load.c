@@ -94,8 +94,11 @@ static void ask(struct client *c, struct eml_remote *r, bool with_topology,
                                         .n_inputs = l->n_inputs,
                                         .inputs = l->inputs};
     const struct eml_kms_config no_kms = {0};
-    must(eml_remote_infer(r, &request, &no_kms, (int64_t)time(NULL), &c->arena, result, &why),
+    struct eml_remote_receipt receipt;
+    must(eml_remote_infer(r, &request, &no_kms, (int64_t)time(NULL), &c->arena, result, &receipt,
+                          &why),
          "infer", &why);
+    eml_remote_receipt_free(&receipt);
 }
 
 static bool over(const struct load *l)

@@ -21,6 +21,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { TIRED_MS = 100 };
@@ -133,6 +134,8 @@ static void answer_document(struct broker *b, struct eml_session *s, enum eml_at
     if (err == EML_OK) {
         const struct eml_bytes document = eml_bytes(body.ptr + prefix.len, body.len - prefix.len);
         err = eml_sha256(&document, 1, &digest);
+        if (err == EML_OK && use == EML_ATTESTATION_SESSION)
+            err = eml_notary_attest(&s->notary, document);
         r.bytes[0] = EML_BYTES(digest.b);
     }
     if (err != EML_OK)
@@ -252,35 +255,69 @@ static void on_begin(struct broker *b, struct eml_session *s, const struct eml_i
     answer(s, eml_audit_log_health(b->log), EML_BYTES(threads), -1);
 }
 
-/* What happened in a request, in the order in which it did; the last record's index. */
-static uint64_t record_request(struct broker *b, const struct eml_session *s,
-                               const struct eml_ipc_request *r)
+/* What happened in a request, in the order in which it did; the index of the last record, the
+ * inference's. The host learns of a receipt and a model no more than a digest. */
+static uint64_t record_request(struct broker *b, const struct eml_session *s, enum eml_err outcome,
+                               const struct eml_ipc_request *r, const struct eml_sha256 *receipt)
 {
     const uint64_t *n = r->number;
+    struct eml_record inference = {
+        .event = EML_EVENT_INFERENCE, .outcome = outcome, .number = {n[2]}};
     if (n[0] + n[1] != 0)
         (void)record(b, s,
                      (struct eml_record){.event = EML_EVENT_ASSEMBLY, .number = {n[0], n[1]}});
     if (r->err == EML_E_REFUSED)
         record_budget(b, s, EML_BUDGET_REQUEST);
-    uint64_t last = record(
-        b, s,
-        (struct eml_record){.event = EML_EVENT_INFERENCE, .outcome = r->err, .number = {n[2]}});
     if (n[5] != 0)
-        last = record(
+        (void)record(
             b, s,
             (struct eml_record){.event = EML_EVENT_DESTRUCTION, .number = {n[5], n[3], n[4]}});
-    return last;
+    if (outcome == EML_OK) {
+        inference.bytes[EML_INFERENCE_RECEIPT] = EML_BYTES(receipt->b);
+        inference.bytes[EML_INFERENCE_MODEL] = EML_BYTES(r->inference.topology);
+    }
+    return record(b, s, inference);
 }
 
-/* Answered when what it tells is on the host's disk: the result leaves after that. */
+static uint64_t unix_s(void)
+{
+    struct timespec t = {0};
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    return t.tv_sec > 0 ? (uint64_t)t.tv_sec : 0;
+}
+
+/* Answered when what it tells is on the host's disk: receipt and result leave after that. */
 static void on_report(struct broker *b, struct eml_session *s, const struct eml_ipc_request *r)
 {
+    struct eml_sha256 receipt = {{0}};
+    enum eml_err outcome = r->err;
     eml_session_rest(s);
-    eml_log_event("request", r->err, {"session", (int64_t)s->number},
+    if (outcome == EML_OK)
+        outcome = eml_notary_receive(&s->notary, &b->sk, r, unix_s(), eml_nsm_genuine, &receipt);
+    eml_log_event("request", outcome, {"session", (int64_t)s->number},
                   {"weights_us", (int64_t)r->number[0]}, {"assemble_us", (int64_t)r->number[1]},
                   {"run_us", (int64_t)r->number[2]}, {"wipe_us", (int64_t)r->number[3]},
                   {"exposure_us", (int64_t)r->number[4]}, {"wiped_bytes", (int64_t)r->number[5]});
-    s->durable_at = record_request(b, s, r) + 1;
+    uint64_t index = record_request(b, s, outcome, r, &receipt);
+    s->durable_at = index + 1;
+    /* Without its statement there is no receipt, and the request fails when the answer is due. */
+    if (outcome == EML_OK &&
+        eml_notary_state(&s->notary, &b->sk, r, eml_audit_log_origin(b->log), index) != EML_OK)
+        eml_notary_drop(&s->notary);
+    s->succeeded = r->err == EML_OK;
+}
+
+static void answer_receipt(struct broker *b, struct eml_session *s)
+{
+    struct eml_buf record = {0}, proof = {0}, receipt = {0};
+    enum eml_err err = eml_audit_log_proof(b->log, s->durable_at - 1, &record, &proof);
+    if (err == EML_OK)
+        err =
+            eml_notary_finish(&s->notary, eml_buf_bytes(&record), eml_buf_bytes(&proof), &receipt);
+    answer(s, err == EML_OK ? EML_OK : EML_E_SYSTEM, eml_buf_bytes(&receipt), -1);
+    eml_buf_free(&record);
+    eml_buf_free(&proof);
+    eml_buf_free(&receipt);
 }
 
 /* After the log's turn: answers reports that became durable, or that will not. */
@@ -292,7 +329,13 @@ static void answer_reports(struct broker *b)
         struct eml_session *s = &b->sessions.entry[i];
         if (s->pid == 0 || s->durable_at == 0 || (durable < s->durable_at && health == EML_OK))
             continue;
-        answer_plain(s, durable >= s->durable_at ? EML_OK : health);
+        if (durable < s->durable_at)
+            answer_plain(s, health);
+        else if (s->succeeded)
+            answer_receipt(b, s);
+        else
+            answer_plain(s, EML_OK);
+        eml_notary_drop(&s->notary);
         s->durable_at = 0;
     }
 }

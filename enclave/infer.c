@@ -2,11 +2,14 @@
 #include "enclave/worker.h"
 
 #include "base/wipe.h"
+#include "enclave/limits.h"
 #include "model/limits.h"
 #include "net/net.h"
+#include "session/commit.h"
 #include "session/match.h"
 #include "session/seal.h"
 
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -60,6 +63,7 @@ void eml_worker_close_model(struct eml_worker *w)
     if (p.out != NULL)
         (void)munmap(p.out, w->sealed.len);
     w->sealed = (struct eml_bytes){0};
+    eml_wipe(&w->inference, sizeof w->inference);
 }
 
 static uint64_t now_us(void)
@@ -82,16 +86,30 @@ static enum eml_err open_model(struct eml_worker *w, struct eml_bytes topology)
 
 /* --- the result --- */
 
+static enum eml_err commit(enum eml_commit which, const uint8_t salt[EML_SALT_BYTES],
+                           const struct eml_named_tensor *t, size_t n, uint8_t out[EML_IPC_DIGEST])
+{
+    struct eml_sha256 digest;
+    enum eml_err err = eml_commit(which, salt, t, n, &digest);
+    memcpy(out, digest.b, sizeof digest.b);
+    return err;
+}
+
 static enum eml_err send_outputs(void *ctx, const struct eml_tensor *outputs, size_t n,
                                  const struct eml_times *t)
 {
     struct eml_worker *w = ctx;
     const struct eml_graph *g = &w->model.topology->graph;
     struct eml_named_tensor named[EML_GRAPH_IO_MAX];
+    uint8_t salt[EML_SALT_BYTES], room[EML_IPC_BODY_MAX];
+    struct eml_bytes receipt = {0};
     if (n > EML_GRAPH_IO_MAX || n != g->n_outputs)
         return EML_E_INPUT;
     for (size_t i = 0; i < n; i++)
         named[i] = (struct eml_named_tensor){g->outputs[i].text, outputs[i]};
+    EML_TRY(eml_random(EML_ROOM(salt)));
+    EML_TRY(commit(EML_COMMIT_RESPONSE, salt, named, n, w->inference.response));
+    EML_TRY(eml_worker_report(w, EML_OK, EML_ROOM(room), &receipt));
     const struct eml_result r = {
         .n_outputs = n,
         .outputs = named,
@@ -102,6 +120,8 @@ static enum eml_err send_outputs(void *ctx, const struct eml_tensor *outputs, si
         .exposure_us = t->exposure / 1000,
         .wiped_bytes = t->wiped_bytes,
         .kernels = eml_bytes_of_str(eml_isa_name(w->model.isa)),
+        .salt = EML_BYTES(salt),
+        .receipt = receipt,
     };
     w->sent = eml_worker_send_result(w, &r);
     return w->sent;
@@ -114,6 +134,7 @@ static enum eml_err run(struct eml_worker *w, const struct eml_request *r)
     const struct eml_budget limits = {.activation_bytes = w->options->memory_bytes,
                                       .flops = w->options->flops};
     EML_TRY(eml_match_inputs(&w->model.topology->graph, r->inputs, r->n_inputs, inputs, &why));
+    EML_TRY(commit(EML_COMMIT_REQUEST, r->salt.ptr, r->inputs, r->n_inputs, w->inference.request));
     enum eml_err err = eml_model_infer(&w->model, inputs, w->mode == EML_MODE_SESSION, &limits,
                                        send_outputs, w, &w->times, &why);
     if (err == EML_E_AUTH && w->sent == EML_OK)
@@ -159,12 +180,27 @@ static void wipe_inputs(const struct eml_request *r, struct eml_room plain)
     }
 }
 
+/* For the receipts of the session. */
+static enum eml_err name_model(struct eml_worker *w, struct eml_bytes topology)
+{
+    const struct eml_blob_info *info = &w->model.topology->blob;
+    struct eml_sha256 digest;
+    EML_TRY(eml_sha256(&topology, 1, &digest));
+    w->inference = (struct eml_ipc_inference){
+        .mode = (uint8_t)w->mode, .isa = (uint8_t)w->model.isa, .version = info->version};
+    memcpy(w->inference.model_id, info->model_id, sizeof w->inference.model_id);
+    memcpy(w->inference.object_id, info->object_id, sizeof w->inference.object_id);
+    memcpy(w->inference.topology, digest.b, sizeof digest.b);
+    return EML_OK;
+}
+
 static enum eml_err first_request(struct eml_worker *w, const struct eml_request *r)
 {
     if (r->topology.ptr == NULL)
         return EML_E_INPUT;
     w->mode = r->mode;
     EML_TRY(open_model(w, r->topology));
+    EML_TRY(name_model(w, r->topology));
     return run(w, r);
 }
 

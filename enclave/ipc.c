@@ -4,6 +4,7 @@
 #include "base/wipe.h"
 #include "enclave/limits.h"
 #include "net/net.h"
+#include "session/request.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -18,6 +19,19 @@ static void put_u64(struct eml_buf *out, uint64_t v)
     uint8_t be[8];
     eml_store_u64(be, v);
     eml_buf_put(out, EML_BYTES(be));
+}
+
+static void put_inference(const struct eml_ipc_inference *i, struct eml_buf *out)
+{
+    eml_buf_put_u8(out, i->mode);
+    eml_buf_put_u8(out, i->isa);
+    put_u64(out, i->memory_bytes);
+    put_u64(out, i->version);
+    eml_buf_put(out, EML_BYTES(i->model_id));
+    eml_buf_put(out, EML_BYTES(i->object_id));
+    eml_buf_put(out, EML_BYTES(i->topology));
+    eml_buf_put(out, EML_BYTES(i->request));
+    eml_buf_put(out, EML_BYTES(i->response));
 }
 
 enum eml_err eml_ipc_encode(const struct eml_ipc_request *r, struct eml_buf *out)
@@ -42,6 +56,8 @@ enum eml_err eml_ipc_encode(const struct eml_ipc_request *r, struct eml_buf *out
         eml_buf_put_u8(out, (uint8_t)r->err);
         for (size_t i = 0; i < EML_IPC_NUMBERS; i++)
             put_u64(out, r->number[i]);
+        if (r->err == EML_OK)
+            put_inference(&r->inference, out);
         break;
     case EML_IPC_KMS_DOCUMENT:
     case EML_IPC_HOST_CONNECT:
@@ -59,6 +75,21 @@ static void get(struct eml_cur *c, uint8_t *out, size_t n)
         memcpy(out, b.ptr, n);
 }
 
+static void get_inference(struct eml_cur *c, struct eml_ipc_inference *i)
+{
+    i->mode = eml_cur_u8(c);
+    i->isa = eml_cur_u8(c);
+    if (i->mode > EML_MODE_SESSION || i->isa > EML_ISA_AVX512)
+        eml_cur_fail(c);
+    i->memory_bytes = eml_cur_u64(c);
+    i->version = eml_cur_u64(c);
+    get(c, i->model_id, sizeof i->model_id);
+    get(c, i->object_id, sizeof i->object_id);
+    get(c, i->topology, sizeof i->topology);
+    get(c, i->request, sizeof i->request);
+    get(c, i->response, sizeof i->response);
+}
+
 static void get_report(struct eml_cur *c, struct eml_ipc_request *r)
 {
     uint8_t err = eml_cur_u8(c);
@@ -67,6 +98,8 @@ static void get_report(struct eml_cur *c, struct eml_ipc_request *r)
     r->err = (enum eml_err)err;
     for (size_t i = 0; i < EML_IPC_NUMBERS; i++)
         r->number[i] = eml_cur_u64(c);
+    if (r->err == EML_OK)
+        get_inference(c, &r->inference);
 }
 
 static void get_body(struct eml_cur *c, struct eml_ipc_request *r)

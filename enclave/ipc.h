@@ -20,13 +20,25 @@ enum eml_ipc_type {
     EML_IPC_WEIGHTS_BAD = 5,  /* object id: not authentic, not to be given out again -> nothing */
     EML_IPC_HOST_CONNECT = 6, /* -> descriptor of a new connection to the host's service port */
     EML_IPC_BEGIN = 7,        /* a request begins: its time runs -> threads it may use, one byte */
-    EML_IPC_REPORT = 8,       /* it ended: class and numbers, for the log -> nothing */
+    /* It is done, its result not sent yet: class and numbers for the log, and if it went well
+     * digests for the receipt -> the receipt (receipt/receipt.h, without document), or nothing on
+     * failure. The answer comes when the log is durable. */
+    EML_IPC_REPORT = 8,
     EML_IPC_N
 };
 
 enum { EML_IPC_NONCE = 32, EML_IPC_USER_DATA = 69, EML_IPC_DIGEST = 32 };
 enum { EML_IPC_BLOCK = 256, EML_IPC_ID = 32, EML_IPC_NUMBERS = 6 };
-enum { EML_IPC_REQUEST_MAX = 1 + EML_IPC_BLOCK };
+enum { EML_IPC_REQUEST_MAX = 1 + EML_IPC_BLOCK, EML_IPC_MODEL_ID = 16 };
+
+/* What a receipt says that only the worker knows: digests and numbers. */
+struct eml_ipc_inference {
+    uint8_t mode, isa; /* enum eml_mode, enum eml_isa */
+    uint64_t memory_bytes, version;
+    uint8_t model_id[EML_IPC_MODEL_ID], object_id[EML_IPC_ID];
+    uint8_t topology[EML_IPC_DIGEST];                          /* SHA-256 of the topology key */
+    uint8_t request[EML_IPC_DIGEST], response[EML_IPC_DIGEST]; /* session/commit.h */
+};
 
 struct eml_ipc_request { /* only the fields of the type are set; the others are zero */
     enum eml_ipc_type type;
@@ -37,6 +49,7 @@ struct eml_ipc_request { /* only the fields of the type are set; the others are 
     enum eml_err err; /* REPORT */
     /* REPORT: microseconds of weights, assemble, run, wipe, exposure; bytes wiped */
     uint64_t number[EML_IPC_NUMBERS];
+    struct eml_ipc_inference inference; /* REPORT with EML_OK; else zero */
 };
 
 /* Appends the message. */

@@ -106,6 +106,27 @@ enum eml_err eml_worker_receive(struct eml_worker *w, enum eml_msg_type *type,
     return used == content->len ? EML_OK : EML_E_INPUT;
 }
 
+enum eml_err eml_worker_report(struct eml_worker *w, enum eml_err err, struct eml_room room,
+                               struct eml_bytes *receipt)
+{
+    const struct eml_times *t = &w->times;
+    struct eml_ipc_request r = {.type = EML_IPC_REPORT,
+                                .err = err,
+                                .number = {w->weights_us, (t->decode + t->plan + t->open) / 1000,
+                                           t->run / 1000, t->wipe / 1000, t->exposure / 1000,
+                                           t->wiped_bytes}};
+    struct eml_ipc_answer a = {.body = room};
+    *receipt = (struct eml_bytes){0};
+    w->reported = true;
+    if (err == EML_OK) {
+        r.inference = w->inference;
+        r.inference.memory_bytes = w->arena.peak;
+    }
+    EML_TRY(eml_ipc_call(w->broker, &r, w->session_end_ms, &a));
+    *receipt = eml_bytes(room.ptr, a.len);
+    return EML_OK;
+}
+
 /* --- sending --- */
 
 struct sealer {

@@ -105,5 +105,6 @@ int64_t eml_session_tick(struct eml_session_table *t, int64_t now_ms)
 void eml_session_free(struct eml_session *s)
 {
     eml_net_close(&s->sock);
+    eml_notary_drop(&s->notary);
     *s = (struct eml_session){.sock = -1};
 }

@@ -3,6 +3,7 @@
 #define EML_ENCLAVE_SESSION_TABLE_H
 
 #include "audit/record.h"
+#include "enclave/notary.h"
 
 #include <sys/types.h>
 
@@ -13,12 +14,15 @@ struct eml_session {
     unsigned host_connects;
     uint64_t number; /* counts from 1; for the log */
     int64_t start_ms;
-    int64_t end_ms;            /* of the session, whatever it does */
-    int64_t request_ms;        /* of the request that runs; INT64_MAX: none */
-    bool told_to_end;          /* SIGTERM was sent; next is SIGKILL */
+    int64_t end_ms;     /* of the session, whatever it does */
+    int64_t request_ms; /* of the request that runs; INT64_MAX: none */
+    bool told_to_end;   /* SIGTERM was sent; next is SIGKILL */
+    struct eml_notary notary;
     enum eml_budget_kind over; /* the time that it was told to end for; 0: none */
-    uint64_t
-        durable_at; /* its report is answered when so many records are durable; 0: none is due */
+    /* Its report is answered when so many records are durable, the last of which is the
+     * inference's; 0: none is due. */
+    uint64_t durable_at;
+    bool succeeded; /* what it reported: the answer is a receipt */
 };
 
 struct eml_session_table {

@@ -70,25 +70,15 @@ static enum eml_err acquire(struct eml_worker *w)
     return eml_sandbox_enter(EML_SANDBOX_WORKER, &limits);
 }
 
-static void report(struct eml_worker *w, enum eml_err err)
-{
-    const struct eml_times *t = &w->times;
-    const struct eml_ipc_request r = {
-        .type = EML_IPC_REPORT,
-        .err = err,
-        .number = {w->weights_us, (t->decode + t->plan + t->open) / 1000, t->run / 1000,
-                   t->wipe / 1000, t->exposure / 1000, t->wiped_bytes}};
-    struct eml_ipc_answer a = {0};
-    (void)!eml_ipc_call(w->broker, &r, w->session_end_ms, &a);
-}
-
 /* One request. *over: the session ends here, for good or ill. */
 static enum eml_err one_request(struct eml_worker *w, bool *over)
 {
     enum eml_msg_type type = EML_MSG_END;
     struct eml_room content;
+    struct eml_bytes none;
     bool broken = false, fatal = true;
     size_t mark = eml_arena_mark(&w->arena);
+    w->reported = false;
     enum eml_err err = eml_worker_receive(w, &type, &content, &broken);
     *over = true;
     if (broken)
@@ -101,8 +91,8 @@ static enum eml_err one_request(struct eml_worker *w, bool *over)
     /* The first message of a session holds the names of its model; it goes with the model. */
     if (!(first && w->model.arena != NULL))
         w->times.wiped_bytes += eml_arena_reset(&w->arena, mark);
-    if (type == EML_MSG_REQUEST)
-        report(w, err);
+    if (type == EML_MSG_REQUEST && !w->reported)
+        (void)!eml_worker_report(w, err, (struct eml_room){0}, &none);
     if (err != EML_OK && w->sent == EML_OK)
         (void)!eml_worker_send_error(w, err);
     *over = fatal || w->mode == EML_MODE_REQUEST;

@@ -26,8 +26,10 @@ struct eml_worker {
     struct eml_bytes sealed; /* mapped sealed weights of the model; ptr NULL: none */
     enum eml_mode mode;      /* of the open model */
     uint64_t weights_us;
-    struct eml_times times; /* of the request that runs */
-    enum eml_err sent;      /* of the last result: EML_OK, or why it could not be sent */
+    struct eml_ipc_inference inference; /* of the request that runs, as far as it is known */
+    bool reported;                      /* the broker has heard how it ended */
+    struct eml_times times;             /* of the request that runs */
+    enum eml_err sent; /* of the last result: EML_OK, or why it could not be sent */
 };
 
 /* The whole process: descriptors EML_CHILD_FD_0 (client) and _1 (broker). */
@@ -43,6 +45,10 @@ EML_MUST enum eml_err eml_worker_receive(struct eml_worker *w, enum eml_msg_type
                                          struct eml_room *content, bool *broken);
 /* Seals and sends; the content is encoded from where it lies. */
 EML_MUST enum eml_err eml_worker_send_result(struct eml_worker *w, const struct eml_result *r);
+/* Tells the broker how the request that runs has ended, once. With EML_OK *receipt, borrowed from
+ * room, is what the broker answers when the log is durable. */
+EML_MUST enum eml_err eml_worker_report(struct eml_worker *w, enum eml_err err,
+                                        struct eml_room room, struct eml_bytes *receipt);
 /* One class byte. EML_MSG_END: no content. */
 EML_MUST enum eml_err eml_worker_send_error(struct eml_worker *w, enum eml_err class);
 EML_MUST enum eml_err eml_worker_send_end(struct eml_worker *w);

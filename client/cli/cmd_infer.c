@@ -4,6 +4,7 @@
 #include "cli/report.h"
 #include "cli/say.h"
 
+#include "file/file.h"
 #include "net/net.h"
 #include "remote/infer.h"
 
@@ -14,11 +15,11 @@
 
 struct arguments {
     struct eml_values host, policy, topology, input, output, mode, kms_key, kms_endpoint, kms_ca,
-        timeout, json;
+        timeout, json, receipt;
 };
 
 struct job {
-    const char *output_dir;
+    const char *output_dir, *receipt; /* receipt NULL: not kept */
     enum eml_mode mode;
     struct eml_kms_config kms;
     struct eml_buf topology; /* encoded; secret */
@@ -96,6 +97,31 @@ static void print_result(const struct eml_result *r)
     (void)printf("  %-20s %10llu bytes\n", "wiped", (unsigned long long)r->wiped_bytes);
 }
 
+/* FILE, or FILE.1, FILE.2 ... of several requests. The opening is the owner's secret. */
+static enum eml_err keep_receipt(const struct job *j, size_t k,
+                                 const struct eml_remote_receipt *receipt)
+{
+    char path[4096], opening_path[4096];
+    struct eml_why why = {0};
+    struct eml_buf opening = {0};
+    int len = j->n_requests == 1 ? snprintf(path, sizeof path, "%s", j->receipt)
+                                 : snprintf(path, sizeof path, "%s.%zu", j->receipt, k + 1);
+    if (len < 0 || (size_t)len >= sizeof path - sizeof ".opening") {
+        eml_say("--receipt: the name is too long");
+        return EML_E_USAGE;
+    }
+    (void)snprintf(opening_path, sizeof opening_path, "%.4080s.opening", path);
+    enum eml_err e = eml_opening_encode(&receipt->opening, &opening);
+    if (e == EML_OK)
+        e = eml_file_write_atomic(opening_path, 0600, eml_buf_bytes(&opening), &why);
+    if (e == EML_OK)
+        e = eml_file_write_atomic(path, 0644, eml_buf_bytes(&receipt->file), &why);
+    if (e != EML_OK)
+        (void)eml_say_failed(path, e, &why, NULL);
+    eml_buf_free(&opening);
+    return e;
+}
+
 static enum eml_err one_request(struct job *j, size_t k, bool want_json)
 {
     struct eml_named_tensor inputs[EML_ARG_VALUES_MAX];
@@ -108,8 +134,9 @@ static enum eml_err one_request(struct job *j, size_t k, bool want_json)
             inputs[request.n_inputs++] = j->inputs[i];
     size_t mark = eml_arena_mark(&j->arena);
     struct eml_result result;
+    struct eml_remote_receipt receipt;
     enum eml_err e = eml_remote_infer(&j->remote, &request, &j->kms, (int64_t)time(NULL), &j->arena,
-                                      &result, &why);
+                                      &result, &receipt, &why);
     if (e != EML_OK) {
         (void)eml_say_failed("infer", e, &why, NULL);
     } else {
@@ -121,11 +148,14 @@ static enum eml_err one_request(struct job *j, size_t k, bool want_json)
         e = len < 0 || (size_t)len >= sizeof dir
                 ? EML_E_USAGE
                 : eml_cli_write_outputs(dir, result.outputs, result.n_outputs);
+        if (e == EML_OK && j->receipt != NULL)
+            e = keep_receipt(j, k, &receipt);
         if (want_json)
             (void)json_array_append_new(j->results, result_json(&result));
         else if (e == EML_OK)
             print_result(&result);
     }
+    eml_remote_receipt_free(&receipt);
     (void)eml_arena_reset(&j->arena, mark);
     return e;
 }
@@ -179,9 +209,10 @@ static enum eml_err prepare(struct job *j, const struct arguments *a)
     j->kms = (struct eml_kms_config){eml_arg(&a->kms_key, NULL), eml_arg(&a->kms_endpoint, NULL),
                                      eml_arg(&a->kms_ca, NULL)};
     j->output_dir = a->output.v[0];
+    j->receipt = eml_arg(&a->receipt, NULL);
     EML_TRY(eml_cli_read_policy(a->policy.v[0], &j->policy));
     EML_TRY(eml_cli_read_topology(a->topology.v[0], &j->topology));
-    EML_TRY(eml_cli_read_inputs(&a->input, &j->arena, j->inputs, &j->n_inputs));
+    EML_TRY(eml_cli_read_tensors("input", &a->input, &j->arena, j->inputs, &j->n_inputs));
     return count_requests(j);
 }
 
@@ -220,6 +251,8 @@ static int run(const struct eml_command *self, int argc, char **argv)
         {"kms-key", "ARN", "seal the request under this KMS key too", 1, false, &a.kms_key},
         {"kms-endpoint", "URL", "KMS other than the region's", 1, false, &a.kms_endpoint},
         {"kms-ca", "FILE", "roots for the KMS's certificate", 1, false, &a.kms_ca},
+        {"receipt", "FILE", "keep the receipt, and what opens it in FILE.opening", 1, false,
+         &a.receipt},
         {"timeout", "SECONDS", "for the whole session (120)", 1, false, &a.timeout},
         {"json", NULL, "report as JSON", 1, false, &a.json},
     };

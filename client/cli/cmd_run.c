@@ -61,7 +61,7 @@ static enum eml_err infer(const struct job *job, struct eml_arena *arena, struct
     struct eml_named_tensor named[EML_GRAPH_IO_MAX];
     struct eml_tensor inputs[EML_GRAPH_IO_MAX];
     size_t n = 0;
-    EML_TRY(eml_cli_read_inputs(job->inputs, arena, named, &n));
+    EML_TRY(eml_cli_read_tensors("input", job->inputs, arena, named, &n));
     enum eml_err e = eml_model_decode(&model, arena, topology, job->isa, pool, &times, &why);
     if (e != EML_OK) {
         (void)eml_say_failed(job->topology_path, e, &why, NULL);

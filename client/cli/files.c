@@ -86,14 +86,14 @@ static enum eml_err read_tensor(const char *path, struct eml_arena *arena, struc
     return e;
 }
 
-enum eml_err eml_cli_read_inputs(const struct eml_values *args, struct eml_arena *arena,
-                                 struct eml_named_tensor *out, size_t *n)
+enum eml_err eml_cli_read_tensors(const char *option, const struct eml_values *args,
+                                  struct eml_arena *arena, struct eml_named_tensor *out, size_t *n)
 {
     *n = 0;
     for (size_t i = 0; i < args->n; i++) {
         const char *eq = strchr(args->v[i], '=');
         if (eq == NULL || eq == args->v[i] || (size_t)(eq - args->v[i]) > EML_NAME_BYTES_MAX) {
-            eml_say("--input takes NAME=FILE, not %s", args->v[i]);
+            eml_say("--%s takes NAME=FILE, not %s", option, args->v[i]);
             return EML_E_USAGE;
         }
         out[i].name = eml_bytes(args->v[i], (size_t)(eq - args->v[i]));

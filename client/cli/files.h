@@ -25,9 +25,10 @@ EML_MUST enum eml_err eml_cli_decode_topology(const char *path, struct eml_bytes
                                               struct eml_arena *arena, struct eml_topology *out);
 EML_MUST enum eml_err eml_cli_read_policy(const char *path, struct eml_policy *out);
 
-/* Inputs given as NAME=FILE (.npy or .pb). Data lies in the arena. */
-EML_MUST enum eml_err eml_cli_read_inputs(const struct eml_values *args, struct eml_arena *arena,
-                                          struct eml_named_tensor *out, size_t *n);
+/* Tensors given as NAME=FILE (.npy or .pb) with this option. Data lies in the arena. */
+EML_MUST enum eml_err eml_cli_read_tensors(const char *option, const struct eml_values *args,
+                                           struct eml_arena *arena, struct eml_named_tensor *out,
+                                           size_t *n);
 
 /* The inputs that a model wants, on standard error. */
 void eml_cli_print_inputs(const struct eml_graph *g);

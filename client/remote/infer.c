@@ -1,6 +1,7 @@
 #include "remote/infer.h"
 
 #include "base/wipe.h"
+#include "net/net.h"
 #include "session/seal.h"
 
 #include <string.h>
@@ -57,12 +58,10 @@ static enum eml_err send_request(struct eml_remote *r, const struct eml_request 
     return e;
 }
 
-enum eml_err eml_remote_infer(struct eml_remote *r, const struct eml_request *request,
-                              const struct eml_kms_config *kms, int64_t now_unix_s,
-                              struct eml_arena *arena, struct eml_result *out, struct eml_why *why)
+/* The message, kept in the arena, as a result. */
+static enum eml_err receive_result(struct eml_remote *r, struct eml_arena *arena,
+                                   struct eml_result *out, struct eml_why *why)
 {
-    *out = (struct eml_result){0};
-    EML_TRY(send_request(r, request, kms, now_unix_s, why));
     struct eml_buf content = {0};
     enum eml_msg_type type;
     enum eml_err e = eml_remote_receive(r, EML_MESSAGE_BYTES_MAX, &type, &content, why);
@@ -78,5 +77,31 @@ enum eml_err eml_remote_infer(struct eml_remote *r, const struct eml_request *re
         }
     }
     eml_buf_free(&content);
+    return e;
+}
+
+enum eml_err eml_remote_infer(struct eml_remote *r, const struct eml_request *request,
+                              const struct eml_kms_config *kms, int64_t now_unix_s,
+                              struct eml_arena *arena, struct eml_result *out,
+                              struct eml_remote_receipt *receipt, struct eml_why *why)
+{
+    uint8_t salt[EML_SALT_BYTES];
+    struct eml_request salted = *request;
+    int64_t start_ms = eml_net_now_ms();
+    *out = (struct eml_result){0};
+    *receipt = (struct eml_remote_receipt){.file = {0}};
+    EML_TRY(eml_random(EML_ROOM(salt)));
+    salted.salt = EML_BYTES(salt);
+    if (request->topology.ptr != NULL)
+        EML_TRY(eml_sha256(&request->topology, 1, &r->model_hash));
+    enum eml_err e = send_request(r, &salted, kms, now_unix_s, why);
+    if (e == EML_OK)
+        e = receive_result(r, arena, out, why);
+    int64_t now_s = now_unix_s + (eml_net_now_ms() - start_ms) / 1000 + 1;
+    if (e == EML_OK)
+        e = eml_remote_receipt(r, &salted, out, now_s, receipt, why);
+    if (e != EML_OK)
+        *out = (struct eml_result){0};
+    eml_wipe(salt, sizeof salt);
     return e;
 }

@@ -2,7 +2,7 @@
 #ifndef EML_REMOTE_INFER_H
 #define EML_REMOTE_INFER_H
 
-#include "remote/remote.h"
+#include "remote/receipt.h"
 #include "session/request.h"
 
 /* Where the data key for --kms-key comes from. Credentials: AWS_ACCESS_KEY_ID,
@@ -13,12 +13,13 @@ struct eml_kms_config {
     const char *ca_file;  /* PEM; NULL: the system's roots */
 };
 
-/* Sends the request (under a KMS data key if configured) and receives its result into `arena`.
- * *out borrows from the arena. max: bytes of result accepted. */
+/* Sends the request (under a KMS data key if configured; its salt is drawn here) and receives its
+ * result into `arena`. *out borrows from the arena. The result is given only with its receipt,
+ * which has been checked; the caller frees that. */
 EML_MUST enum eml_err eml_remote_infer(struct eml_remote *r, const struct eml_request *request,
                                        const struct eml_kms_config *kms, int64_t now_unix_s,
                                        struct eml_arena *arena, struct eml_result *out,
-                                       struct eml_why *why);
+                                       struct eml_remote_receipt *receipt, struct eml_why *why);
 
 /* Gets a data key for this session from KMS: the key, and the blob for the enclave. */
 EML_MUST enum eml_err eml_remote_data_key(const struct eml_kms_config *kms,

@@ -16,13 +16,16 @@ struct eml_remote {
     struct eml_buf evidence;   /* the views in `document` and `attested` point into it */
     struct eml_bytes document; /* as it came */
     struct eml_attested attested;
+    const struct eml_policy *policy; /* that was passed; borrowed */
+    struct eml_sha256 model_hash;    /* of the topology key that was sent */
     struct eml_attest_report report;
     uint64_t sent_bytes, received_bytes; /* on the wire, as the host sees them */
     uint64_t attest_ns, handshake_ns;
 };
 
 /* Connects and gets the evidence, then verifies it against the policy. A zeroed struct with fd = -1
- * otherwise; on failure the report tells which checks passed. `now_unix_ms` is the client's clock.
+ * otherwise; on failure the report tells which checks passed. The policy is borrowed until close.
+ * `now_unix_ms` is the client's clock.
  */
 EML_MUST enum eml_err eml_remote_attest(struct eml_remote *r, const char *host,
                                         const struct eml_policy *policy, int64_t now_unix_ms,

@@ -67,7 +67,7 @@ enum eml_err eml_remote_attest(struct eml_remote *r, const char *host,
                                const struct eml_policy *policy, int64_t now_unix_ms,
                                int64_t deadline_ms, struct eml_why *why)
 {
-    *r = (struct eml_remote){.fd = -1, .deadline_ms = deadline_ms};
+    *r = (struct eml_remote){.fd = -1, .deadline_ms = deadline_ms, .policy = policy};
     uint64_t start = now_ns();
     enum eml_err e = eml_net_connect(host, deadline_ms, &r->fd, why);
     if (e == EML_OK)

@@ -26,6 +26,10 @@ void eml_nsm_close(struct eml_nsm *n); /* n may be NULL */
 EML_MUST enum eml_err eml_nsm_exchange(struct eml_nsm *n, struct eml_bytes request,
                                        struct eml_room response, size_t *response_len);
 
+/* Whether documents of this device prove an enclave: true of /dev/nsm, false of a double. Receipts
+ * say "production" or "evaluation" by it. */
+extern const bool eml_nsm_genuine;
+
 /* --- codec --- */
 enum eml_nsm_call {
     EML_NSM_DESCRIBE_NSM,

@@ -4,9 +4,16 @@
 #include "model/limits.h"
 #include "wire/cbor.h"
 
-enum { KEY_MODE = 1, KEY_TOPOLOGY = 2, KEY_INPUTS = 3, KEY_KMS = 4 };
+enum { KEY_MODE = 1, KEY_TOPOLOGY = 2, KEY_INPUTS = 3, KEY_KMS = 4, KEY_SALT = 5 };
 enum { KEY_ARN = 1, KEY_BLOB = 2, KEY_SEALED = 3 };
-enum { KEY_OUTPUTS = 1, KEY_WEIGHTS_US = 2, RESULT_NUMBERS = 6, KEY_KERNELS = 8 };
+enum {
+    KEY_OUTPUTS = 1,
+    KEY_WEIGHTS_US = 2,
+    RESULT_NUMBERS = 6,
+    KEY_KERNELS = 8,
+    KEY_RESULT_SALT = 9,
+    KEY_RECEIPT = 10
+};
 /* The frame on the wire cannot be longer than a message (channel.h), nor can a part of it. */
 #define SEALED_BYTES_MAX ((size_t)1 << 30)
 
@@ -42,29 +49,46 @@ static enum eml_err finish(struct writer *w)
 }
 
 /* A byte string's header is that of the integer with another major type (RFC 8949 section 3.1). */
-static void put_large(struct writer *w, struct eml_bytes v)
+static void put_length(struct eml_buf *b, size_t n)
 {
-    size_t at = w->head.len;
-    eml_cbor_put_uint(&w->head, v.len);
-    if (eml_buf_ok(&w->head) == EML_OK)
-        w->head.ptr[at] |= 2u << 5;
+    size_t at = b->len;
+    eml_cbor_put_uint(b, n);
+    if (eml_buf_ok(b) == EML_OK)
+        b->ptr[at] |= 2u << 5;
+}
+
+/* Its header is in `head` already. */
+static void put_data(struct writer *w, struct eml_bytes v)
+{
     flush(w);
     if (w->err == EML_OK && v.len != 0)
         w->err = w->sink.put(w->sink.ctx, v);
+}
+
+static void put_large(struct writer *w, struct eml_bytes v)
+{
+    put_length(&w->head, v.len);
+    put_data(w, v);
+}
+
+void eml_tensor_put_head(struct eml_buf *out, const struct eml_named_tensor *t)
+{
+    const struct eml_shape *s = &t->tensor.shape;
+    eml_cbor_put_array(out, 4);
+    eml_cbor_put_text(out, t->name);
+    eml_cbor_put_uint(out, t->tensor.dtype);
+    eml_cbor_put_array(out, s->rank);
+    for (uint32_t d = 0; d < s->rank; d++)
+        eml_cbor_put_uint(out, (uint64_t)s->dim[d]);
+    put_length(out, t->tensor.bytes);
 }
 
 static void put_tensors(struct writer *w, const struct eml_named_tensor *t, size_t n)
 {
     eml_cbor_put_array(&w->head, n);
     for (size_t i = 0; i < n; i++) {
-        const struct eml_shape *s = &t[i].tensor.shape;
-        eml_cbor_put_array(&w->head, 4);
-        eml_cbor_put_text(&w->head, t[i].name);
-        eml_cbor_put_uint(&w->head, t[i].tensor.dtype);
-        eml_cbor_put_array(&w->head, s->rank);
-        for (uint32_t d = 0; d < s->rank; d++)
-            eml_cbor_put_uint(&w->head, (uint64_t)s->dim[d]);
-        put_large(w, eml_bytes(t[i].tensor.data, t[i].tensor.bytes));
+        eml_tensor_put_head(&w->head, &t[i]);
+        put_data(w, eml_bytes(t[i].tensor.data, t[i].tensor.bytes));
     }
 }
 
@@ -72,7 +96,7 @@ enum eml_err eml_request_encode(const struct eml_request *r, struct eml_part_sin
 {
     struct writer w = {.sink = sink};
     bool topology = !r->has_kms && r->topology.ptr != NULL;
-    eml_cbor_put_map(&w.head, topology ? 3 : 2);
+    eml_cbor_put_map(&w.head, (r->has_kms ? 2u : 3u) + topology);
     eml_cbor_put_uint(&w.head, KEY_MODE);
     eml_cbor_put_uint(&w.head, r->mode);
     if (topology) {
@@ -82,6 +106,8 @@ enum eml_err eml_request_encode(const struct eml_request *r, struct eml_part_sin
     eml_cbor_put_uint(&w.head, r->has_kms ? KEY_KMS : KEY_INPUTS);
     if (!r->has_kms) {
         put_tensors(&w, r->inputs, r->n_inputs);
+        eml_cbor_put_uint(&w.head, KEY_SALT);
+        eml_cbor_put_bytes(&w.head, r->salt);
         return finish(&w);
     }
     eml_cbor_put_map(&w.head, 3);
@@ -99,7 +125,7 @@ enum eml_err eml_result_encode(const struct eml_result *r, struct eml_part_sink 
     struct writer w = {.sink = sink};
     const uint64_t number[RESULT_NUMBERS] = {r->weights_us, r->assemble_us, r->run_us,
                                              r->wipe_us,    r->exposure_us, r->wiped_bytes};
-    eml_cbor_put_map(&w.head, KEY_KERNELS);
+    eml_cbor_put_map(&w.head, KEY_RECEIPT);
     eml_cbor_put_uint(&w.head, KEY_OUTPUTS);
     put_tensors(&w, r->outputs, r->n_outputs);
     for (unsigned i = 0; i < RESULT_NUMBERS; i++) {
@@ -108,6 +134,10 @@ enum eml_err eml_result_encode(const struct eml_result *r, struct eml_part_sink 
     }
     eml_cbor_put_uint(&w.head, KEY_KERNELS);
     eml_cbor_put_text(&w.head, r->kernels);
+    eml_cbor_put_uint(&w.head, KEY_RESULT_SALT);
+    eml_cbor_put_bytes(&w.head, r->salt);
+    eml_cbor_put_uint(&w.head, KEY_RECEIPT);
+    eml_cbor_put_bytes(&w.head, r->receipt);
     return finish(&w);
 }
 
@@ -215,10 +245,18 @@ static enum eml_err get_kms(struct eml_cur *c, struct eml_request *r, struct eml
     return EML_OK;
 }
 
+static bool get_salt(struct eml_cur *c, uint64_t expected, struct eml_bytes *out)
+{
+    if (!key(c, expected))
+        return false;
+    *out = eml_cbor_bytes(c, EML_SALT_BYTES);
+    return out->len == EML_SALT_BYTES;
+}
+
 static enum eml_err decode_request(struct eml_cur *c, struct eml_arena *arena,
                                    struct eml_request *r, struct eml_why *why)
 {
-    size_t pairs = eml_cbor_map(c, 3);
+    size_t pairs = eml_cbor_map(c, 4);
     if (pairs < 2 || !key(c, KEY_MODE))
         return eml_fail(why, EML_E_INPUT, "request: a map that begins with the mode", -1);
     uint64_t mode = eml_cbor_uint(c);
@@ -226,20 +264,23 @@ static enum eml_err decode_request(struct eml_cur *c, struct eml_arena *arena,
         return eml_fail(why, EML_E_INPUT, "request: mode is request or session", -1);
     r->mode = (enum eml_mode)mode;
     uint64_t next = eml_cbor_uint(c);
-    if (next == KEY_TOPOLOGY && pairs == 3) {
+    if (next == KEY_TOPOLOGY && pairs == 4) {
         r->topology = eml_cbor_bytes(c, EML_TOPOLOGY_BYTES_MAX);
         if (r->topology.len == 0)
             return eml_fail(why, EML_E_INPUT, "request: topology of 1 byte to 64 MiB", -1);
         next = eml_cbor_uint(c);
         pairs--;
     }
-    if (!eml_cur_ok(c) || pairs != 2 || (next != KEY_INPUTS && next != KEY_KMS) ||
-        (next == KEY_KMS && r->topology.len != 0))
-        return eml_fail(why, EML_E_INPUT, "request: inputs, or kms alone", -1);
-    if (next == KEY_KMS)
+    bool kms = next == KEY_KMS;
+    if (!eml_cur_ok(c) || pairs != (kms ? 2 : 3) || (!kms && next != KEY_INPUTS) ||
+        (kms && r->topology.len != 0))
+        return eml_fail(why, EML_E_INPUT, "request: inputs and salt, or kms alone", -1);
+    if (kms)
         EML_TRY(get_kms(c, r, why));
     else
         EML_TRY(get_tensors(c, arena, &r->inputs, &r->n_inputs, why));
+    if (!kms && !get_salt(c, KEY_SALT, &r->salt))
+        return eml_fail(why, EML_E_INPUT, "request: a salt of 32 bytes follows the inputs", -1);
     return eml_cur_done(c) ? EML_OK : eml_fail(why, EML_E_INPUT, "request: nothing follows it", -1);
 }
 
@@ -248,8 +289,8 @@ static enum eml_err decode_result(struct eml_cur *c, struct eml_arena *arena, st
 {
     uint64_t *const number[RESULT_NUMBERS] = {&r->weights_us, &r->assemble_us, &r->run_us,
                                               &r->wipe_us,    &r->exposure_us, &r->wiped_bytes};
-    if (eml_cbor_map(c, KEY_KERNELS) != KEY_KERNELS || !key(c, KEY_OUTPUTS))
-        return eml_fail(why, EML_E_INPUT, "result: a map of 8 pairs that begins with outputs", -1);
+    if (eml_cbor_map(c, KEY_RECEIPT) != KEY_RECEIPT || !key(c, KEY_OUTPUTS))
+        return eml_fail(why, EML_E_INPUT, "result: a map of 10 pairs that begins with outputs", -1);
     EML_TRY(get_tensors(c, arena, &r->outputs, &r->n_outputs, why));
     for (unsigned i = 0; i < RESULT_NUMBERS; i++) {
         if (!key(c, KEY_WEIGHTS_US + i))
@@ -257,8 +298,15 @@ static enum eml_err decode_result(struct eml_cur *c, struct eml_arena *arena, st
         *number[i] = eml_cbor_uint(c);
     }
     if (!key(c, KEY_KERNELS))
-        return eml_fail(why, EML_E_INPUT, "result: it ends with the kernel set", -1);
+        return eml_fail(why, EML_E_INPUT, "result: the kernel set follows them", -1);
     r->kernels = eml_cbor_text(c, EML_KERNELS_BYTES_MAX);
+    if (!get_salt(c, KEY_RESULT_SALT, &r->salt))
+        return eml_fail(why, EML_E_INPUT, "result: a salt of 32 bytes follows the kernel set", -1);
+    if (!key(c, KEY_RECEIPT))
+        return eml_fail(why, EML_E_INPUT, "result: it ends with the receipt", -1);
+    r->receipt = eml_cbor_bytes(c, EML_RESULT_RECEIPT_MAX);
+    if (r->receipt.len == 0)
+        return eml_fail(why, EML_E_INPUT, "result: a receipt of 1 byte to 128 KiB", -1);
     return eml_cur_done(c) ? EML_OK : eml_fail(why, EML_E_INPUT, "result: nothing follows it", -1);
 }
 

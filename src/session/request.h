@@ -21,6 +21,8 @@ enum eml_mode {
 #define EML_KEY_ARN_BYTES_MAX 2048u
 #define EML_CIPHERTEXT_BLOB_BYTES_MAX 6144u
 #define EML_KERNELS_BYTES_MAX 64u
+#define EML_SALT_BYTES 32u
+#define EML_RESULT_RECEIPT_MAX 131072u
 
 struct eml_named_tensor {
     struct eml_bytes name; /* UTF-8, 1..EML_NAME_BYTES_MAX */
@@ -40,8 +42,9 @@ struct eml_request {
     struct eml_bytes topology; /* ptr NULL: absent (a further request of a session) */
     size_t n_inputs;
     struct eml_named_tensor *inputs;
+    struct eml_bytes salt; /* of the receipt's request hash (commit.h): EML_SALT_BYTES */
     bool has_kms;
-    struct eml_request_kms kms; /* if has_kms: topology absent, n_inputs 0 */
+    struct eml_request_kms kms; /* if has_kms: topology and salt absent, n_inputs 0 */
 };
 
 struct eml_result {
@@ -54,6 +57,8 @@ struct eml_result {
     uint64_t exposure_us; /* first plaintext weight byte to the end of the wipe */
     uint64_t wiped_bytes;
     struct eml_bytes kernels; /* e.g. "avx512"; ASCII, at most EML_KERNELS_BYTES_MAX */
+    struct eml_bytes salt;    /* of the receipt's response hash: EML_SALT_BYTES */
+    struct eml_bytes receipt; /* receipt/receipt.h, without document; 1..EML_RESULT_RECEIPT_MAX */
 };
 
 /* Takes the parts of an encoding in order. */
@@ -63,6 +68,9 @@ struct eml_part_sink {
 };
 /* A sink that appends to a buffer (ctx: struct eml_buf *). */
 enum eml_err eml_part_to_buf(void *ctx, struct eml_bytes part);
+
+/* What precedes a tensor's data in an encoding: name, type, dims, and the length of the data. */
+void eml_tensor_put_head(struct eml_buf *out, const struct eml_named_tensor *t);
 
 /* The bytes of the encoding, for eml_channel_seal_begin. */
 uint64_t eml_request_bytes(const struct eml_request *r);

@@ -346,7 +346,8 @@ static struct eml_buf request(enum eml_mode mode, bool with_topology, struct eml
     static const float x[64] = {-1, 2, -3, 4};
     struct eml_named_tensor t = {name,
                                  {EML_DT_F32, {2, {rows, 4}}, x, (size_t)rows * 4 * sizeof(float)}};
-    struct eml_request r = {.mode = mode, .n_inputs = 1, .inputs = &t};
+    static const uint8_t salt[EML_SALT_BYTES] = {1};
+    struct eml_request r = {.mode = mode, .n_inputs = 1, .inputs = &t, .salt = EML_BYTES(salt)};
     struct eml_buf b = {0};
     if (with_topology)
         r.topology = eml_buf_bytes(&w.topology);

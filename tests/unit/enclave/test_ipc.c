@@ -17,8 +17,15 @@ static const size_t length[EML_IPC_N] = {
     [EML_IPC_WEIGHTS_BAD] = 1 + 32,
     [EML_IPC_HOST_CONNECT] = 1,
     [EML_IPC_BEGIN] = 1,
-    [EML_IPC_REPORT] = 1 + 1 + 6 * 8,
+    [EML_IPC_REPORT] = 1 + 1 + 6 * 8, /* of a failure */
 };
+enum { REPORT_OK = 1 + 1 + 6 * 8 + 1 + 1 + 8 + 8 + 16 + 4 * 32 };
+
+static size_t length_of(const uint8_t *message)
+{
+    bool ok = message[0] == EML_IPC_REPORT && message[1] == EML_OK;
+    return ok ? (size_t)REPORT_OK : length[message[0]];
+}
 
 static void every_type_has_one_length(void **state)
 {
@@ -27,7 +34,7 @@ static void every_type_has_one_length(void **state)
         for (size_t n = 0; n <= EML_IPC_REQUEST_MAX + 1; n++) {
             uint8_t message[EML_IPC_REQUEST_MAX + 1] = {(uint8_t)type};
             struct eml_ipc_request r;
-            bool right = type > 0 && type < EML_IPC_N && n == length[type];
+            bool right = type > 0 && type < EML_IPC_N && n == length_of(message);
             assert_int_equal(eml_ipc_decode(eml_bytes(message, n), &r),
                              right ? EML_OK : EML_E_INPUT);
             assert_int_equal(r.type, right ? type : 0);
@@ -46,15 +53,26 @@ static void messages_round_trip(void **state)
         uint8_t type = (uint8_t)eml_gen_range(&g, 1, EML_IPC_N - 1);
         eml_gen_fill(&g, message, sizeof message);
         message[0] = type;
-        message[1] &= EML_E_SYSTEM; /* a class, where it is one */
-        assert_int_equal(eml_ipc_decode(eml_bytes(message, length[type]), &r), EML_OK);
+        message[1] &= EML_E_SYSTEM;            /* a class, where it is one */
+        if (length_of(message) == REPORT_OK) { /* mode and kernel set */
+            message[50] &= 1;
+            message[51] %= 3;
+        }
+        assert_int_equal(eml_ipc_decode(eml_bytes(message, length_of(message)), &r), EML_OK);
         assert_int_equal(eml_ipc_encode(&r, &again), EML_OK);
-        assert_true(eml_bytes_equal(eml_buf_bytes(&again), eml_bytes(message, length[type])));
+        assert_true(eml_bytes_equal(eml_buf_bytes(&again), eml_bytes(message, length_of(message))));
         eml_buf_free(&again);
     }
     uint8_t report[1 + 1 + 48] = {EML_IPC_REPORT, EML_E_SYSTEM + 1};
     struct eml_ipc_request r;
     assert_int_equal(eml_ipc_decode(EML_BYTES(report), &r), EML_E_INPUT);
+    uint8_t ok[REPORT_OK] = {EML_IPC_REPORT};
+    assert_int_equal(eml_ipc_decode(EML_BYTES(ok), &r), EML_OK);
+    ok[50] = 2; /* no mode */
+    assert_int_equal(eml_ipc_decode(EML_BYTES(ok), &r), EML_E_INPUT);
+    ok[50] = 1;
+    ok[51] = 3; /* no kernel set */
+    assert_int_equal(eml_ipc_decode(EML_BYTES(ok), &r), EML_E_INPUT);
 }
 
 static void pair(int sock[2])

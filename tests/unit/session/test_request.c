@@ -27,6 +27,7 @@ static struct eml_named_tensor tensor(struct eml_bytes name, enum eml_dtype t, i
 }
 
 static const uint8_t eight[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+static const uint8_t salt[EML_SALT_BYTES] = {0xee};
 
 /* One of each form: plain, plain without topology, under KMS. */
 static struct eml_request sample(unsigned form, struct eml_named_tensor t[2])
@@ -44,6 +45,7 @@ static struct eml_request sample(unsigned form, struct eml_named_tensor t[2])
     t[1] = tensor(EML_LIT("\xce\xb1"), EML_DT_I64, 0, eight, 0);
     r.n_inputs = 2;
     r.inputs = t;
+    r.salt = EML_BYTES(salt);
     return r;
 }
 
@@ -51,7 +53,17 @@ static struct eml_result sample_result(struct eml_named_tensor t[1])
 {
     t[0] = tensor(EML_LIT("y"), EML_DT_U8, 8, eight, 8);
     t[0].tensor.shape = (struct eml_shape){3, {2, 2, 2}};
-    return (struct eml_result){1, t, 1, 2, 300, 70000, 1ull << 33, 6, EML_LIT("avx512")};
+    return (struct eml_result){.n_outputs = 1,
+                               .outputs = t,
+                               .weights_us = 1,
+                               .assemble_us = 2,
+                               .run_us = 300,
+                               .wipe_us = 70000,
+                               .exposure_us = 1ull << 33,
+                               .wiped_bytes = 6,
+                               .kernels = EML_LIT("avx512"),
+                               .salt = EML_BYTES(salt),
+                               .receipt = EML_LIT("receipt")};
 }
 
 static struct eml_buf encoded(unsigned form)
@@ -95,13 +107,15 @@ static void the_encoding_is_the_documented_one(void **state)
 {
     (void)state;
     struct eml_buf b = encoded(0);
-    struct eml_buf expected = eml_test_hex("a3"
+    struct eml_buf expected = eml_test_hex("a4"
                                            "0100"
                                            "0248746f706f6c6f6779"
                                            "0382"
                                            "84617801810248"
                                            "0102030405060708"
-                                           "8462ceb107810040");
+                                           "8462ceb107810040"
+                                           "055820ee00000000000000000000000000000000"
+                                           "000000000000000000000000000000");
     assert_true(eml_bytes_equal(eml_buf_bytes(&b), eml_buf_bytes(&expected)));
     eml_buf_free(&expected);
     eml_buf_free(&b);
@@ -120,6 +134,7 @@ static void fields_survive(void **state)
     assert_int_equal(q.inputs[0].tensor.shape.dim[0], 2);
     assert_memory_equal(q.inputs[0].tensor.data, eight, 8);
     assert_int_equal(q.inputs[1].tensor.dtype, EML_DT_I64);
+    assert_true(eml_bytes_equal(q.salt, EML_BYTES(salt)));
     eml_buf_free(&b);
     b = encoded(2);
     assert_int_equal(eml_request_decode(eml_buf_bytes(&b), &arena, &q, NULL), EML_OK);
@@ -131,6 +146,8 @@ static void fields_survive(void **state)
     assert_int_equal(r.exposure_us, 1ull << 33);
     assert_true(eml_bytes_equal(r.kernels, EML_LIT("avx512")));
     assert_int_equal(r.outputs[0].tensor.shape.rank, 3);
+    assert_true(eml_bytes_equal(r.salt, EML_BYTES(salt)));
+    assert_true(eml_bytes_equal(r.receipt, EML_LIT("receipt")));
     eml_buf_free(&b);
 }
 
@@ -164,40 +181,43 @@ static void bad_requests_name_their_rule(void **state)
         {"80", "begins with the mode"},
         {"a10100", "begins with the mode"},
         {"a2020003", "begins with the mode"},
-        {"a2010203818461780180440000000000", "mode is request or session"},
+        {"a3010203818461780180440000000000", "mode is request or session"},
         {"bf01000381846178018044000000ff", "begins with the mode"},
-        {"a3010002400381846178018044000000000", "topology of 1 byte"},
-        {"a2010002417403", "inputs, or kms alone"},
+        {"a4010002400381846178018044000000000", "topology of 1 byte"},
+        {"a3010002417404", "inputs and salt, or kms alone"},
+        {"a301000241740381846178018044000000000", "inputs and salt, or kms alone"},
+        {"a201000381846178018044000000000", "inputs and salt, or kms alone"},
+        {"a301000404040404", "inputs and salt, or kms alone"},
         {"a30100024174"
          "04a301616102416203416300",
-         "inputs, or kms alone"},
-        {"a201000380", "1 to 256 tensors"},
-        {"a2010003990101", "1 to 256 tensors"},
-        {"a20100038183617801804400000000", "array of name"},
-        {"a20100038184600180"
+         "inputs and salt, or kms alone"},
+        {"a3010003800000", "1 to 256 tensors"},
+        {"a301000399010100", "1 to 256 tensors"},
+        {"a30100038183617801804400000000", "array of name"},
+        {"a30100038184600180"
          "4400000000",
          "name of 1 to 512"},
-        {"a2010003818461ff018044"
+        {"a3010003818461ff018044"
          "00000000",
          "name of 1 to 512"},
-        {"a201000381846178008044"
+        {"a301000381846178008044"
          "00000000",
          "unknown element type"},
-        {"a2010003818461780e8044"
+        {"a3010003818461780e8044"
          "00000000",
          "unknown element type"},
-        {"a2010003818461781901018044"
+        {"a3010003818461781901018044"
          "00000000",
          "unknown element type"},
-        {"a2010003818461780189000000000000000000"
+        {"a3010003818461780189000000000000000000"
          "40",
          "at most 8 dims"},
-        {"a20100038184617801811bffffffffffffffff40", "at most 8 dims"},
-        {"a2010003818461780180"
+        {"a30100038184617801811bffffffffffffffff40", "at most 8 dims"},
+        {"a3010003818461780180"
          "43000000",
          "as long as"},
-        {"a20100038184617801821b7fffffffffffffff1b7fffffffffffffff40", "as long as"},
-        {"a201000382"
+        {"a30100038184617801821b7fffffffffffffff1b7fffffffffffffff40", "as long as"},
+        {"a301000382"
          "8461780180"
          "4400000000"
          "8461780180"
@@ -209,20 +229,55 @@ static void bad_requests_name_their_rule(void **state)
         {"a2010004a3016161024162034"
          "0",
          "not empty"},
-        {"a201000381"
+        {"a301000381"
          "8461780180"
          "4400000000"
+         "0558200000000000000000000000000000000000"
+         "000000000000000000000000000000"
          "00",
          "nothing follows"},
+        {"a301000381"
+         "8461780180"
+         "4400000000"
+         "05581f0000000000000000000000000000000000"
+         "0000000000000000000000000000",
+         "a salt of 32 bytes"},
+        {"a301000381"
+         "8461780180"
+         "4400000000"
+         "04",
+         "a salt of 32 bytes"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct eml_why why = {0};
-        char even[128];
+        char even[256];
         (void)snprintf(even, sizeof even, "%s%s", bad[i].hex, strlen(bad[i].hex) % 2 ? "0" : "");
         struct eml_buf b = eml_test_hex(even);
         assert_int_equal(decode(eml_buf_bytes(&b), false, &why), EML_E_INPUT);
         if (strstr(why.rule, bad[i].rule) == NULL)
             fail_msg("%s: %s", bad[i].hex, why.rule);
+        eml_buf_free(&b);
+    }
+}
+
+static void bad_results_name_their_rule(void **state)
+{
+    (void)state;
+    struct eml_named_tensor t[1];
+    const struct eml_result good = sample_result(t);
+    struct eml_result bad[3] = {good, good, good};
+    static const char *const rules[3] = {"a salt of 32 bytes", "a salt of 32 bytes",
+                                         "a receipt of 1 byte to 128 KiB"};
+    bad[0].salt.len--;
+    bad[1].salt.len = 0;
+    bad[2].receipt.len = 0;
+    for (size_t i = 0; i < 3; i++) {
+        struct eml_buf b = {0};
+        struct eml_why why = {"", -1};
+        assert_int_equal(eml_result_encode(&bad[i], (struct eml_part_sink){eml_part_to_buf, &b}),
+                         EML_OK);
+        assert_int_equal(decode(eml_buf_bytes(&b), true, &why), EML_E_INPUT);
+        assert_non_null(strstr(why.rule, rules[i]));
         eml_buf_free(&b);
     }
 }
@@ -265,6 +320,7 @@ int main(void)
         cmocka_unit_test(fields_survive),
         cmocka_unit_test(every_prefix_is_refused_and_every_flip_harmless),
         cmocka_unit_test(bad_requests_name_their_rule),
+        cmocka_unit_test(bad_results_name_their_rule),
         cmocka_unit_test(a_sink_that_fails_ends_the_encoding),
         cmocka_unit_test(a_full_arena_is_this_machines_fault),
     };
