@@ -135,8 +135,12 @@ static const struct eml_composite *find_in(const struct eml_composite *table, co
 
 const struct eml_composite *eml_composite_find(const struct eml_onnx_node *n)
 {
-    const struct eml_composite *const tables[] = {
-        standard, eml_composites_contrib, eml_composites_quantised, eml_composites_attention};
+    const struct eml_composite *const tables[] = {standard,
+                                                  eml_composites_contrib,
+                                                  eml_composites_quantised,
+                                                  eml_composites_attention,
+                                                  eml_composites_gqa,
+                                                  eml_composites_rotary};
     const struct eml_onnx_attr *training = eml_onnx_attr(n, "training_mode");
     const struct eml_composite *found = NULL;
     char name[128];

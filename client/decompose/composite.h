@@ -1,5 +1,6 @@
 /* ONNX operators that are spelled in others, so that the engine has none of them: of the standard,
- * of com.microsoft (contrib*.c), and the forms of attention (attention.c). */
+ * of com.microsoft (contrib*.c), and the forms of attention
+ * (attention*.c, rotary.c). */
 #ifndef EML_DECOMPOSE_COMPOSITE_H
 #define EML_DECOMPOSE_COMPOSITE_H
 
@@ -17,7 +18,7 @@ struct eml_composite {
 
 /* Ended by a NULL name. */
 extern const struct eml_composite eml_composites_contrib[], eml_composites_quantised[],
-    eml_composites_attention[];
+    eml_composites_attention[], eml_composites_gqa[], eml_composites_rotary[];
 
 /* NULL: an ordinary operator. BatchNormalization is composite in training mode only. */
 const struct eml_composite *eml_composite_find(const struct eml_onnx_node *n);

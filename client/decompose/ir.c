@@ -122,6 +122,16 @@ void eml_ir_copy_facts(struct eml_ir_value *to, const struct eml_ir_value *from)
     to->probe[1] = from->probe[1];
 }
 
+int64_t eml_ir_dim(const struct eml_ir_value *v, uint32_t i)
+{
+    return v != NULL && v->has_rank && i < v->shape.rank ? v->shape.dim[i] : EML_DIM_UNKNOWN;
+}
+
+uint32_t eml_ir_rank(const struct eml_ir_value *v)
+{
+    return v != NULL && v->has_rank ? v->shape.rank : UINT32_MAX;
+}
+
 size_t eml_ir_count(const struct eml_ir_value *v)
 {
     int64_t n;

@@ -108,6 +108,9 @@ void eml_ir_set_probe(struct eml_ir_value *input, uint32_t d, int64_t index);
 void eml_ir_copy_facts(struct eml_ir_value *to, const struct eml_ir_value *from);
 /* Adds outputs up to n. */
 void eml_ir_grow_out(struct eml_ir *ir, struct eml_ir_node *n, uint32_t n_out);
+/* Dim i, EML_DIM_UNKNOWN if it is not known; the rank, UINT32_MAX if it is not. v may be NULL. */
+int64_t eml_ir_dim(const struct eml_ir_value *v, uint32_t i);
+uint32_t eml_ir_rank(const struct eml_ir_value *v);
 /* Number of elements; 0 if not known. */
 size_t eml_ir_count(const struct eml_ir_value *v);
 
