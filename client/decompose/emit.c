@@ -266,6 +266,9 @@ static enum eml_err constant(struct emit *e, const struct eml_ir_node *n, uint32
     struct eml_ir_value *v = n->in[i];
     struct eml_value out = {
         .dtype = v->dtype, .shape = v->shape, .layout = layout_for(e->ir, n, i)};
+    if (n->op != EML_OP_RANGE && v->dtype == EML_DT_I64 && steers(n, i) && has_least(v))
+        return eml_fail(e->why, EML_E_INPUT, "decompose: -2^63 as a size, an axis or an index",
+                        n->origin);
     if (is_ints(n, i)) {
         out.kind = EML_VALUE_INTS;
         out.ints = v->data;
