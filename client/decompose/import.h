@@ -40,6 +40,27 @@ EML_MUST enum eml_err eml_import_refuse(const struct import *im, const char *rul
 EML_MUST enum eml_err eml_import_operands(const struct import *im, struct eml_ir_value **in);
 EML_MUST enum eml_err eml_import_tensor(const struct import *im, const struct eml_onnx_tensor *t,
                                         struct eml_ir_value **out);
+/* ---- import_attrs.c ---- */
+
+/* One attribute of im->node, by n's row. */
+EML_MUST enum eml_err eml_import_attr(const struct import *im, const struct eml_onnx_attr *a,
+                                      struct eml_ir_node *n);
+/* The row's floats, before attributes are imported. */
+void eml_import_defaults(struct eml_ir_node *n);
+void eml_import_default_seed(const struct import *im, struct eml_ir_node *n);
+
+/* ---- import_changed.c ---- */
+
+/* Nodes that need none in the graph: Constant, Identity, Dropout in inference. */
+EML_MUST enum eml_err eml_import_constant(struct import *im);
+bool eml_import_passes_through(const struct import *im);
+/* Upsample, which Resize replaced. */
+EML_MUST enum eml_err eml_import_upsample(struct import *im);
+/* From the meaning that im->node has under its opset to the one that n has. */
+EML_MUST enum eml_err eml_import_normalise(struct import *im, struct eml_ir_node *n);
+
+/* ---- import_bodies.c ---- */
+
 /* Puts a graph on top: its constants and captures; its inputs are the caller's to set. */
 EML_MUST enum eml_err eml_import_push(struct import *im, const struct eml_onnx_model *m,
                                       struct eml_ir *ir, struct eml_ir_node *node, uint32_t body);

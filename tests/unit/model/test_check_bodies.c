@@ -121,7 +121,7 @@ MUTATION(reads_outer_value, f->part[2].in[0][0] = 4;)
 MUTATION(body_never_writes, f->bodies[THEN].n_nodes = 0;)
 MUTATION(body_without_output, f->bodies[THEN].n_outputs = 0;)
 MUTATION(list_with_shape, f->part[0].v[0].dtype = EML_DT_SEQUENCE; f->part[0].v[0].shape.rank = 1;)
-MUTATION(list_in_a_slot, f->part[2].v[0] = (struct eml_value){.kind = EML_VALUE_SLOT, .dtype = EML_DT_SEQUENCE}; f->bodies[THEN].n_inputs = 0;)
+MUTATION(list_in_a_slot, f->part[2].v[2] = (struct eml_value){.kind = EML_VALUE_SLOT, .dtype = EML_DT_SEQUENCE}; f->bodies[THEN].n_values = 3;)
 MUTATION(values_together, f->bodies[ELSE].n_values = EML_GRAPH_VALUES_MAX - 5;)
 
 static const struct {
