@@ -378,10 +378,12 @@ static enum eml_host_status commit(struct eml_sink *s, const struct eml_host_com
         return EML_HOST_TOO_LARGE;
     errno = 0;
     if (!write_commit(s, c)) {
+        bool failed = errno == EIO;
         enum eml_host_status status = disk_status();
-        /* A full disk leaves what the checkpoint says. After a disk that failed nobody knows what
-         * is on it (a second fsync may well succeed): nothing more until it is opened again. */
-        if (status != EML_HOST_TOO_LARGE || !load(s))
+        /* A full disk, or no descriptor to be had, leaves what the checkpoint says. After a disk
+         * that failed nobody knows what is on it (a second fsync may well succeed): nothing more
+         * until it is opened again. */
+        if (failed || !load(s))
             s->size = UINT64_MAX;
         return status;
     }

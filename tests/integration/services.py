@@ -129,8 +129,8 @@ class Services:
                    "--root", self.path("pki/root.pem"), "--access-key", f"{self.KEY}={self.SECRET}")
         self.wait_port(self.kms_port)
 
-    def start_host(self):
-        self.host_port = free_port()
+    def start_host(self, port=None):
+        self.host_port = port or free_port()
         self.spawn("host", "eml-hostd", "--listen", f"tcp:127.0.0.1:{self.host_port}", "--enclave",
                    "unix:" + self.path("enclave.sock"), "--service", "unix:" + self.path("service.sock"), "--store",
                    self.path("store"), "--audit", self.path("audit"), "--kms-endpoint", f"tcp:127.0.0.1:{self.kms_port}", "--credentials",

@@ -1,0 +1,168 @@
+"""Properties 11 and 12: any error fails closed, cleans up, and says nothing secret.
+
+A system call of the enclave (broker, fetcher or worker) or of the host fails, the n-th of its kind in a process, while a request
+passes: memory, files, sockets, processes, time. strace injects the error. The client gets the right answer or an error with a message
+and no file; nothing that anybody printed holds a name of the model; and without the fault the next request works, on the same
+processes if they are still there (a broker whose own calls fail may end, and is then started again, as an init would).
+"""
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+from services import CANARY, Services, expected, run, small_model  # noqa: E402
+
+CASES = int(os.environ.get("EML_CASES", "120"))
+SEED = int(os.environ.get("EML_SEED", "1111"))
+
+# System call, the errors that it may well return, and how many of them one request makes at most, about.
+ENCLAVE = [
+    ("mmap", "ENOMEM", 60), ("mprotect", "ENOMEM", 30), ("brk", "ENOMEM", 8), ("mlock2", "ENOMEM", 2), ("madvise", "EINVAL", 4),
+    ("munmap", "EINVAL", 10), ("mremap", "ENOMEM", 4), ("recvmsg", "ECONNRESET", 12), ("recvfrom", "ECONNRESET", 40),
+    ("sendmsg", "EPIPE", 12), ("sendto", "EPIPE", 12), ("read", "EIO", 20), ("pwrite64", "ENOSPC", 6), ("poll", "ENOMEM", 30),
+    ("ppoll", "ENOMEM", 30), ("accept4", "EMFILE", 2), ("socketpair", "EMFILE", 2), ("socket", "EMFILE", 2),
+    ("connect", "ECONNREFUSED", 2), ("memfd_create", "EMFILE", 1), ("ftruncate", "ENOSPC", 1), ("fcntl", "EINVAL", 4),
+    ("clone", "EAGAIN", 2), ("clone3", "EAGAIN", 2), ("fork", "EAGAIN", 2), ("vfork", "EAGAIN", 2), ("execveat", "ENOMEM", 2),
+    ("execve", "ENOMEM", 2), ("openat", "EMFILE", 20), ("dup3", "EBADF", 4), ("dup2", "EBADF", 4), ("prctl", "EINVAL", 6),
+    ("prlimit64", "EPERM", 8), ("setresuid", "EAGAIN", 2), ("seccomp", "EINVAL", 2), ("landlock_restrict_self", "EPERM", 1),
+    ("getrandom", "EAGAIN", 4), ("fstat", "EIO", 10), ("newfstatat", "EIO", 10), ("futex", "EAGAIN", 10), ("wait4", "ECHILD", 2),
+    ("clock_gettime", "EINVAL", 4), ("rt_sigaction", "EINVAL", 4), ("close", "EIO", 20),
+]
+HOST = [
+    ("mmap", "ENOMEM", 4), ("brk", "ENOMEM", 2), ("read", "EIO", 6), ("pread64", "EIO", 4), ("sendfile", "EIO", 4),
+    ("openat", "EMFILE", 3), ("accept4", "EMFILE", 3), ("recvfrom", "ECONNRESET", 20), ("sendto", "EPIPE", 20), ("write", "EIO", 4),
+    ("recvmsg", "ECONNRESET", 6), ("sendmsg", "EPIPE", 6), ("poll", "ENOMEM", 20), ("epoll_wait", "EINTR", 20), ("connect", "EAGAIN", 2),
+    ("socket", "EMFILE", 2), ("clone3", "EAGAIN", 2), ("clone", "EAGAIN", 2), ("fsync", "EIO", 4), ("fdatasync", "EIO", 4),
+    ("fstat", "EIO", 2), ("newfstatat", "EIO", 2), ("close", "EIO", 6), ("rename", "ENOSPC", 2), ("ftruncate", "ENOSPC", 2),
+]
+
+
+class Fault:
+    """Until closed, the n-th `call` of every process of `pid` and of its children fails."""
+
+    def __init__(self, pid, call, error, n):
+        self.process = subprocess.Popen(["strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
+                                         f"inject={call}:error={error}:when={n}", "-p", str(pid)],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        Services.wait(lambda: self.process.poll() is not None or traced(pid), "strace")
+
+    def known(self):
+        """False: this kernel or strace has no such call."""
+        return self.process.poll() is None
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stderr.close()
+
+
+def traced(pid):
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as f:
+            return any(line.startswith("TracerPid:") and line.split()[1] != "0" for line in f)
+    except OSError:
+        return True
+
+
+class Faults(unittest.TestCase):
+    def setUp(self):
+        self.s = Services()
+        self.addCleanup(self.s.close)
+        self.inits = small_model(self.s.path("m.onnx"))
+        for args in (("decompose", self.s.path("m.onnx"), "-o", self.s.path("model")),
+                     ("push", self.s.path("model"), "--host", self.s.host)):
+            done = run("eml", *args)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        self.x = np.random.RandomState(7).standard_normal((50, 16)).astype(np.float32)
+        np.save(self.s.path("x.npy"), self.x)
+
+    def infer(self):
+        shutil.rmtree(self.s.path("out"), ignore_errors=True)
+        return self.s.infer(self.s.path("model"), [("x", self.s.path("x.npy"))], self.s.path("out"), "--timeout", "10", timeout=60)
+
+    def judge(self, done, codes):
+        result = self.s.path("out", "y.npy")
+        self.assertIn(done.returncode, codes, done.stderr)
+        if done.returncode == 0:
+            np.testing.assert_allclose(np.load(result), expected(self.inits, self.x), rtol=1e-4, atol=1e-5)
+        else:
+            self.assertNotEqual(done.stderr.strip(), "", "no message")
+            self.assertFalse(os.path.exists(result), "a result in spite of an error")
+        self.assertNotIn(CANARY, done.stdout + done.stderr + self.s.logs())
+
+    def assert_serves(self, name):
+        """Again as if nothing had been. A process that gave up is started anew, and so is one that refuses until it is: a host whose
+        audit disk failed (EIO) writes nothing more to it."""
+        restarted = self.s.processes[name].poll() is not None
+        if not restarted and not self.works_within(8):
+            self.s.stop(name)
+            restarted = True
+        elif not restarted:
+            return False
+        self.s.processes.pop(name, None)
+        (self.s.start_enclave if name == "enclave" else lambda: self.s.start_host(self.s.host_port))()
+        self.assertTrue(self.works_within(20), "no service any more")
+        return True
+
+    def works_within(self, seconds):
+        end = time.monotonic() + seconds
+        while True:
+            done = self.infer()
+            self.judge(done, {0, 1, 3, 4, 5})
+            if done.returncode == 0:
+                return True
+            if time.monotonic() > end:
+                return False
+
+    def run_all(self, name, calls, cases):
+        rng = random.Random(SEED)
+        failed = restarts = 0
+        # Every kind of call once, its first; then at random.
+        plan = [(c, e, 1) for c, e, _ in calls]
+        while len(plan) < cases:
+            c, e, most = rng.choice(calls)
+            plan.append((c, e, rng.randint(1, most)))
+        unknown = set()
+        for call, error, n in plan:
+            if call in unknown:
+                continue
+            with self.subTest(call=call, n=n, seed=SEED):
+                fault = Fault(self.s.processes[name].pid, call, error, n)
+                try:
+                    if not fault.known():
+                        unknown.add(call)
+                        continue
+                    done = self.infer()
+                finally:
+                    fault.close()
+                self.judge(done, {0, 1, 2, 3, 4, 5})
+                failed += done.returncode != 0
+                restarts += self.assert_serves(name)
+        print(f"seed {SEED}, {name}: {len(plan)} faults, {failed} requests failed, {restarts} restarts; not here: {sorted(unknown)}",
+              file=sys.stderr)
+        self.assertGreater(failed, 5, "the faults do not hit")
+
+    def test_enclave(self):
+        self.run_all("enclave", ENCLAVE, CASES)
+
+    def test_host(self):
+        self.run_all("host", HOST, CASES // 2)
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        print("skipped: tracing another user's process needs root")
+        sys.exit(0)
+    unittest.main(verbosity=1)
