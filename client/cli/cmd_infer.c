@@ -7,6 +7,7 @@
 #include "file/file.h"
 #include "net/net.h"
 #include "remote/infer.h"
+#include "remote/remember.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,11 +16,11 @@
 
 struct arguments {
     struct eml_values host, policy, topology, input, output, mode, kms_key, kms_endpoint, kms_ca,
-        timeout, json, receipt;
+        timeout, json, receipt, remember;
 };
 
 struct job {
-    const char *output_dir, *receipt; /* receipt NULL: not kept */
+    const char *output_dir, *receipt, *remember; /* the last two NULL: not kept */
     enum eml_mode mode;
     struct eml_kms_config kms;
     struct eml_buf topology; /* encoded; secret */
@@ -122,6 +123,14 @@ static enum eml_err keep_receipt(const struct job *j, size_t k,
     return e;
 }
 
+static enum eml_err remember(const struct job *j, const struct eml_remote_receipt *receipt,
+                             struct eml_why *why)
+{
+    struct eml_receipt r;
+    EML_TRY(eml_receipt_decode(eml_buf_bytes(&receipt->file), &r, why));
+    return eml_remember(j->remember, &r, why);
+}
+
 static enum eml_err one_request(struct job *j, size_t k, bool want_json)
 {
     struct eml_named_tensor inputs[EML_ARG_VALUES_MAX];
@@ -137,6 +146,8 @@ static enum eml_err one_request(struct job *j, size_t k, bool want_json)
     struct eml_remote_receipt receipt;
     enum eml_err e = eml_remote_infer(&j->remote, &request, &j->kms, (int64_t)time(NULL), &j->arena,
                                       &result, &receipt, &why);
+    if (e == EML_OK && j->remember != NULL)
+        e = remember(j, &receipt, &why);
     if (e != EML_OK) {
         (void)eml_say_failed("infer", e, &why, NULL);
     } else {
@@ -210,6 +221,7 @@ static enum eml_err prepare(struct job *j, const struct arguments *a)
                                      eml_arg(&a->kms_ca, NULL)};
     j->output_dir = a->output.v[0];
     j->receipt = eml_arg(&a->receipt, NULL);
+    j->remember = eml_arg(&a->remember, NULL);
     EML_TRY(eml_cli_read_policy(a->policy.v[0], &j->policy));
     EML_TRY(eml_cli_read_topology(a->topology.v[0], &j->topology));
     EML_TRY(eml_cli_read_tensors("input", &a->input, &j->arena, j->inputs, &j->n_inputs));
@@ -253,6 +265,8 @@ static int run(const struct eml_command *self, int argc, char **argv)
         {"kms-ca", "FILE", "roots for the KMS's certificate", 1, false, &a.kms_ca},
         {"receipt", "FILE", "keep the receipt, and what opens it in FILE.opening", 1, false,
          &a.receipt},
+        {"remember", "FILE", "refuse an older audit log than the one seen last, kept here", 1,
+         false, &a.remember},
         {"timeout", "SECONDS", "for the whole session (120)", 1, false, &a.timeout},
         {"json", NULL, "report as JSON", 1, false, &a.json},
     };

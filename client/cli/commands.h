@@ -11,6 +11,7 @@ extern const struct eml_command eml_cmd_push;
 extern const struct eml_command eml_cmd_policy;
 extern const struct eml_command eml_cmd_attest;
 extern const struct eml_command eml_cmd_infer;
+extern const struct eml_command eml_cmd_receipt;
 extern const struct eml_command eml_cmd_audit;
 extern const struct eml_command eml_cmd_kms;
 

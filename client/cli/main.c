@@ -11,8 +11,8 @@
 #include <sys/resource.h>
 
 static const struct eml_command *const commands[] = {
-    &eml_cmd_check,  &eml_cmd_decompose, &eml_cmd_run,   &eml_cmd_push,
-    &eml_cmd_policy, &eml_cmd_attest,    &eml_cmd_infer, &eml_cmd_audit, &eml_cmd_kms,
+    &eml_cmd_check,  &eml_cmd_decompose, &eml_cmd_run,     &eml_cmd_push,  &eml_cmd_policy,
+    &eml_cmd_attest, &eml_cmd_infer,     &eml_cmd_receipt, &eml_cmd_audit, &eml_cmd_kms,
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -173,7 +173,7 @@ static const struct {
 } checks[] = {
     {"COSE_Sign1 with algorithm ES384", check_envelope, NULL},
     {"document is well formed", check_fields, NULL},
-    {"certificate chain is valid now and ends in a pinned root", check_chain, NULL},
+    {"certificate chain is valid at this time and ends in a pinned root", check_chain, NULL},
     {"document is signed by the leaf's key", check_signature, NULL},
     {"not in debug mode (PCR 0, 1, 2 are set)", check_not_debug, NULL},
     {"measurements are those of the policy", check_measurements, NULL},

@@ -88,20 +88,35 @@ enum eml_err eml_statement_sign(const struct eml_statement *s, const struct eml_
     return e;
 }
 
-enum eml_err eml_statement_verify(struct eml_bytes statement, const struct eml_ed25519_pk *pk,
-                                  struct eml_statement *out, struct eml_why *why)
+static enum eml_err parse(struct eml_bytes statement, struct eml_sign1 *s,
+                          struct eml_statement *out, struct eml_why *why)
 {
-    struct eml_sign1 s;
     struct eml_statement r = {0};
     *out = r;
     if (statement.len > EML_STATEMENT_BYTES_MAX)
         return eml_fail(why, EML_E_INPUT, "statement: larger than 1 KiB", -1);
-    EML_TRY(eml_sign1_parse(statement, EML_SIGN1_TAGGED, HEADER, SIGNATURE, &s, why));
-    enum eml_err e = eml_sign1_verify_ed25519(&s, HEADER, pk);
-    if (e != EML_OK)
-        return eml_fail(why, e, "statement: signature is not this key's", -1);
-    if (!decode(s.payload, &r))
+    EML_TRY(eml_sign1_parse(statement, EML_SIGN1_TAGGED, HEADER, SIGNATURE, s, why));
+    if (!decode(s->payload, &r))
         return eml_fail(why, EML_E_INPUT, "statement: not the map that it must be", -1);
     *out = r;
     return EML_OK;
+}
+
+enum eml_err eml_statement_peek(struct eml_bytes statement, struct eml_statement *out,
+                                struct eml_why *why)
+{
+    struct eml_sign1 s;
+    return parse(statement, &s, out, why);
+}
+
+enum eml_err eml_statement_verify(struct eml_bytes statement, const struct eml_ed25519_pk *pk,
+                                  struct eml_statement *out, struct eml_why *why)
+{
+    struct eml_sign1 s;
+    EML_TRY(parse(statement, &s, out, why));
+    enum eml_err e = eml_sign1_verify_ed25519(&s, HEADER, pk);
+    if (e == EML_OK)
+        return EML_OK;
+    *out = (struct eml_statement){0};
+    return eml_fail(why, e, "statement: signature is not this key's", -1);
 }

@@ -39,6 +39,9 @@ struct eml_statement {        /* views are borrowed */
 /* Appends the signed statement. EML_E_USAGE: a field that decoding would refuse. */
 EML_MUST enum eml_err eml_statement_sign(const struct eml_statement *s,
                                          const struct eml_ed25519_sk *key, struct eml_buf *out);
+/* What a statement claims, whoever signed it: not authentic. For showing it. */
+EML_MUST enum eml_err eml_statement_peek(struct eml_bytes statement, struct eml_statement *out,
+                                         struct eml_why *why);
 /* EML_E_INPUT: no statement; EML_E_AUTH: not signed by this key. *out is zero then. */
 EML_MUST enum eml_err eml_statement_verify(struct eml_bytes statement,
                                            const struct eml_ed25519_pk *key,
