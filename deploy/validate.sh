@@ -1,12 +1,13 @@
 #!/bin/sh
-# usage: validate.sh [--dry-run] [--kms-key ARN --ciphertext FILE] [--model DIR --input NAME=FILE] [--other-image EIF]
+# usage: validate.sh [--dry-run] [--key-policy FILE] [--kms-key ARN --ciphertext FILE] [--model DIR --input NAME=FILE] [--other-image EIF]
 # Runs, on the host, the checks that only real hardware can prove, and prints a table. Exit: 0 all passed, 1 some failed, 2 usage;
-# what was not asked for or cannot run here is "skipped", and a table with skipped lines proves only the others.
+# what was not asked for is "skipped": a table with skipped lines proves only the others.
 #   --dry-run      prints what would run, and runs nothing
-#   --kms-key      the key of cloudformation/key.yaml; FILE: a CiphertextBlob under it, made by the owner
-#                  (aws kms generate-data-key-without-plaintext --key-id ARN --key-spec AES_256); needs kms:GetKeyPolicy for one line
-#   --model        a decomposed model, pushed already; with the owner's AWS credentials in OWNER_ACCESS_KEY_ID,
-#                  OWNER_SECRET_ACCESS_KEY, OWNER_SESSION_TOKEN also under --kms-key
+#   --key-policy   the key's policy, from its owner (aws kms get-key-policy --policy-name default --query Policy --output text)
+#   --kms-key      a key of cloudformation/key.yaml made for this; --ciphertext: a CiphertextBlob under it, from its owner
+#                  (aws kms generate-data-key --key-spec AES_256 --query CiphertextBlob --output text | base64 -d)
+#   --model        a decomposed model that is no secret, pushed already; with short-lived credentials of the key's owner in
+#                  OWNER_ACCESS_KEY_ID, OWNER_SECRET_ACCESS_KEY, OWNER_SESSION_TOKEN also under the key. The host sees all of them.
 #   --other-image  another sound image, run in place of the current one for a minute: KMS must refuse it. Disruptive.
 set -eu
 
@@ -19,10 +20,11 @@ set -eu
 PATH=/opt/ephemeralml/bin:/opt/ephemeralml/deploy/bin:$PATH
 
 usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
-dry='' key='' ciphertext='' model='' input='' other=''
+dry='' key='' key_policy='' ciphertext='' model='' input='' other=''
 while [ $# -gt 0 ]; do
     case $1 in
     --dry-run) dry=yes && shift && continue ;;
+    --key-policy) key_policy=${2:-} ;;
     --kms-key) key=${2:-} ;;
     --ciphertext) ciphertext=${2:-} ;;
     --model) model=${2:-} ;;
@@ -72,7 +74,12 @@ enclave() { nitro-cli describe-enclaves | jq -ec --arg name "$EML_NAME" '.[] | s
 device() { [ -c "$EML_NE_DEVICE" ] && echo "$EML_NE_DEVICE"; }
 running() { enclave | jq -re 'select(.State == "RUNNING") | .EnclaveID'; }
 not_debug() { enclave | jq -re 'select(.Flags == "NONE") | "Flags NONE"'; }
-console_closed() { ! nitro-cli console --enclave-name "$EML_NAME" --disconnect-timeout 2 >/dev/null 2>&1 && echo "nitro-cli console is refused"; }
+# In debug mode it stays attached until `timeout` ends it (124).
+console_closed() {
+    code=0
+    timeout 10 nitro-cli console --enclave-id "$(running)" >/dev/null 2>"$work/answer" || code=$?
+    [ "$code" != 0 ] && [ "$code" != 124 ] && echo "refused: $(tail -n 1 "$work/answer")"
+}
 cid() { enclave | jq -re --argjson cid "$EML_CID" 'select(.EnclaveCID == $cid) | "CID \(.EnclaveCID)"'; }
 resources() {
     enclave | jq -re --argjson cpus "$EML_CPUS" --argjson memory "$EML_MEMORY_MIB" \
@@ -112,10 +119,9 @@ other_root() {
 
 # --- KMS ---
 
-key_policy() {
-    aws kms get-key-policy --key-id "$key" --policy-name default --query Policy --output text >"$work/key-policy.json" || return 1
+lint_key_policy() {
     code=0
-    eml kms lint "$work/key-policy.json" >"$work/findings" || code=$?
+    eml kms lint "$key_policy" >"$work/findings" || code=$?
     tail -n 1 "$work/findings"
     return "$code"
 }
@@ -179,7 +185,7 @@ check "nitro-cli describe-eif agrees with eml-eif" file_pcrs
 check "attestation document verifies to AWS's root" document
 check "a policy for another PCR0 refuses it" other_pcr0
 check "a policy for another root refuses it" other_root
-check "key policy has no finding (eml kms lint)" key_policy "$key"
+check "key policy has no finding (eml kms lint)" lint_key_policy "$key_policy"
 check "KMS refuses the host's role without a document" decrypt_without_document "$key"
 check "KMS decrypts for this enclave" infer_under_key "$key" "$model" "${OWNER_ACCESS_KEY_ID:-}"
 check "KMS refuses another image" other_image_refused "$key" "$model" "$other" "${OWNER_ACCESS_KEY_ID:-}"

@@ -363,7 +363,7 @@ elif command == "terminate-enclave":
 elif command == "describe-eif":
     os.execvp("eml-eif", ["eml-eif", "describe", option("--eif-path")])
 elif command == "console":
-    sys.exit(0 if enclaves[0]["Flags"] == "DEBUG_MODE" else 1)
+    sys.exit(0 if enclaves[0]["Flags"] == "DEBUG_MODE" else "E49")
 else:
     print(json.dumps(enclaves))
 json.dump(enclaves, open(state, "w"))
@@ -391,7 +391,6 @@ sys.exit(subprocess.run([os.environ["DEPLOY"] + "/bin/run-enclave", "start"]).re
     "aws": r"""
 import os, sys
 with open(os.environ["FAKE"] + "/aws.log", "a") as f: f.write(" ".join(sys.argv[1:]) + "\n")
-if sys.argv[1:3] == ["kms", "get-key-policy"]: print(open(os.environ["FAKE"] + "/key-policy.json").read())
 if sys.argv[1:3] == ["kms", "decrypt"]: sys.exit("An error occurred (AccessDeniedException) when calling the Decrypt operation")
 """,
     "curl": "print('401', end='')\n",
@@ -585,7 +584,7 @@ class Scripts(unittest.TestCase):
         self.assertEqual(self.script("bin/run-enclave", "install", first).returncode, 0)
         self.write("key", pcr0)
         shutil.copy(os.path.join(VECTORS, "kms-policies/clean-pcr0.json"), self.path("key-policy.json"))
-        return ["--kms-key", "arn:x", "--ciphertext", self.write("ciphertext", "x"), "--model", self.dir, "--input", "x=x.npy",
+        return ["--key-policy", self.path("key-policy.json"), "--kms-key", "arn:x", "--ciphertext", self.write("ciphertext", "x"), "--model", self.dir, "--input", "x=x.npy",
                 "--other-image", other]
 
     def test_validate_passes_what_is_sound(self):
