@@ -1,17 +1,20 @@
-/* usage: eml-bench [--bf16] MODEL.onnx THREADS: a co-process of the scripts here; times one model.
+/* usage: eml-bench [--bf16] [--cipher NAME] MODEL.onnx THREADS: a co-process of the scripts here.
  *
- * Decomposes and seals in memory, then obeys lines on standard input and answers each with one
- * line. Times are nanoseconds. An error ends the process with a message.
+ * Decomposes and seals one model in memory, then obeys lines on standard input and answers each
+ * with one line. Times are nanoseconds. An error ends the process with a message.
  *
  *   input NAME FILE.npy   ok: the input is set
  *   ready                 from the encoded topology key to a plan: ready to run
  *   bare N                N runs in a row, with all weights in clear (session mode)
  *   request               RUN OPEN WIPE TOTAL EXPOSURE OPENED WINDOW ARENA
+ *   pairs N               bare runs, requests, and decryption alone of as many bytes as a request
+ *                         opens, in turn, N times: least and median of each; OPENED WINDOW
  *   size                  bytes of the topology key, of the sealed weights
  *   write DIR             ok: the outputs of a run are in DIR, 0.npy, 1.npy ...
  *
  * A request is decode, plan, open, run, wipe: all of it. After its times stand bytes: of weights
- * decrypted, of weights in clear at one time, and the most that the arena ever held.
+ * decrypted, of weights in clear at one time, and the most that the arena ever held. Pairs of one
+ * thread are measured in processor time.
  */
 #include "assemble/assemble.h"
 #include "crypto/crypto.h"
@@ -154,6 +157,120 @@ static void command_request(struct bench *b)
                  (unsigned long long)t.window_bytes, b->arena.peak);
 }
 
+/* --- pairs --- */
+
+enum { BARE, REQUEST, DECRYPT, KINDS, PAIRS_MAX = 1000 };
+
+static uint64_t pair_clock(const struct bench *b)
+{
+    struct timespec t;
+    bool one = eml_pool_threads(b->pool) == 1;
+    (void)clock_gettime(one ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* What the bare engine runs from: everything is there but the result. */
+struct bare {
+    struct eml_plan *plan;
+    struct eml_bytes weights;
+    struct eml_room activations;
+    struct eml_tensor inputs[EML_GRAPH_IO_MAX];
+    struct eml_blob_reader reader;
+    uint8_t *scratch; /* SCRATCH chunks */
+};
+enum { SCRATCH = 16 };
+
+static uint8_t *room(struct bench *b, size_t n)
+{
+    uint8_t *p = eml_arena_alloc(&b->arena, n, 4096);
+    must(p != NULL ? EML_OK : EML_E_SYSTEM, "memory", NULL);
+    return p;
+}
+
+static void prepare_bare(struct bench *b, const struct eml_topology *t, struct bare *r)
+{
+    struct eml_why why = {0};
+    size_t n = (size_t)t->blob.chunks * EML_CHUNK_BYTES;
+    const struct eml_room plain = {room(b, n), n};
+    const struct eml_bytes sealed = eml_buf_bytes(&b->model.sealed);
+    must(eml_blob_open(&t->blob, sealed, &b->arena, plain, &why), "weights", &why);
+    must(eml_blob_reader_init(&r->reader, &t->blob, sealed, &b->arena, &why), "weights", &why);
+    must(eml_match_inputs(&t->graph, b->named, b->n_inputs, r->inputs, &why), "inputs", &why);
+    must(eml_plan_make(&t->graph, r->inputs, EML_ISA_AUTO, eml_pool_threads(b->pool), NULL,
+                       &b->arena, &r->plan, &why),
+         "plan", &why);
+    size_t activations = eml_plan_activation_bytes(r->plan);
+    r->weights = eml_bytes(plain.ptr, n);
+    r->activations = (struct eml_room){room(b, activations), activations};
+    r->scratch = room(b, SCRATCH * EML_CHUNK_BYTES);
+}
+
+static void run_bare(struct bench *b, struct bare *r)
+{
+    struct eml_tensor outputs[EML_GRAPH_IO_MAX];
+    struct eml_why why = {0};
+    size_t mark = eml_arena_mark(&b->arena); /* a graph without a plan takes memory as it goes */
+    must(eml_plan_run(r->plan, r->weights, r->inputs, r->activations, b->pool, outputs, &why),
+         "run", &why);
+    (void)eml_arena_reset(&b->arena, mark);
+}
+
+static void run_request(struct bench *b, struct eml_times *t)
+{
+    struct eml_model m = {0};
+    *t = (struct eml_times){0};
+    decode(b, &m, t);
+    infer(b, &m, false, t);
+    eml_model_close(&m, t);
+}
+
+static void decrypt(const struct bare *r, uint64_t bytes)
+{
+    struct eml_why why = {0};
+    for (uint64_t i = 0; i < bytes / EML_CHUNK_BYTES; i++) {
+        uint8_t *out = r->scratch + (size_t)(i % SCRATCH) * EML_CHUNK_BYTES;
+        must(eml_blob_read(&r->reader, i % r->reader.chunks, 1,
+                           (struct eml_room){out, EML_CHUNK_BYTES}, &why),
+             "weights", &why);
+    }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static void command_pairs(struct bench *b, unsigned long n)
+{
+    static uint64_t samples[KINDS][PAIRS_MAX];
+    struct bare bare;
+    struct eml_times t = {0};
+    close_session(b);
+    decode(b, &b->session, &t);
+    b->open = true;
+    prepare_bare(b, b->session.topology, &bare);
+    for (unsigned long i = 0; i < n + 1; i++) {
+        const unsigned long at = i > 0 ? i - 1 : 0; /* the first one warms up */
+        uint64_t start = pair_clock(b);
+        run_bare(b, &bare);
+        samples[BARE][at] = pair_clock(b) - start;
+        start = pair_clock(b);
+        run_request(b, &t);
+        samples[REQUEST][at] = pair_clock(b) - start;
+        start = pair_clock(b);
+        decrypt(&bare, t.opened_bytes);
+        samples[DECRYPT][at] = pair_clock(b) - start;
+    }
+    for (int k = 0; k < KINDS; k++) {
+        qsort(samples[k], n, sizeof samples[k][0], by_size);
+        (void)printf("%llu %llu ", (unsigned long long)samples[k][0],
+                     (unsigned long long)samples[k][n / 2]);
+    }
+    (void)printf("%llu %llu\n", (unsigned long long)t.opened_bytes,
+                 (unsigned long long)t.window_bytes);
+}
+
 static void command_ready(struct bench *b)
 {
     close_session(b);
@@ -182,6 +299,11 @@ static void obey(struct bench *b, char *line)
         command_request(b);
     } else if (strcmp(word, "ready") == 0) {
         command_ready(b);
+    } else if (strcmp(word, "pairs") == 0) {
+        const char *count = strtok_r(NULL, " \n", &rest);
+        unsigned long n = count != NULL ? strtoul(count, NULL, 10) : 0;
+        must(n > 0 && n <= PAIRS_MAX ? EML_OK : EML_E_USAGE, "pairs N", NULL);
+        command_pairs(b, n);
     } else if (strcmp(word, "write") == 0) {
         b->write_dir = strtok_r(NULL, " \n", &rest);
         struct eml_times times = {0};
@@ -197,6 +319,20 @@ static void obey(struct bench *b, char *line)
     (void)fflush(stdout);
 }
 
+/* Takes the options out of the arguments. */
+static void take_options(int *argc, char ***argv, struct eml_decompose_options *o)
+{
+    while (*argc > 1 && strncmp((*argv)[1], "--", 2) == 0) {
+        const char *name = (*argv)[1];
+        bool cipher = strcmp(name, "--cipher") == 0 && *argc > 2;
+        if (cipher ? !eml_cipher_of((*argv)[2], &o->cipher) : strcmp(name, "--bf16") != 0)
+            must(EML_E_USAGE, name, NULL);
+        o->bf16 = o->bf16 || !cipher;
+        *argc -= cipher ? 2 : 1;
+        *argv += cipher ? 2 : 1;
+    }
+}
+
 int main(int argc, char **argv)
 {
     static struct bench b;
@@ -204,17 +340,15 @@ int main(int argc, char **argv)
     struct eml_onnx_diag diag = {0};
     struct eml_check_report report = {0};
     char *end = NULL;
-    bool bf16 = argc > 1 && strcmp(argv[1], "--bf16") == 0;
-    argc -= bf16;
-    argv += bf16;
+    struct eml_decompose_options options = {.version = 1, .min_version = 1};
+    take_options(&argc, &argv, &options);
     unsigned long threads = argc == 3 ? strtoul(argv[2], &end, 10) : 0;
     if (argc != 3 || *end != '\0' || threads < 1 || threads > 256) {
-        (void)fprintf(stderr, "usage: eml-bench [--bf16] MODEL.onnx THREADS\n");
+        (void)fprintf(stderr, "usage: eml-bench [--bf16] [--cipher NAME] MODEL.onnx THREADS\n");
         return eml_err_exit(EML_E_USAGE);
     }
     eml_crypto_init();
     must(eml_onnx_load(argv[1], &onnx, &diag), argv[1], &diag.why);
-    const struct eml_decompose_options options = {.version = 1, .min_version = 1, .bf16 = bf16};
     enum eml_err e = eml_decompose(onnx, &options, &b.model, &report);
     if (report.n != 0)
         (void)!eml_check_print(&report, argv[1], stderr);

@@ -99,12 +99,15 @@ static enum eml_err decompose(const char *path, const char *dir,
 
 static int run(const struct eml_command *self, int argc, char **argv)
 {
-    struct eml_values output = {0}, version = {0}, min_version = {0}, bf16 = {0}, positional;
+    struct eml_values output = {0}, version = {0}, min_version = {0}, bf16 = {0}, cipher = {0},
+                      positional;
     const struct eml_option options[] = {
         {"output", "DIR", "folder for topology.key and weights.sealed", 1, true, &output},
         {"model-version", "N", "bound into every chunk of the weights (1)", 1, false, &version},
         {"min-version", "N", "oldest weights that the key accepts (the same)", 1, false,
          &min_version},
+        {"cipher", "NAME", "of the weights: aes-256-gcm (so by default) or aegis-256x4", 1, false,
+         &cipher},
         {"bf16", NULL, "round the weights of matrix products to bfloat16", 1, false, &bf16},
     };
     bool helped;
@@ -116,6 +119,10 @@ static int run(const struct eml_command *self, int argc, char **argv)
     e = eml_arg_u64("model-version", eml_arg(&version, "1"), 1, INT64_MAX, &o.version);
     o.min_version = o.version;
     o.bf16 = bf16.n != 0;
+    if (e == EML_OK && !eml_cipher_of(eml_arg(&cipher, "aes-256-gcm"), &o.cipher)) {
+        eml_say("--cipher is aes-256-gcm or aegis-256x4");
+        e = EML_E_USAGE;
+    }
     if (e == EML_OK && min_version.n != 0)
         e = eml_arg_u64("min-version", min_version.v[0], 1, o.version, &o.min_version);
     if (e == EML_OK)

@@ -151,6 +151,7 @@ static enum eml_err decompose(const struct eml_onnx_model *m,
     EML_TRY(run_passes(m, arena, &emitted, options->bf16 ? &out->loss : NULL, report));
     uint64_t optimised = now_ns();
     t.blob.version = options->version;
+    t.blob.cipher = options->cipher;
     t.graph = emitted.graph;
     EML_TRY(eml_random(EML_ROOM(t.blob.model_id)));
     enum eml_err e = encode(out, &t, emitted.weights);

@@ -13,8 +13,9 @@
 #include "onnx/check.h"
 
 struct eml_decompose_options {
-    uint64_t version;     /* of the weights; >= 1 */
-    uint64_t min_version; /* older weights are refused by this topology key; <= version */
+    uint64_t version;       /* of the weights; >= 1 */
+    uint64_t min_version;   /* older weights are refused by this topology key; <= version */
+    enum eml_cipher cipher; /* of the sealed weights */
     bool bf16; /* constant matrices of MatMul rounded to bfloat16: half the bytes, faster, less
                   exact */
 };

@@ -62,19 +62,19 @@ static void bind(const uint8_t prefix[PREFIX_LEN], uint64_t index, struct eml_no
 }
 
 /* Key schedule and permutation, from the arena. */
-static enum eml_err prepare(const struct eml_seal_key *key, uint64_t chunks,
-                            struct eml_arena *arena, struct eml_bulk **bulk, uint32_t **position)
+static enum eml_err prepare(const struct eml_blob_info *info, struct eml_arena *arena,
+                            struct eml_bulk **bulk, uint32_t **position)
 {
     const size_t state_bytes = eml_bulk_state_bytes();
     uint8_t *state = eml_arena_alloc(arena, state_bytes, 64);
-    *position = eml_arena_array(arena, (size_t)chunks, sizeof **position);
+    *position = eml_arena_array(arena, (size_t)info->chunks, sizeof **position);
     if (state == NULL || *position == NULL)
         return EML_E_SYSTEM;
     struct eml_aead_key k;
-    memcpy(k.b, key->bytes, sizeof k.b);
-    enum eml_err e = eml_bulk_init((struct eml_room){state, state_bytes}, &k, bulk);
+    memcpy(k.b, info->key.bytes, sizeof k.b);
+    enum eml_err e = eml_bulk_init((struct eml_room){state, state_bytes}, info->cipher, &k, bulk);
     eml_wipe(&k, sizeof k);
-    return e == EML_OK ? eml_permutation_draw(key, *position, (uint32_t)chunks) : e;
+    return e == EML_OK ? eml_permutation_draw(&info->key, *position, (uint32_t)info->chunks) : e;
 }
 
 /* Seals all chunks to their positions in `object`, which is zero. */
@@ -83,7 +83,7 @@ static enum eml_err seal_chunks(struct eml_bytes plain, const struct eml_blob_in
 {
     struct eml_bulk *bulk = NULL;
     uint32_t *position = NULL;
-    EML_TRY(prepare(&info->key, info->chunks, arena, &bulk, &position));
+    EML_TRY(prepare(info, arena, &bulk, &position));
     uint8_t prefix[PREFIX_LEN], aad[AAD_LEN];
     aad_prefix(info, prefix);
     struct eml_cur c = eml_cur(plain);
@@ -161,10 +161,12 @@ enum eml_err eml_blob_reader_init(struct eml_blob_reader *r, const struct eml_bl
     const size_t mark = eml_arena_mark(arena);
     struct eml_bulk *bulk = NULL;
     uint32_t *position = NULL;
-    enum eml_err e = prepare(&info->key, info->chunks, arena, &bulk, &position);
+    enum eml_err e = prepare(info, arena, &bulk, &position);
     if (e != EML_OK) {
         (void)eml_arena_reset(arena, mark);
-        return eml_fail(why, e, "weights: no memory for the key schedule", -1);
+        return eml_fail(
+            why, e, "weights: no memory for the key schedule, or no instructions for the cipher",
+            -1);
     }
     *r = (struct eml_blob_reader){
         .sealed = sealed, .chunks = info->chunks, .bulk = bulk, .position = position};

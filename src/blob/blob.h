@@ -2,17 +2,19 @@
  *
  * The plaintext stream (all slots, in order of execution, each at a multiple of 64 bytes) is cut
  * into chunks of EML_CHUNK_BYTES, padded with zeros to a number of chunks out of a sparse set of
- * size classes (Padme: the size leaks at most O(log log n) bits). Chunk i is AES-256-GCM under a
- * key made fresh for this sealing; nonce = 4 zero bytes || be64(i); associated data =
- * "eml-weights/1" || model id || be64(version) || be64(chunks) || be64(i). The chunks (each
- * followed by its tag) are stored at the positions of a permutation drawn from the same key
- * (docs/formats/sealed-weights.md). No header: the object is indistinguishable from random bytes.
+ * size classes (Padme: the size leaks at most O(log log n) bits). Chunk i is AES-256-GCM (or
+ * AEGIS-256X4, if the owner chose so) under a key made fresh for this sealing; nonce = 4 zero bytes
+ * || be64(i); associated data = "eml-weights/1" || model id || be64(version) || be64(chunks) ||
+ * be64(i). The chunks (each followed by its tag) are stored at the positions of a permutation drawn
+ * from the same key (docs/formats/sealed-weights.md). No header: the object is indistinguishable
+ * from random bytes.
  */
 #ifndef EML_BLOB_BLOB_H
 #define EML_BLOB_BLOB_H
 
 #include "base/arena.h"
 #include "base/bytes.h"
+#include "crypto/crypto.h"
 
 #define EML_CHUNK_BYTES 65536u
 #define EML_CHUNK_SEALED_BYTES (EML_CHUNK_BYTES + 16u)
@@ -28,6 +30,7 @@ struct eml_blob_info {
     uint64_t version;
     uint64_t chunks;      /* size class, >= 1 */
     uint64_t plain_bytes; /* used part of the plaintext stream */
+    enum eml_cipher cipher;
     struct eml_seal_key key;
     uint8_t digest[32]; /* SHA-256 of the sealed object */
 };
@@ -38,8 +41,8 @@ uint64_t eml_blob_chunks(uint64_t plain_bytes);
 /* Bytes of the sealed object; chunks < 2^32. */
 uint64_t eml_blob_sealed_bytes(uint64_t chunks);
 
-/* Seals. Draws object_id and key, sets chunks, plain_bytes and digest; model_id and version are the
- * caller's, in *info. Appends the object to *out (whose max must allow for it).
+/* Seals. Draws object_id and key, sets chunks, plain_bytes and digest; cipher, model_id and
+ * version are the caller's, in *info. Appends the object to *out (whose max must allow for it).
  * On failure the key in *info is wiped and *out is as before. */
 EML_MUST enum eml_err eml_blob_seal(struct eml_bytes plain, struct eml_blob_info *info,
                                     struct eml_buf *out);

@@ -38,6 +38,7 @@ static enum eml_err openssl_open(const void *key, const struct eml_nonce *n, str
 
 static const struct eml_bulk_impl openssl_impl = {
     .name = "openssl",
+    .cipher = EML_CIPHER_AES_256_GCM,
     .usable = always,
     .key_bytes = sizeof(struct eml_aead_key),
     .expand = keep,
@@ -47,19 +48,30 @@ static const struct eml_bulk_impl openssl_impl = {
 
 const struct eml_bulk_impl *const eml_bulk_impls[] = {
 #ifdef EML_HAVE_IPSEC_MB
-    &eml_bulk_vaes,
-    &eml_bulk_avx2,
+    &eml_bulk_vaes,       &eml_bulk_avx2,
+#endif
+#ifdef EML_HAVE_AEGIS
+    &eml_bulk_aegis_vaes, &eml_bulk_aegis_aesni,
 #endif
     &openssl_impl,
 };
 const size_t eml_bulk_impls_n = sizeof eml_bulk_impls / sizeof eml_bulk_impls[0];
 
-static const struct eml_bulk_impl *best(void)
+/* NULL: none. */
+static const struct eml_bulk_impl *best(enum eml_cipher cipher)
 {
-    size_t i = 0;
-    while (!eml_bulk_impls[i]->usable())
-        i++;
-    return eml_bulk_impls[i];
+    for (size_t i = 0; i < eml_bulk_impls_n; i++)
+        if (eml_bulk_impls[i]->cipher == cipher && eml_bulk_impls[i]->usable())
+            return eml_bulk_impls[i];
+    return NULL;
+}
+
+const char *eml_cipher_name(enum eml_cipher c)
+{
+    static const char *const names[EML_CIPHER_N] = {
+        [EML_CIPHER_AES_256_GCM] = "aes-256-gcm", [EML_CIPHER_AEGIS_256X4] = "aegis-256x4"};
+    EML_ASSERT(c < EML_CIPHER_N);
+    return names[c];
 }
 
 size_t eml_bulk_state_bytes(void)
@@ -67,9 +79,21 @@ size_t eml_bulk_state_bytes(void)
     return sizeof(struct eml_bulk);
 }
 
-const char *eml_bulk_name(void)
+bool eml_cipher_of(const char *name, enum eml_cipher *out)
 {
-    return best()->name;
+    for (int c = 0; c < EML_CIPHER_N; c++) {
+        *out = (enum eml_cipher)c;
+        if (strcmp(name, eml_cipher_name(*out)) == 0)
+            return true;
+    }
+    *out = EML_CIPHER_AES_256_GCM;
+    return false;
+}
+
+const char *eml_bulk_name(enum eml_cipher cipher)
+{
+    const struct eml_bulk_impl *impl = best(cipher);
+    return impl != NULL ? impl->name : "none";
 }
 
 enum eml_err eml_bulk_init_as(struct eml_room state, const struct eml_aead_key *k,
@@ -84,10 +108,12 @@ enum eml_err eml_bulk_init_as(struct eml_room state, const struct eml_aead_key *
     return EML_OK;
 }
 
-enum eml_err eml_bulk_init(struct eml_room state, const struct eml_aead_key *k,
-                           struct eml_bulk **out)
+enum eml_err eml_bulk_init(struct eml_room state, enum eml_cipher cipher,
+                           const struct eml_aead_key *k, struct eml_bulk **out)
 {
-    return eml_bulk_init_as(state, k, best(), out);
+    const struct eml_bulk_impl *impl = best(cipher);
+    *out = NULL;
+    return impl != NULL ? eml_bulk_init_as(state, k, impl, out) : EML_E_SYSTEM;
 }
 
 enum eml_err eml_bulk_seal(const struct eml_bulk *b, const struct eml_nonce *n,

@@ -1,4 +1,5 @@
-/* The implementations behind eml_bulk: one per instruction set, all with the same results. Internal
+/* The implementations behind eml_bulk: one per cipher and instruction set, all of one cipher with
+ * the same results. Internal
  * to this folder and its test, which compares them. */
 #ifndef EML_CRYPTO_BULK_IMPL_H
 #define EML_CRYPTO_BULK_IMPL_H
@@ -9,6 +10,7 @@ enum { EML_BULK_ALIGN = 64, EML_BULK_TAG = 16 };
 
 struct eml_bulk_impl {
     const char *name;
+    enum eml_cipher cipher;
     bool (*usable)(void); /* by this CPU and operating system */
     size_t key_bytes;     /* of the expanded key */
     void (*expand)(void *key, const struct eml_aead_key *k);
@@ -19,7 +21,7 @@ struct eml_bulk_impl {
                          struct eml_bytes text, const uint8_t tag[16], uint8_t *out);
 };
 
-/* Fastest first; the last one (OpenSSL) is always usable. */
+/* Fastest first of each cipher; the last one (OpenSSL, AES-256-GCM) is always usable. */
 extern const struct eml_bulk_impl *const eml_bulk_impls[];
 extern const size_t eml_bulk_impls_n;
 
@@ -29,5 +31,7 @@ EML_MUST enum eml_err eml_bulk_init_as(struct eml_room state, const struct eml_a
 
 extern const struct eml_bulk_impl eml_bulk_vaes;
 extern const struct eml_bulk_impl eml_bulk_avx2;
+extern const struct eml_bulk_impl eml_bulk_aegis_vaes;
+extern const struct eml_bulk_impl eml_bulk_aegis_aesni;
 
 #endif

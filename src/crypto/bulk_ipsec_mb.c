@@ -87,6 +87,7 @@ static enum eml_err vaes_open(const void *key, const struct eml_nonce *n, struct
 
 const struct eml_bulk_impl eml_bulk_vaes = {
     .name = "ipsec-mb vaes avx512",
+    .cipher = EML_CIPHER_AES_256_GCM,
     .usable = has_vaes_avx512,
     .key_bytes = sizeof(struct gcm_key_data),
     .expand = vaes_expand,
@@ -120,6 +121,7 @@ static enum eml_err avx2_open(const void *key, const struct eml_nonce *n, struct
 
 const struct eml_bulk_impl eml_bulk_avx2 = {
     .name = "ipsec-mb avx2",
+    .cipher = EML_CIPHER_AES_256_GCM,
     .usable = has_avx2,
     .key_bytes = sizeof(struct gcm_key_data),
     .expand = avx2_expand,

@@ -43,21 +43,31 @@ EML_MUST enum eml_err eml_aead_open(const struct eml_aead_key *k, const struct e
                                     struct eml_bytes aad, struct eml_bytes sealed,
                                     struct eml_room out);
 
-/* The same algorithm for many large pieces under one key: the key is expanded once into memory that
- * the caller gives (secret, eml_bulk_state_bytes long, 64-byte aligned). The implementation
- * (ipsec-mb VAES / AVX2 / OpenSSL) is chosen by what the CPU has; all give the same bytes. A state
- * may be used by several threads at once. In place allowed (same start). */
+/* --- many large pieces under one key --- */
+
+/* The numbers are those of docs/formats/topology-key.cddl. AES-256-GCM as above; AEGIS-256X4
+ * (draft-irtf-cfrg-aegis-aead): nonce 20 zero bytes and the 12 given, tag 16 bytes, appended. */
+enum eml_cipher { EML_CIPHER_AES_256_GCM, EML_CIPHER_AEGIS_256X4, EML_CIPHER_N };
+/* As the command line has it; and back: false for another name. */
+const char *eml_cipher_name(enum eml_cipher c);
+EML_MUST bool eml_cipher_of(const char *name, enum eml_cipher *out);
+
+/* The key is expanded once into memory that the caller gives (secret, eml_bulk_state_bytes long,
+ * 64-byte aligned). The implementation is chosen by what the CPU has; all of one cipher give the
+ * same bytes. A state may be used by several threads at once. In place allowed (same start).
+ * EML_E_SYSTEM: this CPU cannot (AEGIS needs AES instructions); never for AES-256-GCM. */
 struct eml_bulk;
 size_t eml_bulk_state_bytes(void);
-EML_MUST enum eml_err eml_bulk_init(struct eml_room state, const struct eml_aead_key *k,
-                                    struct eml_bulk **out);
+EML_MUST enum eml_err eml_bulk_init(struct eml_room state, enum eml_cipher cipher,
+                                    const struct eml_aead_key *k, struct eml_bulk **out);
 EML_MUST enum eml_err eml_bulk_seal(const struct eml_bulk *b, const struct eml_nonce *n,
                                     struct eml_bytes aad, struct eml_bytes plain,
                                     struct eml_room out);
 EML_MUST enum eml_err eml_bulk_open(const struct eml_bulk *b, const struct eml_nonce *n,
                                     struct eml_bytes aad, struct eml_bytes sealed,
                                     struct eml_room out);
-const char *eml_bulk_name(void);
+/* Of the implementation in use; "none" if this CPU cannot. */
+const char *eml_bulk_name(enum eml_cipher cipher);
 
 /* --- AES-256-CTR keystream: a deterministic stream of bytes from a key --- */
 EML_MUST enum eml_err eml_keystream(const struct eml_aead_key *k, struct eml_room out);

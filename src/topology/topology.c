@@ -70,24 +70,26 @@ static bool take_null(struct decoder *d)
 
 static void put_blob(struct eml_buf *b, const struct eml_blob_info *v)
 {
-    eml_cbor_put_array(b, 7);
+    eml_cbor_put_array(b, 8);
     eml_cbor_put_bytes(b, EML_BYTES(v->object_id));
     eml_cbor_put_bytes(b, EML_BYTES(v->model_id));
     eml_cbor_put_uint(b, v->version);
     eml_cbor_put_uint(b, v->chunks);
     eml_cbor_put_uint(b, v->plain_bytes);
+    eml_cbor_put_uint(b, (uint64_t)v->cipher);
     eml_cbor_put_bytes(b, EML_BYTES(v->key.bytes));
     eml_cbor_put_bytes(b, EML_BYTES(v->digest));
 }
 
 static void get_blob(struct decoder *d, struct eml_blob_info *v)
 {
-    expect_array(d, 7);
+    expect_array(d, 8);
     fixed_bytes(d, v->object_id, sizeof v->object_id);
     fixed_bytes(d, v->model_id, sizeof v->model_id);
     v->version = eml_cbor_uint(&d->cur);
     v->chunks = eml_cbor_uint(&d->cur);
     v->plain_bytes = uint_to(d, EML_WEIGHT_BYTES_MAX);
+    v->cipher = (enum eml_cipher)uint_to(d, EML_CIPHER_N - 1);
     fixed_bytes(d, v->key.bytes, sizeof v->key.bytes);
     fixed_bytes(d, v->digest, sizeof v->digest);
 }

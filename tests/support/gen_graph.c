@@ -280,6 +280,7 @@ void eml_gen_topology(struct eml_gen *g, struct eml_arena *arena, uint32_t nodes
         graph->outputs[i] = make_name(&m, "out", i, any_operand(&m));
     eml_gen_fill(g, out->blob.object_id, sizeof out->blob.object_id);
     eml_gen_fill(g, out->blob.model_id, sizeof out->blob.model_id);
+    out->blob.cipher = (enum eml_cipher)eml_gen_range(g, 0, EML_CIPHER_N - 1);
     eml_gen_fill(g, out->blob.key.bytes, sizeof out->blob.key.bytes);
     eml_gen_fill(g, out->blob.digest, sizeof out->blob.digest);
     out->blob.plain_bytes = m.weight_bytes;

@@ -13,7 +13,7 @@ static void bulk_known_answers(void **state)
     (void)state;
     uint8_t *mem = aligned_alloc(EML_BULK_ALIGN, eml_bulk_state_bytes());
     for (size_t j = 0; j < eml_bulk_impls_n; j++) {
-        if (!eml_bulk_impls[j]->usable())
+        if (eml_bulk_impls[j]->cipher != EML_CIPHER_AES_256_GCM || !eml_bulk_impls[j]->usable())
             continue;
         for (size_t i = 0; i < KNOWN_N; i++) {
             struct eml_aead_key k;
@@ -49,7 +49,7 @@ static void bulk_agrees_with_aead(void **state)
     for (int round = 0; round < 400; round++) {
         const struct eml_bulk_impl *impl =
             eml_bulk_impls[(size_t)eml_gen_range(&g, 0, (int64_t)eml_bulk_impls_n - 1)];
-        if (!impl->usable())
+        if (impl->cipher != EML_CIPHER_AES_256_GCM || !impl->usable())
             continue;
         struct eml_aead_key k;
         struct eml_nonce n;
@@ -85,7 +85,7 @@ static void bulk_agrees_with_aead(void **state)
 int main(void)
 {
     eml_crypto_init();
-    print_message("in use: %s\n", eml_bulk_name());
+    print_message("in use: %s\n", eml_bulk_name(EML_CIPHER_AES_256_GCM));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bulk_known_answers),
         cmocka_unit_test(bulk_agrees_with_aead),

@@ -128,7 +128,8 @@ static void every_shape_problem_is_listed(void **state)
 
 static void versions_must_make_sense(void **state)
 {
-    static const struct eml_decompose_options bad[] = {{0, 0, false}, {1, 2, false}};
+    static const struct eml_decompose_options bad[] = {{.min_version = 0},
+                                                       {.version = 1, .min_version = 2}};
     struct eml_onnx_model *m = linear("Relu");
     struct eml_check_report report = {0};
     struct eml_decomposed d;
