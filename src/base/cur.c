@@ -1,28 +1,13 @@
 #include "base/cur.h"
 
-struct eml_cur eml_cur(struct eml_bytes bytes)
-{
-    return (struct eml_cur){.ptr = bytes.ptr, .len = bytes.len};
-}
-
 void eml_cur_fail(struct eml_cur *c)
 {
     c->failed = true;
 }
 
-bool eml_cur_ok(const struct eml_cur *c)
-{
-    return !c->failed;
-}
-
 bool eml_cur_done(const struct eml_cur *c)
 {
     return !c->failed && c->pos == c->len;
-}
-
-size_t eml_cur_left(const struct eml_cur *c)
-{
-    return c->failed ? 0 : c->len - c->pos;
 }
 
 struct eml_bytes eml_cur_take(struct eml_cur *c, size_t n)
@@ -41,15 +26,6 @@ struct eml_bytes eml_cur_rest(struct eml_cur *c)
     return eml_cur_take(c, eml_cur_left(c));
 }
 
-uint8_t eml_cur_peek_u8(struct eml_cur *c)
-{
-    if (c->failed || c->pos == c->len) {
-        c->failed = true;
-        return 0;
-    }
-    return c->ptr[c->pos];
-}
-
 static uint64_t big_endian(struct eml_cur *c, size_t n)
 {
     struct eml_bytes b = eml_cur_take(c, n);
@@ -66,11 +42,6 @@ static uint64_t little_endian(struct eml_cur *c, size_t n)
     for (size_t i = b.len; i > 0; i--)
         v = v << 8 | b.ptr[i - 1];
     return v;
-}
-
-uint8_t eml_cur_u8(struct eml_cur *c)
-{
-    return (uint8_t)big_endian(c, 1);
 }
 
 uint16_t eml_cur_u16(struct eml_cur *c)

@@ -1,9 +1,9 @@
 /* The cursor: the one way to read hostile bytes.
  *
- * All pointer arithmetic on received bytes is in cur.c. After the first bad read the cursor is
- * failed and every later read yields zero or an empty view, so a parser reads a group of fields
- * and then tests eml_cur_ok once, before any value steers anything. eml_cur_done also demands that
- * every byte was consumed. Numbers are big-endian (network order) unless named le.
+ * All pointer arithmetic on received bytes is here and in cur.c. After the first bad read the
+ * cursor is failed and every later read yields zero or an empty view, so a parser reads a group of
+ * fields and then tests eml_cur_ok once, before any value steers anything. eml_cur_done also
+ * demands that every byte was consumed. Numbers are big-endian (network order) unless named le.
  */
 #ifndef EML_BASE_CUR_H
 #define EML_BASE_CUR_H
@@ -16,13 +16,49 @@ struct eml_cur {
     bool failed;
 };
 
-struct eml_cur eml_cur(struct eml_bytes bytes);
+static inline struct eml_cur eml_cur(struct eml_bytes bytes)
+{
+    return (struct eml_cur){.ptr = bytes.ptr, .len = bytes.len};
+}
+
 void eml_cur_fail(struct eml_cur *c);
-bool eml_cur_ok(const struct eml_cur *c);
 bool eml_cur_done(const struct eml_cur *c); /* ok and nothing left */
-size_t eml_cur_left(const struct eml_cur *c);
-uint8_t eml_cur_peek_u8(struct eml_cur *c); /* fails at the end; consumes nothing */
-uint8_t eml_cur_u8(struct eml_cur *c);
+
+static inline bool eml_cur_ok(const struct eml_cur *c)
+{
+    return !c->failed;
+}
+
+static inline size_t eml_cur_left(const struct eml_cur *c)
+{
+    return c->failed ? 0 : c->len - c->pos;
+}
+
+/* What is left, in a cursor of its own; empty on failure. Not a copy of *c: reading a struct as a
+ * whole just after one of its fields was written makes a CPU wait. */
+static inline struct eml_cur eml_cur_ahead(const struct eml_cur *c)
+{
+    size_t left = eml_cur_left(c);
+    return (struct eml_cur){.ptr = left != 0 ? c->ptr + c->pos : NULL, .len = left};
+}
+
+/* Fails at the end; consumes nothing. */
+static inline uint8_t eml_cur_peek_u8(struct eml_cur *c)
+{
+    if (c->failed || c->pos == c->len) {
+        c->failed = true;
+        return 0;
+    }
+    return c->ptr[c->pos];
+}
+
+static inline uint8_t eml_cur_u8(struct eml_cur *c)
+{
+    uint8_t v = eml_cur_peek_u8(c);
+    c->pos += !c->failed;
+    return v;
+}
+
 uint16_t eml_cur_u16(struct eml_cur *c);
 uint32_t eml_cur_u32(struct eml_cur *c);
 uint64_t eml_cur_u64(struct eml_cur *c);

@@ -18,7 +18,11 @@
 
 #include <string.h>
 
-enum { AEGIS_BLOCK = 64, AEGIS_LANES = 4, AEGIS_AHEAD = 2048 /* prefetched, in bytes */ };
+enum {
+    AEGIS_BLOCK = 64,
+    AEGIS_LANES = 4,
+    AEGIS_AHEAD = 8192 /* bytes prefetched; measured from memory: 21 GB/s, 18 with 2048 */
+};
 
 /* Section 4.3.5 of the draft (and 2.4.2 for one lane): Update. */
 static inline void aegis_update(vec s[6], vec m)

@@ -9,8 +9,8 @@
 
 #include <intel-ipsec-mb.h>
 
-#include <cpuid.h>
 #include <string.h>
+#include <sys/platform/x86.h>
 
 void aes_keyexp_256_enc_avx512(const void *key, void *expanded);
 void aes_gcm_precomp_256_vaes_avx512(struct gcm_key_data *key);
@@ -37,14 +37,13 @@ static bool has_avx2(void)
            __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("bmi2");
 }
 
-/* VAES and VPCLMULQDQ are no names that every compiler knows: leaf 7, ECX bits 9 and 10. The
- * AVX-512 tests also cover what the operating system saves. */
+/* VAES and VPCLMULQDQ are no names that every compiler knows; the C library has asked the CPU
+ * already, which a virtual machine does not answer quickly. */
 static bool has_vaes_avx512(void)
 {
-    unsigned a, b, c, d;
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-           __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (c >> 9 & 3) == 3;
+           CPU_FEATURE_ACTIVE(VAES) && CPU_FEATURE_ACTIVE(VPCLMULQDQ);
 }
 
 static void vaes_expand(void *key, const struct eml_aead_key *k)

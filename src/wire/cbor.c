@@ -62,13 +62,34 @@ static uint64_t argument(struct eml_cur *ahead, unsigned info)
     }
 }
 
+static const enum eml_cbor_type types[] = {EML_CBOR_UINT, EML_CBOR_NINT,  EML_CBOR_BYTES,
+                                           EML_CBOR_TEXT, EML_CBOR_ARRAY, EML_CBOR_MAP,
+                                           EML_CBOR_TAG,  EML_CBOR_OTHER};
+
+/* What look does for an item that is a number in its first bytes, without building the item: most
+ * of a topology key is that, and is decoded for every request. *type: also of other items. */
+static inline bool look_number(const struct eml_cur *c, enum eml_cbor_type *type, uint64_t *value,
+                               size_t *size)
+{
+    struct eml_cur ahead = eml_cur_ahead(c);
+    unsigned first = eml_cur_u8(&ahead), info = first & 0x1f, major = first >> 5;
+    *type = types[major];
+    *value = info;
+    *size = 1;
+    if (!eml_cur_ok(&ahead) || info > 27 || major == BYTES || major == TEXT || major == SIMPLE)
+        return false;
+    if (info < 24)
+        return true;
+    *value = 0;
+    for (; *size <= (size_t)1 << (info - 24); (*size)++)
+        *value = *value << 8 | eml_cur_u8(&ahead);
+    return eml_cur_ok(&ahead) && *size == header_bytes(*value);
+}
+
 /* The next item, not consumed; OTHER unless it is whole and minimal. */
 static struct item look(const struct eml_cur *c)
 {
-    static const enum eml_cbor_type types[] = {EML_CBOR_UINT, EML_CBOR_NINT,  EML_CBOR_BYTES,
-                                               EML_CBOR_TEXT, EML_CBOR_ARRAY, EML_CBOR_MAP,
-                                               EML_CBOR_TAG};
-    struct eml_cur copy = *c, ahead = eml_cur(eml_cur_rest(&copy));
+    struct eml_cur ahead = eml_cur_ahead(c);
     const size_t all = eml_cur_left(&ahead);
     if (all == 0)
         return (struct item){.type = EML_CBOR_END};
@@ -103,25 +124,43 @@ static struct item take(struct eml_cur *c, enum eml_cbor_type type)
     return i;
 }
 
+/* take, of an item that is a number; a container's length must be known. */
+static uint64_t take_number(struct eml_cur *c, enum eml_cbor_type wanted)
+{
+    enum eml_cbor_type type;
+    uint64_t value;
+    size_t size;
+    if (!look_number(c, &type, &value, &size) || type != wanted) {
+        eml_cur_fail(c);
+        return 0;
+    }
+    (void)eml_cur_take(c, size);
+    return value;
+}
+
 enum eml_cbor_type eml_cbor_peek(struct eml_cur *c)
 {
-    return look(c).type;
+    enum eml_cbor_type type;
+    uint64_t value;
+    size_t size;
+    return look_number(c, &type, &value, &size) ? type : look(c).type;
 }
 
 uint64_t eml_cbor_uint(struct eml_cur *c)
 {
-    return take(c, EML_CBOR_UINT).value;
+    return take_number(c, EML_CBOR_UINT);
 }
 
 int64_t eml_cbor_int(struct eml_cur *c)
 {
-    bool negative = look(c).type == EML_CBOR_NINT;
-    struct item i = take(c, negative ? EML_CBOR_NINT : EML_CBOR_UINT);
-    if (i.value > INT64_MAX) {
+    struct eml_cur ahead = eml_cur_ahead(c);
+    bool negative = eml_cur_peek_u8(&ahead) >> 5 == NINT;
+    uint64_t value = take_number(c, negative ? EML_CBOR_NINT : EML_CBOR_UINT);
+    if (value > INT64_MAX) {
         eml_cur_fail(c);
         return 0;
     }
-    return negative ? -1 - (int64_t)i.value : (int64_t)i.value;
+    return negative ? -1 - (int64_t)value : (int64_t)value;
 }
 
 bool eml_cbor_bool(struct eml_cur *c)
@@ -136,7 +175,7 @@ void eml_cbor_null(struct eml_cur *c)
 
 uint64_t eml_cbor_tag(struct eml_cur *c)
 {
-    return take(c, EML_CBOR_TAG).value;
+    return take_number(c, EML_CBOR_TAG);
 }
 
 struct eml_bytes eml_cbor_bytes(struct eml_cur *c, size_t max)
@@ -161,25 +200,25 @@ struct eml_bytes eml_cbor_text(struct eml_cur *c, size_t max)
 
 /* An announced count, checked against max and against the bytes left, of which each element takes
  * at least `least`. */
-static size_t definite(struct eml_cur *c, struct item i, size_t max, size_t least)
+static size_t definite(struct eml_cur *c, uint64_t n, size_t max, size_t least)
 {
-    if (i.indefinite || i.value > max || i.value > eml_cur_left(c) / least) {
+    if (n > max || n > eml_cur_left(c) / least) {
         eml_cur_fail(c);
         return 0;
     }
-    return (size_t)i.value;
+    return (size_t)n;
 }
 
 size_t eml_cbor_array(struct eml_cur *c, size_t max)
 {
-    struct item i = take(c, EML_CBOR_ARRAY);
-    return definite(c, i, max, 1);
+    uint64_t n = take_number(c, EML_CBOR_ARRAY);
+    return definite(c, n, max, 1);
 }
 
 size_t eml_cbor_map(struct eml_cur *c, size_t max)
 {
-    struct item i = take(c, EML_CBOR_MAP);
-    return definite(c, i, max, 2);
+    uint64_t n = take_number(c, EML_CBOR_MAP);
+    return definite(c, n, max, 2);
 }
 
 /* In `left`: the top bit marks an indefinite container, the others count what may still come. */
@@ -188,7 +227,7 @@ size_t eml_cbor_map(struct eml_cur *c, size_t max)
 static size_t either(struct eml_cur *c, struct item i, size_t max, size_t least)
 {
     EML_ASSERT(max < INDEFINITE);
-    return i.indefinite ? INDEFINITE | max : definite(c, i, max, least);
+    return i.indefinite ? INDEFINITE | max : definite(c, i.value, max, least);
 }
 
 size_t eml_cbor_array_any(struct eml_cur *c, size_t max)

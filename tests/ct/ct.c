@@ -113,6 +113,16 @@ static int bulk(enum eml_cipher cipher)
     return declared((int)e) == EML_OK;
 }
 
+static int bulk_gcm(void)
+{
+    return bulk(EML_CIPHER_AES_256_GCM);
+}
+
+static int bulk_aegis(void)
+{
+    return bulk(EML_CIPHER_AEGIS_256X4);
+}
+
 static int hash_and_derive(void)
 {
     uint8_t key[32], out[96];
@@ -201,7 +211,8 @@ static const struct {
     {"padding", padding},
     {"wipe", wipe},
     {"aead", aead},
-    {"bulk", bulk},
+    {"bulk", bulk_gcm},
+    {"bulk-aegis", bulk_aegis},
     {"hash-and-derive", hash_and_derive},
     {"x25519", x25519},
     {"ed25519", ed25519},
