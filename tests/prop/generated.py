@@ -1,0 +1,114 @@
+"""A model that is like no other, and what of it must not be found anywhere: shared by the properties that search for it."""
+import functools
+import hashlib
+import os
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import scan
+from services import program, run
+
+
+class Model:
+    """A chain of MatMul, Add, activation and Gather with names, numbers and shapes that occur nowhere else."""
+
+    def __init__(self, rng, folder):
+        self.rng, self.folder = rng, folder
+        self.numbers = np.random.RandomState(rng.getrandbits(31))
+        self.names = []
+        self.rows = rng.randint(1, 9)
+        self.path = os.path.join(folder, "m.onnx")
+        nodes, inits, middle = [], [], []
+        width = rng.randint(4, 40)
+        last, n_in = self.name(), width
+        self.input_name = last
+        x_info = helper.make_tensor_value_info(last, TensorProto.FLOAT, ["N", width])
+        for _ in range(rng.randint(1, 4)):
+            n_out = rng.randint(8, 96)
+            w, b = self.weights(inits, n_in, n_out), self.weights(inits, n_out)
+            product, sum_, out = self.name(), self.name(), self.name()
+            nodes += [helper.make_node("MatMul", [last, w], [product]), helper.make_node("Add", [product, b], [sum_]),
+                      helper.make_node(rng.choice(["Relu", "Tanh", "Sigmoid"]), [sum_], [out])]
+            middle.append(out)
+            last, n_in = out, n_out
+        table = self.weights(inits, 50, n_in)
+        self.index_name, row, y = self.name(), self.name(), self.name()
+        nodes += [helper.make_node("Gather", [table, self.index_name], [row], axis=0),
+                  helper.make_node("Mul", [last, row], [y])]
+        self.output_name = y
+        infos = [x_info, helper.make_tensor_value_info(self.index_name, TensorProto.INT64, ["N"])]
+        self.save(nodes, inits, infos, [y], self.path)
+        self.save(nodes, inits, infos, [y, *middle], os.path.join(folder, "open.onnx"))
+        self.inits = inits
+        self.x = self.numbers.standard_normal((self.rows, width)).astype(np.float32)
+        self.index = self.numbers.randint(0, 50, self.rows).astype(np.int64)
+
+    def name(self):
+        self.names.append("".join(self.rng.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=16)))
+        return self.names[-1]
+
+    def weights(self, inits, *dims):
+        name = self.name()
+        inits.append(numpy_helper.from_array(self.numbers.standard_normal(dims).astype(np.float32), name))
+        return name
+
+    @staticmethod
+    def save(nodes, inits, inputs, outputs, path):
+        infos = [helper.make_tensor_value_info(o, TensorProto.FLOAT, ["N", None]) for o in outputs]
+        model = helper.make_model(helper.make_graph(nodes, "g", inputs, infos, inits),
+                                  opset_imports=[helper.make_opsetid("", 13)])
+        model.ir_version = 8
+        onnx.save(model, path)
+
+    def write_inputs(self, index=None):
+        np.save(os.path.join(self.folder, "x.npy"), self.x)
+        np.save(os.path.join(self.folder, "i.npy"), self.index if index is None else index)
+        return [(self.input_name, os.path.join(self.folder, "x.npy")), (self.index_name, os.path.join(self.folder, "i.npy"))]
+
+    def prepare(self, services):
+        """Decomposes, pushes, and runs here, with the values on the way as outputs, to know what to look for."""
+        inputs = [f"--input={n}={p}" for n, p in self.write_inputs()]
+        computed = []
+        for source, key in (("open.onnx", "open"), ("m.onnx", "sealed")):
+            folder = os.path.join(self.folder, key)
+            must(run("eml", "decompose", os.path.join(self.folder, source), "-o", folder))
+            out = os.path.join(self.folder, key + ".out")
+            must(run("eml", "run", "--topology", folder + "/topology.key", "--weights", folder + "/weights.sealed", *inputs,
+                     "--output", out))
+            computed += [np.load(os.path.join(out, f)) for f in os.listdir(out)]
+        must(run("eml", "push", os.path.join(self.folder, "sealed"), "--host", services.host))
+        (stored,) = services.store_objects()
+        self.object_id = bytes.fromhex(os.path.basename(stored))  # the host has both
+        with open(stored, "rb") as f:
+            self.digest = hashlib.sha256(f.read()).digest()
+        with open(os.path.join(self.folder, "sealed", "topology.key"), "rb") as f:
+            key = f.read()
+        self.kinds = {
+            "weight": [scan.markers_of(numpy_helper.to_array(t).tobytes()) for t in self.inits],
+            "input": [scan.markers_of(self.x.tobytes())],
+            "computed": [scan.markers_of(c.tobytes()) for c in computed],
+            "name": [scan.markers_of(n.encode(), 1) for n in self.names],
+            # The format's own words are in the program too.
+            "topology key": [np.setdiff1d(scan.markers_of(key, 1), in_program())],
+        }
+        self.kinds = {k: np.concatenate(v) for k, v in self.kinds.items()}
+        for public in (self.object_id, self.digest):
+            self.kinds["topology key"] = np.setdiff1d(self.kinds["topology key"], scan.markers_of(public, 1))
+        self.markers = scan.Markers(*self.kinds.values())
+
+    def explain(self, found):
+        """{mapping: {kind of secret: how many markers of it}}"""
+        return {name: {k: int(np.isin(v, list(hits)).sum()) for k, v in self.kinds.items() if np.isin(v, list(hits)).any()}
+                for name, hits in found.items()}
+
+
+@functools.cache
+def in_program():
+    with open(program("eml-enclaved-dev"), "rb") as f:
+        return scan.markers_of(f.read(), 1)
+
+
+def must(done):
+    assert done.returncode == 0, done.stderr
