@@ -33,7 +33,10 @@ static enum eml_err tail(const struct eml_rule_ctx *c, const struct eml_shape *o
             fits = eml_dim_agrees(r->shape.dim[i], out->dim[i]);
         EML_TRY(eml_rule_demand(c, fits, "the residual has another shape than the output"));
     }
-    bool prelu = eml_node_int(c->node, EML_ATTR_ACT, EML_ACT_NONE) == EML_ACT_PRELU;
+    const int64_t act = eml_node_int(c->node, EML_ATTR_ACT, EML_ACT_NONE);
+    bool prelu = act == EML_ACT_PRELU, fused = r != NULL || act != EML_ACT_NONE;
+    EML_TRY(eml_rule_demand(c, !fused || c->in[0]->dtype == EML_DT_F32,
+                            "fused into a product of another type than float32"));
     EML_TRY(eml_rule_demand(c, prelu == (eml_rule_in(c, 4) != NULL),
                             "a slope without PReLU, or PReLU without its slope"));
     return vector_of(c, 4, n, "the slope does not fit the output channels");
@@ -74,6 +77,8 @@ enum eml_err eml_rule_matmul(const struct eml_rule_ctx *c)
     int64_t n;
     EML_TRY(eml_rule_matmul_shape(c, &c->in[0]->shape, &c->in[1]->shape, &s, &n));
     eml_rule_out(c, 0, c->in[0]->dtype, &s);
+    EML_TRY(eml_rule_demand(c, eml_rule_in(c, 2) == NULL || c->in[0]->dtype == EML_DT_F32,
+                            "fused into a product of another type than float32"));
     return tail(c, &s, n, true);
 }
 

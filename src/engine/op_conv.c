@@ -13,6 +13,7 @@
 #include "engine/pack.h"
 #include "engine/spatial.h"
 #include "engine/weights.h"
+#include "engine/wide.h"
 #include "engine/winograd.h"
 
 #include <string.h>
@@ -95,6 +96,9 @@ static struct pieces take(struct eml_scratch *scratch, const struct conv *v, uns
 
 bool eml_scratch_conv(const struct eml_op_ctx *c, size_t *bytes)
 {
+    *bytes = 0;
+    if (eml_wide_is(c))
+        return true;
     struct conv v;
     struct eml_scratch scratch = {0};
     if (conv_of(c, &v) != EML_OK)
@@ -408,6 +412,8 @@ static void run_windows(const struct eml_op_ctx *c, struct job *j)
 
 enum eml_err eml_op_conv(const struct eml_op_ctx *c)
 {
+    if (eml_wide_is(c))
+        return eml_wide_conv(c);
     struct conv v;
     EML_TRY(conv_of(c, &v));
     struct eml_scratch scratch = eml_scratch_of(c);

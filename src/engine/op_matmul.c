@@ -1,4 +1,5 @@
 /* MatMul and Gemm: operands are brought into the form of struct eml_gemm. */
+#include "engine/wide.h"
 #include "engine/exec.h"
 #include "engine/fused.h"
 #include "engine/gemm.h"
@@ -117,12 +118,18 @@ static bool count_scratch(const struct shapes *s, size_t *bytes)
 
 bool eml_scratch_matmul(const struct eml_op_ctx *c, size_t *bytes)
 {
+    *bytes = 0;
+    if (eml_wide_is(c))
+        return true;
     struct shapes s = matmul_shapes(c);
     return count_scratch(&s, bytes);
 }
 
 bool eml_scratch_gemm(const struct eml_op_ctx *c, size_t *bytes)
 {
+    *bytes = 0;
+    if (eml_wide_is(c))
+        return true;
     struct shapes s = gemm_shapes(c);
     return count_scratch(&s, bytes);
 }
@@ -231,6 +238,8 @@ static void round_a(const struct eml_op_ctx *c, const struct shapes *s, float *o
 
 enum eml_err eml_op_matmul(const struct eml_op_ctx *c)
 {
+    if (eml_wide_is(c))
+        return eml_wide_matmul(c);
     struct shapes s = matmul_shapes(c);
     struct eml_scratch scratch = eml_scratch_of(c);
     struct pieces p = take(&scratch, &s);
@@ -338,6 +347,8 @@ static bool is_plain(const struct eml_op_ctx *c, const struct shapes *s)
 
 enum eml_err eml_op_gemm(const struct eml_op_ctx *c)
 {
+    if (eml_wide_is(c))
+        return eml_wide_gemm(c);
     struct shapes s = gemm_shapes(c);
     if (c->n_params < 2)
         return eml_fail(c->why, EML_E_INPUT, "Gemm: alpha and beta are missing", -1);

@@ -9,6 +9,7 @@ const ort = createRequire(join(resolve(modulesDir), 'x.js'))('onnxruntime-node')
 const arrays = {
   float32: Float32Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array,
   int32: Int32Array, int64: BigInt64Array, bool: Uint8Array, float64: Float64Array,
+  uint32: Uint32Array, uint64: BigUint64Array,
 };
 
 for (const name of readdirSync(dir)) {

@@ -428,10 +428,33 @@ def ms_attention_cases():
     gqa("next_rotary_part", 1, 6, 7, [6], rotary=True, rotary_interleaved=1)
 
 
+def wide_cases():
+    makes = {"f64": lambda *s: rng.standard_normal(s),
+             "i32": lambda *s: rng.integers(-2**31, 2**31, s).astype(np.int32),
+             "u32": lambda *s: rng.integers(0, 2**32, s).astype(np.uint32),
+             "i64": lambda *s: rng.integers(-2**62, 2**62, s),
+             "u64": lambda *s: rng.integers(0, 2**63, s).astype(np.uint64)}
+    shapes = {"plain": ((5, 7), (7, 6)), "batches": ((2, 1, 3, 4), (5, 4, 2)),
+              "vector": ((7,), (2, 7, 3)), "column": ((3, 2, 7), (7,)), "dot": ((9,), (9,)),
+              "nothing": ((3, 0), (0, 4))}
+    for t, make in makes.items():
+        for n, (a, b) in shapes.items():
+            case(f"matmul_{t}_{n}", "MatMul", [("a", make(*a)), ("b", make(*b))], 1,
+                 ("b",) if n == "plain" else ())
+    f64 = makes["f64"]
+    for ta in (0, 1):
+        for tb in (0, 1):
+            case(f"gemm_f64_{ta}{tb}", "Gemm",
+                 [("a", f64(*((5, 4) if ta else (4, 5)))), ("b", f64(*((6, 5) if tb else (5, 6)))),
+                  ("c", f64(*((4, 1) if ta else (6,))))], 1, ("b", "c"), transA=ta, transB=tb,
+                 alpha=.5, beta=1.5)
+    case("gemm_f64_no_c", "Gemm", [("a", f64(4, 5)), ("b", f64(5, 6))], 1)
+
+
 def write_model(path, op, inputs, n_out, consts, domain, opset, present_out, attrs):
     dtypes = {np.dtype(k): v for k, v in {
         "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7,
-        "bool": 9, "float64": 11}.items()}
+        "bool": 9, "float64": 11, "uint32": 12, "uint64": 13}.items()}
     used = [(n, a) for n, a in inputs if a is not None]
     names = [n if a is not None else "" for n, a in inputs]
     while names and names[-1] == "":
@@ -501,4 +524,5 @@ if __name__ == "__main__":
     rotation_cases()
     attention_cases()
     ms_attention_cases()
+    wide_cases()
     main(sys.argv[1], sys.argv[2])

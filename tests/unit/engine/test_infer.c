@@ -325,6 +325,12 @@ static const struct row ROWS[] = {
     R(PAD, "", IN("f32[3]", "i64{-4,0}"), {"!Pad: cuts away more than there is"})
     R(PAD, "MODE=2", IN("f32[0]", "i64{1,0}"), {"!Pad: nothing to repeat"})
     R(PAD, "", IN("f32[3]", "i64{1}"), {"!Pad: pads or axes do not fit the rank"})
+    R(MATMUL, "", IN("u64[2,3]", "u64[3,4]"), {"u64[2,4]"})
+    R(MATMUL, "", IN("u8[2,3]", "u8[3,4]"), {"!uint8 is not supported by this operator"})
+    R(MATMUL, "ACT=1", IN("i32[2,3]", "i32[3,4]"),
+      {"!fused into a product of another type than float32"})
+    R(MATMUL, "", IN("i32[2,3]", "i32[3,4]", "i32[4]"),
+      {"!fused into a product of another type than float32"})
     R(RESIZE, "", IN("f32[1,5,7,3]", "-", "i64{1,1,2,1,1,2,1,1}"), {"f32[1,10,3,3]"})
     R(RESIZE, "", IN("f32[1,?,7,3]", "-", "-", "i64{1,10,?,3}"), {"f32[1,10,?,3]"})
     R(RESIZE, "AXES=1,2", IN("f32[1,?,7,3]", "-", "-", "i64{4,5}"), {"f32[1,4,5,3]"})
