@@ -89,24 +89,71 @@ enum eml_err eml_wide_matmul(const struct eml_op_ctx *c)
     return EML_OK;
 }
 
-/* y = alpha * y + beta * C, with C of any shape that broadcasts. */
+/* v as an integer of [lo, hi], towards zero. */
+static int64_t to_signed(double v, int64_t lo, int64_t hi)
+{
+    return !(v > (double)lo) ? lo : !(v < (double)hi) ? hi : (int64_t)v;
+}
+
+static uint64_t to_unsigned(double v, uint64_t hi)
+{
+    return !(v > 0) ? 0 : !(v < (double)hi) ? hi : (uint64_t)v;
+}
+
+#define AS_I32(v) (int32_t) to_signed(v, INT32_MIN, INT32_MAX)
+#define AS_I64(v) to_signed(v, INT64_MIN, INT64_MAX)
+#define AS_U32(v) (uint32_t) to_unsigned(v, UINT32_MAX)
+#define AS_U64(v) to_unsigned(v, UINT64_MAX)
+#define AS_F64(v) (v)
+
+/* y = alpha * y + beta * C, with C of any shape that broadcasts; integers as long as they can be,
+ * then as float64. */
+struct scaling {
+    const struct eml_view *y, *c;
+    double alpha, beta;
+};
+
+#define SCALE(name, type, sum_type)                                                                \
+    static void scale_##name(const struct scaling *s)                                              \
+    {                                                                                              \
+        type *y = s->y->data;                                                                      \
+        const bool plain = s->alpha == 1 && s->beta == 1;                                          \
+        for (int64_t i = 0; i < s->y->count; i++) {                                                \
+            type c = 0;                                                                            \
+            if (s->c != NULL)                                                                      \
+                c = ((const type *)                                                                \
+                         s->c->data)[eml_broadcast_index(&s->c->shape, &s->y->shape, (size_t)i)];  \
+            y[i] = plain ? (type)((sum_type)y[i] + (sum_type)c)                                    \
+                         : AS_##name(s->alpha * (double)y[i] + s->beta * (double)c);               \
+        }                                                                                          \
+    }
+SCALE(F64, double, double)
+SCALE(I32, int32_t, uint32_t)
+SCALE(U32, uint32_t, uint32_t)
+SCALE(I64, int64_t, uint64_t)
+SCALE(U64, uint64_t, uint64_t)
+
 static void scale(const struct eml_op_ctx *c, double alpha, double beta)
 {
-    const struct eml_view *y = &c->out[0];
-    const struct eml_view *z = eml_view_given(c->in, c->n_in, 2) ? &c->in[2] : NULL;
-    for (int64_t i = 0; i < y->count; i++) {
-        const int64_t at =
-            z == NULL ? 0 : (int64_t)eml_broadcast_index(&z->shape, &y->shape, (size_t)i);
-        if (y->dtype == EML_DT_F64) {
-            double *v = (double *)y->data + i;
-            *v = alpha * *v + (z != NULL ? beta * ((const double *)z->data)[at] : 0);
-        } else if (eml_dtype_bytes(y->dtype) == 4) {
-            uint32_t *v = (uint32_t *)y->data + i;
-            *v += z != NULL ? ((const uint32_t *)z->data)[at] : 0;
-        } else {
-            uint64_t *v = (uint64_t *)y->data + i;
-            *v += z != NULL ? ((const uint64_t *)z->data)[at] : 0;
-        }
+    const struct scaling s = {.y = &c->out[0],
+                              .c = eml_view_given(c->in, c->n_in, 2) ? &c->in[2] : NULL,
+                              .alpha = alpha,
+                              .beta = beta};
+    switch (s.y->dtype) {
+    case EML_DT_I32:
+        scale_I32(&s);
+        break;
+    case EML_DT_U32:
+        scale_U32(&s);
+        break;
+    case EML_DT_I64:
+        scale_I64(&s);
+        break;
+    case EML_DT_U64:
+        scale_U64(&s);
+        break;
+    default:
+        scale_F64(&s);
     }
 }
 
@@ -118,8 +165,6 @@ enum eml_err eml_wide_gemm(const struct eml_op_ctx *c)
     if (c->n_params < 2)
         return eml_fail(c->why, EML_E_INPUT, "Gemm: alpha and beta are missing", -1);
     const double alpha = (double)c->params[0], beta = (double)c->params[1];
-    if (c->in[0].dtype != EML_DT_F64 && (alpha != 1 || beta != 1))
-        return eml_fail(c->why, EML_E_UNSUPPORTED, "Gemm of integers with alpha or beta", -1);
     struct product p = {.c = c,
                         .m = a->dim[ta],
                         .n = b->dim[1 - tb],
