@@ -1,6 +1,6 @@
 // link: hostproto
 /* The first byte chooses the decoder; what decodes must encode to the same bytes. */
-#include "hostproto/hostproto.h"
+#include "hostproto/audit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -20,7 +20,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct eml_host_answer a;
     struct eml_host_credentials c;
     enum eml_host_status s;
-    if (data[0] % 3 == 0 && eml_host_request_decode(in, &r) == EML_OK) {
+    struct eml_host_log_state state;
+    struct eml_host_commit commit;
+    if (data[0] == 253 && eml_host_log_state_decode(in, &s, &state) == EML_OK && s == EML_HOST_OK) {
+        EML_ASSERT(eml_host_log_state_encode(&state, &b) == EML_OK);
+        same(&b, in);
+    } else if (data[0] == 254 && eml_host_commit_decode(in, &commit) == EML_OK) {
+        EML_ASSERT(eml_host_commit_encode(&commit, &b) == EML_OK);
+        same(&b, in);
+    } else if (data[0] % 3 == 0 && eml_host_request_decode(in, &r) == EML_OK) {
         EML_ASSERT(eml_host_request_encode(&r, &b) == EML_OK);
         same(&b, in);
     } else if (data[0] % 3 == 1 && eml_host_answer_decode(in, data[0] / 3 % 3, &a) == EML_OK) {
