@@ -54,10 +54,11 @@ test-fuzz: setup
 	cmake --build --preset fuzz
 	ctest --test-dir build/fuzz --output-on-failure --no-tests=error -j2 -L fuzz
 
-# Beyond CI: the newer ONNX node tests.
+# Beyond CI: the newer ONNX node tests; host and enclave killed 200 times under load.
 test-full: test
 	@tools/fetch-node-tests.sh build/onnx-1.17
 	build/dev/tests/conformance/onnx-node-tests build/onnx-1.17/node
+	cd tests/integration && EML_BIN=$(abspath build/dev) EML_KILLS=200 /usr/bin/python3 test_audit_kill.py
 
 docs: build
 	build/dev/tools/operators/eml-operators >docs/operators.md

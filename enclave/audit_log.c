@@ -385,8 +385,9 @@ static void on_answer(struct eml_audit_log *log, struct eml_bytes frame)
 {
     struct eml_host_answer a;
     enum eml_err err = eml_host_answer_decode(frame, 0, &a);
+    /* Not where its log ends: it may have kept this batch after all, which its state will tell. */
     if (err == EML_OK)
-        err = eml_host_status_err(a.status);
+        err = a.status == EML_HOST_EXISTS ? EML_E_NET : eml_host_status_err(a.status);
     if (err == EML_OK)
         acknowledged(log);
     else
