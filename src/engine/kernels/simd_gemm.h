@@ -78,7 +78,27 @@ INLINE void accumulate_half(const struct eml_tile *t, vf (*acc)[TILE_V], const s
 }
 #endif
 
-/* bias and residual, and the activations that cost two instructions. */
+/* What costs a few instructions is done while the tile is in registers. */
+static bool is_costly(enum eml_act a)
+{
+    return a != EML_ACT_NONE && a != EML_ACT_RELU && a != EML_ACT_CLIP && a != EML_ACT_LEAKY_RELU &&
+           a != EML_ACT_HARD_SWISH && a != EML_ACT_HARD_SIGMOID && a != EML_ACT_PRELU;
+}
+
+INLINE void activate_all(const struct eml_act_spec *s, vf (*acc)[TILE_V], const enum eml_act a,
+                         const size_t m, const size_t v, vmask last)
+{
+    vf p0 = v_set(s->p[0]), p1 = v_set(s->p[1]);
+    EACH(j, 0, v)
+    {
+        vf slope = p0;
+        if (a == EML_ACT_PRELU)
+            slope = j + 1 < v ? v_load(s->slope + j * VL) : v_load_first(s->slope + j * VL, last);
+        EACH(r, 0, m) acc[r][j] = v_act(a, acc[r][j], p0, p1, slope);
+    }
+}
+
+/* bias and residual, and the activations that are not costly. */
 INLINE void finish(const struct eml_tile *t, vf (*acc)[TILE_V], const size_t m, const size_t v,
                    vmask last)
 {
@@ -101,26 +121,28 @@ INLINE void finish(const struct eml_tile *t, vf (*acc)[TILE_V], const size_t m, 
                 acc[r][j] + (j + 1 < v ? v_load(x + j * VL) : v_load_first(x + j * VL, last));
         }
     }
-    if (e->act.act == EML_ACT_RELU || e->act.act == EML_ACT_CLIP) {
-        bool relu = e->act.act == EML_ACT_RELU;
-        vf lo = v_set(relu ? 0.0F : e->act.p[0]), hi = v_set(relu ? INFINITY : e->act.p[1]);
-        EACH(r, 0, m)
-        {
-            EACH(j, 0, v) acc[r][j] = v_clip(acc[r][j], lo, hi);
-        }
+#define CASE(a)                                                                                    \
+    case a:                                                                                        \
+        activate_all(&e->act, acc, a, m, v, last);                                                 \
+        break;
+    switch (e->act.act) {
+        CASE(EML_ACT_RELU)
+        CASE(EML_ACT_CLIP)
+        CASE(EML_ACT_LEAKY_RELU)
+        CASE(EML_ACT_HARD_SWISH)
+        CASE(EML_ACT_HARD_SIGMOID)
+        CASE(EML_ACT_PRELU)
+    default: /* none, or costly */
+        break;
     }
-}
-
-static bool is_costly(enum eml_act a)
-{
-    return a != EML_ACT_NONE && a != EML_ACT_RELU && a != EML_ACT_CLIP;
+#undef CASE
 }
 
 /* The tile is still in the first-level cache: a second pass costs little beside exp or erf. */
 static void activate(const struct eml_tile *t)
 {
     const struct eml_act_spec *s = &t->epilogue->act;
-    if (t->ldc == t->n && s->act != EML_ACT_PRELU) { /* rows without a gap */
+    if (t->ldc == t->n) { /* rows without a gap */
         act(t->c, t->c, t->m * t->n, s);
         return;
     }
@@ -199,7 +221,7 @@ INLINE void tile(const struct eml_tile *t, const size_t m, const size_t v, const
         tile(t, m, v, true, false);                                                                \
     }
 
-/* Bias, residual, activation of one row of depthwise convolution: n <= VL columns at offset j. */
+/* Bias, residual and the activations that are not costly, of `left` columns at offset j. */
 INLINE vf finish_vector(vf x, const struct eml_epilogue *e, const float *residual, size_t j,
                         size_t left)
 {
@@ -207,13 +229,23 @@ INLINE vf finish_vector(vf x, const struct eml_epilogue *e, const float *residua
         x = x + get(e->bias + j, left);
     if (residual)
         x = x + get(residual + j, left);
-    if (e->act.act == EML_ACT_RELU)
-        x = v_max(v_set(0.0F), x);
-    else if (e->act.act == EML_ACT_CLIP)
-        x = v_clip(x, v_set(e->act.p[0]), v_set(e->act.p[1]));
-    else if (e->act.act == EML_ACT_HARD_SWISH)
-        x = v_act(EML_ACT_HARD_SWISH, x, v_set(e->act.p[0]), v_set(e->act.p[1]), x);
-    return x;
+    vf p0 = v_set(e->act.p[0]), p1 = v_set(e->act.p[1]);
+    switch (e->act.act) {
+    case EML_ACT_RELU:
+        return v_act(EML_ACT_RELU, x, p0, p1, x);
+    case EML_ACT_CLIP:
+        return v_act(EML_ACT_CLIP, x, p0, p1, x);
+    case EML_ACT_LEAKY_RELU:
+        return v_act(EML_ACT_LEAKY_RELU, x, p0, p1, x);
+    case EML_ACT_HARD_SWISH:
+        return v_act(EML_ACT_HARD_SWISH, x, p0, p1, x);
+    case EML_ACT_HARD_SIGMOID:
+        return v_act(EML_ACT_HARD_SIGMOID, x, p0, p1, x);
+    case EML_ACT_PRELU:
+        return v_act(EML_ACT_PRELU, x, p0, p1, get(e->act.slope + j, left));
+    default: /* none, or costly */
+        return x;
+    }
 }
 
 enum { TAPS_UNROLLED = 9 };
@@ -284,7 +316,7 @@ static void depthwise(const struct eml_depthwise *d)
     if (j < d->c)
         depthwise_vector(d, j, d->c - j);
     enum eml_act a = d->epilogue->act.act;
-    if (is_costly(a) && a != EML_ACT_HARD_SWISH) {
+    if (is_costly(a)) {
         for (size_t p = 0; p < d->pixels; p++)
             act(d->y + p * d->ldy, d->y + p * d->ldy, d->c, &d->epilogue->act);
     }

@@ -121,7 +121,7 @@ static void winograd_output(const struct eml_winograd_tile *o)
     if (j < o->c)
         winograd_output_vector(o, j, o->c - j);
     enum eml_act a = o->epilogue->act.act;
-    if (!is_costly(a) || a == EML_ACT_HARD_SWISH)
+    if (!is_costly(a))
         return;
     for (size_t r = 0; r < o->rows; r++) {
         for (size_t i = 0; i < o->columns; i++) {
