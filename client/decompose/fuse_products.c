@@ -139,7 +139,8 @@ static void take_over(struct eml_ir *ir, struct eml_ir_node *p, struct eml_ir_no
 static bool batch_norm(struct eml_ir *ir, struct eml_ir_node *n)
 {
     struct eml_ir_node *p = product_of(n->in[0]);
-    if (n->op != EML_OP_BATCH_NORMALIZATION || p == NULL || eml_ir_in(p, RESIDUAL) != NULL)
+    if (n->op != EML_OP_BATCH_NORMALIZATION || p == NULL || eml_ir_in(p, RESIDUAL) != NULL ||
+        eml_ir_int(n, EML_ATTR_ACT, EML_ACT_NONE) != EML_ACT_NONE)
         return false;
     size_t c = channels(p);
     for (uint32_t i = 1; i < 5; i++)
@@ -263,12 +264,23 @@ static enum eml_act activation(const struct eml_ir_node *n, float *params, uint3
     }
 }
 
+/* A BatchNormalization that stayed (behind Concat): it ends with an activation, too. */
+static struct eml_ir_node *norm_of(const struct eml_ir_value *v)
+{
+    struct eml_ir_node *p = v->maker;
+    bool fits = p != NULL && v->uses == 1 && p->op == EML_OP_BATCH_NORMALIZATION && p->n_out == 1 &&
+                v->dtype == EML_DT_F32 && eml_ir_int(p, EML_ATTR_ACT, EML_ACT_NONE) == EML_ACT_NONE;
+    return fits ? p : NULL;
+}
+
 static bool activate(struct eml_ir *ir, struct eml_ir_node *n)
 {
     float params[EML_IR_PARAMS_MAX];
     uint32_t count;
     enum eml_act act = activation(n, params, &count);
     struct eml_ir_node *p = act != EML_ACT_NONE ? product_of(n->in[0]) : NULL;
+    if (p == NULL && act != EML_ACT_NONE && act != EML_ACT_PRELU)
+        p = norm_of(n->in[0]);
     if (p == NULL || p->n_params + count > EML_IR_PARAMS_MAX)
         return false;
     if (act == EML_ACT_PRELU) {

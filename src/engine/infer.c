@@ -279,7 +279,8 @@ static enum eml_err check_outputs(const struct eml_rule_ctx *c)
 static bool takes_act(enum eml_op op)
 {
     return op == EML_OP_ACTIVATE || op == EML_OP_MATMUL || op == EML_OP_GEMM || op == EML_OP_CONV ||
-           op == EML_OP_CONV_TRANSPOSE || op == EML_OP_MATMUL_INTEGER_TO_FLOAT;
+           op == EML_OP_CONV_TRANSPOSE || op == EML_OP_MATMUL_INTEGER_TO_FLOAT ||
+           op == EML_OP_BATCH_NORMALIZATION;
 }
 
 static enum eml_err check_types(const struct eml_rule_ctx *c)

@@ -1,5 +1,6 @@
 /* Softmax and normalisations. */
 #include "engine/exec.h"
+#include "engine/fused.h"
 #include "engine/kernels/kernels.h"
 #include "engine/real.h"
 
@@ -9,6 +10,7 @@ struct rows {
     const struct eml_op_ctx *c;
     int64_t n, inner; /* length along the axis; elements below it */
     bool log;
+    struct eml_act_spec act; /* BatchNormalization: what it ends with */
 };
 
 static int64_t product(const struct eml_shape *s, uint32_t from, uint32_t to)
@@ -170,7 +172,7 @@ enum eml_err eml_op_rms_normalization(const struct eml_op_ctx *c)
     return EML_OK;
 }
 
-/* ---- BatchNormalization, channels last: y = x * a + b per channel ---- */
+/* ---- BatchNormalization, channels last: y = act(x * a + b) per channel ---- */
 
 bool eml_scratch_batch_normalization(const struct eml_op_ctx *c, size_t *bytes)
 {
@@ -190,6 +192,8 @@ static void affine_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
         const float *x = (const float *)r->c->in[0].data + i * r->n;
         float *y = (float *)r->c->out[0].data + i * r->n;
         r->c->kernels->affine(y, x, a, b, (size_t)r->n);
+        if (r->act.act != EML_ACT_NONE)
+            r->c->kernels->act(y, y, (size_t)r->n, &r->act);
     }
 }
 
@@ -199,6 +203,7 @@ enum eml_err eml_op_batch_normalization(const struct eml_op_ctx *c)
     if (x->count == 0)
         return EML_OK;
     struct rows r = {.c = c, .n = x->shape.dim[x->shape.rank - 1]};
+    EML_TRY(eml_fused_act(c, 1, r.n, &r.act));
     const float *scale = c->in[1].data, *bias = c->in[2].data;
     const float *mean = c->in[3].data, *var = c->in[4].data;
     float *a = (float *)(void *)c->scratch.ptr, *b = a + r.n;
