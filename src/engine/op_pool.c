@@ -11,7 +11,8 @@
 enum {
     ROWS_AT_ONCE = 64,
     TASK_FLOATS = 256 * 1024,
-    CHANNELS_AT_ONCE = 256 /* of global pooling: a task's share */
+    CHANNELS_AT_ONCE = 256, /* of global pooling: a task's share, */
+    CHANNELS_OF_MANY = 32   /* if it has many pixels */
 };
 
 struct job {
@@ -21,6 +22,7 @@ struct job {
     const float *x;
     struct eml_act_spec act;
     bool is_max, count_padding;
+    size_t share; /* of global pooling: channels of a task */
 };
 
 /* Reduces rows of c channels; `more` continues what y holds. */
@@ -161,10 +163,10 @@ static void global_slices(void *arg, int64_t begin, int64_t end, unsigned thread
     const struct job *j = arg;
     (void)thread;
     size_t c = (size_t)j->s.c, rows_n = (size_t)j->s.in[0];
-    size_t slices = (c + CHANNELS_AT_ONCE - 1) / CHANNELS_AT_ONCE;
+    size_t slices = (c + j->share - 1) / j->share;
     for (size_t i = (size_t)begin; i < (size_t)end; i++) {
-        size_t channel = i % slices * CHANNELS_AT_ONCE;
-        size_t n = c - channel < CHANNELS_AT_ONCE ? c - channel : CHANNELS_AT_ONCE;
+        size_t channel = i % slices * j->share;
+        size_t n = c - channel < j->share ? c - channel : j->share;
         const float *x = j->x + i / slices * rows_n * c + channel, *rows[ROWS_AT_ONCE];
         float *y = j->y + i / slices * c + channel, part[CHANNELS_AT_ONCE];
         for (size_t row = 0; row < rows_n; row += ROWS_AT_ONCE) {
@@ -204,8 +206,10 @@ enum eml_err eml_op_global_pool(const struct eml_op_ctx *c)
             j.y[i] = j.is_max ? -INFINITY : NAN;
         return EML_OK;
     }
-    int64_t slices = (j.s.c + CHANNELS_AT_ONCE - 1) / CHANNELS_AT_ONCE;
-    eml_pool_for(c->pool, x->dim[0] * slices, TASK_FLOATS / (j.s.in[0] * CHANNELS_AT_ONCE) + 1,
-                 global_slices, &j);
+    bool many = j.s.in[0] > TASK_FLOATS / CHANNELS_AT_ONCE;
+    int64_t share = many ? CHANNELS_OF_MANY : CHANNELS_AT_ONCE;
+    j.share = (size_t)share;
+    eml_pool_for(c->pool, x->dim[0] * ((j.s.c - 1) / share + 1),
+                 TASK_FLOATS / (j.s.in[0] * CHANNELS_AT_ONCE) + 1, global_slices, &j);
     return EML_OK;
 }

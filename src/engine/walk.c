@@ -226,7 +226,7 @@ static void copy_row(void *arg, const int64_t *at, int64_t n)
 }
 
 /* A matrix turned: y's rows are x's columns. In blocks, so that cache lines are used whole. */
-enum { BLOCK = 16 };
+enum { BLOCK = 16, FEW_COLUMNS_BAND = 1024 };
 
 struct turn {
     uint8_t *y;
@@ -235,14 +235,19 @@ struct turn {
     int64_t rows, cols; /* of y: rows walk x contiguously, cols of y are contiguous */
     int64_t sy, sx;     /* stride of y's rows; stride in x of y's columns */
     const struct eml_walk *outer;
-    int64_t bands; /* bands of BLOCK rows in one matrix */
+    int64_t band, bands; /* rows of a band; bands in one matrix */
 };
 
 #define TURN_BLOCK(name, type)                                                                     \
     static void name(type *restrict y, const type *restrict x, int64_t rows, int64_t cols,         \
                      int64_t sy, int64_t sx)                                                       \
     {                                                                                              \
-        for (int64_t c0 = 0; c0 < cols; c0 += BLOCK) {                                             \
+        for (int64_t r = 0; cols == 3 && r < rows; r++) { /* pictures */                           \
+            y[r * sy] = x[r];                                                                      \
+            y[r * sy + 1] = x[sx + r];                                                             \
+            y[r * sy + 2] = x[2 * sx + r];                                                         \
+        }                                                                                          \
+        for (int64_t c0 = cols == 3 ? 3 : 0; c0 < cols; c0 += BLOCK) {                             \
             int64_t end = cols - c0 < BLOCK ? cols : c0 + BLOCK;                                   \
             for (int64_t r = 0; r < rows; r++)                                                     \
                 for (int64_t c = c0; c < end; c++)                                                 \
@@ -260,9 +265,9 @@ static void turn_bands(void *arg, int64_t begin, int64_t end, unsigned thread)
     const struct turn *t = arg;
     int64_t size = (int64_t)t->bytes;
     for (int64_t i = begin; i < end; i++) {
-        int64_t r0 = i % t->bands * BLOCK;
+        int64_t r0 = i % t->bands * t->band;
         struct spot s;
-        int64_t rows = t->rows - r0 < BLOCK ? t->rows - r0 : BLOCK;
+        int64_t rows = t->rows - r0 < t->band ? t->rows - r0 : t->band;
         seek(t->outer, i / t->bands, &s);
         uint8_t *y = t->y + (s.at[0] + r0 * t->sy) * size;
         const uint8_t *x = t->x + (s.at[1] + r0) * size;
@@ -316,8 +321,9 @@ static bool try_turn(const struct eml_walk *w, struct eml_pool *pool, size_t byt
                      .sy = w->stride[0][other],
                      .sx = w->stride[1][in],
                      .outer = &outer};
-    t.bands = (t.rows - 1) / BLOCK + 1;
-    int64_t work = BLOCK * t.cols, grain = work >= PIECE ? 1 : PIECE / work;
+    t.band = t.cols < BLOCK ? FEW_COLUMNS_BAND : BLOCK;
+    t.bands = (t.rows - 1) / t.band + 1;
+    int64_t work = t.band * t.cols, grain = work >= PIECE ? 1 : PIECE / work;
     eml_pool_for(pool, matrices * t.bands, grain, turn_bands, &t);
     return true;
 }
