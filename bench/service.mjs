@@ -186,6 +186,7 @@ function workers(pid) {
 async function memory(services) {
   const csv = new b.Csv(options.results, 'memory.csv', ['mode', 'peak_kib']);
   for (const mode of ['request', 'session']) {
+    await until(() => workers(services.enclave.pid).length === 0, 'the end of the workers before');
     let peak = 0;
     const timer = setInterval(() => {
       for (const pid of workers(services.enclave.pid)) peak = Math.max(peak, anonymousKib(pid));
