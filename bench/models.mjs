@@ -17,7 +17,7 @@ const cases = [
   { name: 'PP-OCR cls 48x192', file: 'ppocr-cls.onnx', spec: b.image('x', [1, 3, 48, 192]) },
   { name: 'MobileFaceNet', file: 'mobilefacenet.onnx', spec: b.image('input', [1, 3, 112, 112]) },
   { name: 'DenseNet-121', file: 'densenet121.onnx', spec: b.image('input', [1, 3, 224, 224]) },
-  { name: 'Silero v5, a chunk', file: 'silero-v5.onnx', spec: b.silero() },
+  { name: 'Silero v5 chunk', file: 'silero-v5.onnx', spec: b.silero() },
   { name: 'MiniLM-L6 @32', file: 'minilm-l6.onnx', spec: b.bert(32) },
   { name: 'MiniLM-L6 @128', file: 'minilm-l6.onnx', spec: b.bert(128) },
   { name: 'MiniLM-L6 @256', file: 'minilm-l6.onnx', spec: b.bert(256) },

@@ -90,7 +90,8 @@ function bySize(series, name, title, xLabel) {
 }
 
 function byBytes() {
-  const rows = read('models-summary.csv').filter((r) => r.threads === 1 && r.request_ms);
+  const again = ['MiniLM-L6 @32', 'MiniLM-L6 @256', 'MiniLM @128 bf16']; // a model once
+  const rows = read('models-summary.csv').filter((r) => r.threads === 1 && !again.includes(r.model));
   const of = (f) => rows.map((r) => [Math.round(r.sealed_bytes / 1e5) / 10, Math.max(f(r), 0.01)]);
   curves('model-bytes.svg', 'Starting, by size of the sealed model, 1 thread, ms', 'MB', [
     ['ONNX Runtime: create', of((r) => r.create_ms)], ['ours: ready to run', of((r) => r.ready_ms)],
