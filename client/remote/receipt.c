@@ -11,6 +11,7 @@ static enum eml_err check(const struct eml_remote *r, const struct eml_receipt *
     const struct eml_receipt_expect expect = {
         .policy = r->policy,
         .document = r->document,
+        .attested = &r->attested,
         .now_unix_s = now_unix_s,
         .evaluation_allowed = true,
         .request_hash = request,
