@@ -33,6 +33,8 @@ struct bench {
     struct eml_arena arena;
     struct eml_pool *pool;
     struct eml_decomposed model;
+    struct eml_arena store; /* of the sealed weights: in huge pages, as in an enclave */
+    struct eml_bytes sealed;
     uint8_t digest[32]; /* of the sealed weights; an enclave computes it when it fetches them */
     struct eml_named_tensor named[EML_GRAPH_IO_MAX];
     char names[EML_GRAPH_IO_MAX][EML_NAME_BYTES_MAX + 1];
@@ -90,7 +92,7 @@ static void decode(struct bench *b, struct eml_model *m, struct eml_times *times
     must(eml_model_decode(m, &b->arena, eml_buf_bytes(&b->model.topology), EML_ISA_AUTO, b->pool,
                           times, &why),
          "topology", &why);
-    must(eml_model_weights(m, eml_buf_bytes(&b->model.sealed), b->digest, &why), "weights", &why);
+    must(eml_model_weights(m, b->sealed, b->digest, &why), "weights", &why);
 }
 
 static void close_session(struct bench *b)
@@ -192,7 +194,7 @@ static void prepare_bare(struct bench *b, const struct eml_topology *t, struct b
     struct eml_why why = {0};
     size_t n = (size_t)t->blob.chunks * EML_CHUNK_BYTES;
     const struct eml_room plain = {room(b, n), n};
-    const struct eml_bytes sealed = eml_buf_bytes(&b->model.sealed);
+    const struct eml_bytes sealed = b->sealed;
     must(eml_blob_open(&t->blob, sealed, &b->arena, plain, &why), "weights", &why);
     must(eml_blob_reader_init(&r->reader, &t->blob, sealed, &b->arena, &why), "weights", &why);
     must(eml_match_inputs(&t->graph, b->named, b->n_inputs, r->inputs, &why), "inputs", &why);
@@ -319,6 +321,17 @@ static void obey(struct bench *b, char *line)
     (void)fflush(stdout);
 }
 
+static void store_sealed(struct bench *b)
+{
+    const struct eml_bytes sealed = eml_buf_bytes(&b->model.sealed);
+    must(eml_arena_create(&b->store, sealed.len), "memory", NULL);
+    uint8_t *p = eml_arena_alloc(&b->store, sealed.len, 4096);
+    must(p != NULL ? EML_OK : EML_E_SYSTEM, "memory", NULL);
+    memcpy(p, sealed.ptr, sealed.len);
+    b->sealed = eml_bytes(p, sealed.len);
+    must(eml_blob_digest(b->sealed, b->digest), "digest", NULL);
+}
+
 /* Takes the options out of the arguments. */
 static void take_options(int *argc, char ***argv, struct eml_decompose_options *o)
 {
@@ -354,7 +367,7 @@ int main(int argc, char **argv)
         (void)!eml_check_print(&report, argv[1], stderr);
     must(e, argv[1], NULL);
     eml_onnx_free(onnx);
-    must(eml_blob_digest(eml_buf_bytes(&b.model.sealed), b.digest), "digest", NULL);
+    store_sealed(&b);
     must(eml_arena_create(&b.arena, (size_t)64 << 30), "arena", NULL);
     must(eml_pool_create((unsigned)threads, &b.pool), "threads", NULL);
     char line[8192];
@@ -363,6 +376,7 @@ int main(int argc, char **argv)
     close_session(&b);
     eml_pool_destroy(b.pool);
     (void)eml_arena_destroy(&b.arena);
+    (void)eml_arena_destroy(&b.store);
     eml_decomposed_free(&b.model);
     eml_check_free(&report);
     return 0;

@@ -2,6 +2,7 @@
 #include "enclave/worker.h"
 
 #include "base/wipe.h"
+#include "enclave/cache.h"
 #include "enclave/limits.h"
 #include "model/limits.h"
 #include "net/net.h"
@@ -42,9 +43,9 @@ static enum eml_err get_weights(struct eml_worker *w)
         eml_net_close(&a.fd);
         return EML_E_SYSTEM;
     }
-    void *p = mmap(NULL, (size_t)r.size, PROT_READ, MAP_SHARED | MAP_POPULATE, a.fd, 0);
+    const void *p = eml_cache_map(a.fd, (size_t)r.size);
     eml_net_close(&a.fd);
-    if (p == MAP_FAILED)
+    if (p == NULL)
         return EML_E_SYSTEM;
     w->sealed = eml_bytes(p, (size_t)r.size);
     enum eml_err err = eml_model_weights(&w->model, w->sealed, digest, &why);

@@ -5,6 +5,7 @@
 #include "enclave/cache.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -146,6 +147,41 @@ static void a_bad_one_that_is_coming_is_forgotten_when_it_is_there(void **state)
     eml_cache_clear(&c);
 }
 
+/* Any size, also one that huge pages do not divide: all bytes, where they belong, and no more. */
+static void a_file_is_mapped_whole(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 4096, 65552, (2 << 20) - 1, 2 << 20, (5 << 20) + 12345};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        size_t n = sizes[i];
+        struct eml_cache c = {.bytes_max = 8 << 20};
+        struct eml_cache_entry *e;
+        struct eml_sha256 want;
+        uint8_t digest[EML_IPC_DIGEST], *bytes = malloc(n);
+        assert_non_null(bytes);
+        for (size_t k = 0; k < n; k++)
+            bytes[k] = (uint8_t)(k * 2654435761u >> 16);
+        const struct eml_bytes all = {bytes, n};
+        assert_int_equal(eml_sha256(&all, 1, &want), EML_OK);
+        assert_int_equal(eml_cache_add(&c, id_a, n, &e), EML_OK);
+        assert_int_equal(pwrite(e->fd, bytes, n, 0), (ssize_t)n);
+        assert_int_equal(eml_cache_seal(e->fd, n, digest), EML_OK);
+        assert_memory_equal(digest, want.b, sizeof digest);
+        union {
+            const void *in;
+            void *out;
+        } p = {eml_cache_map(e->fd, n)};
+        assert_non_null(p.in);
+        assert_int_equal((uintptr_t)p.in % (2 << 20), 0);
+        assert_memory_equal(p.in, bytes, n);
+        assert_int_equal(munmap(p.out, n), 0);
+        free(bytes);
+        eml_cache_clear(&c);
+    }
+    assert_null(eml_cache_map(-1, 4096));
+    assert_null(eml_cache_map(0, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +190,7 @@ int main(void)
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(only_a_sealed_file_with_a_digest_is_ready),
         cmocka_unit_test(a_ready_entry_cannot_be_changed),
+        cmocka_unit_test(a_file_is_mapped_whole),
         cmocka_unit_test(a_bad_one_that_is_coming_is_forgotten_when_it_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
