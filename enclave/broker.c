@@ -255,6 +255,14 @@ static void on_begin(struct broker *b, struct eml_session *s, const struct eml_i
     answer(s, eml_audit_log_health(b->log), EML_BYTES(threads), -1);
 }
 
+static void record_destruction(struct broker *b, const struct eml_session *s,
+                               const struct eml_ipc_request *r)
+{
+    const uint64_t *n = r->number;
+    (void)record(b, s,
+                 (struct eml_record){.event = EML_EVENT_DESTRUCTION, .number = {n[5], n[3], n[4]}});
+}
+
 /* What happened in a request, in the order in which it did; the index of the last record, the
  * inference's. The host learns of a receipt and a model no more than a digest. */
 static uint64_t record_request(struct broker *b, const struct eml_session *s, enum eml_err outcome,
@@ -269,14 +277,18 @@ static uint64_t record_request(struct broker *b, const struct eml_session *s, en
     if (r->err == EML_E_REFUSED)
         record_budget(b, s, EML_BUDGET_REQUEST);
     if (n[5] != 0)
-        (void)record(
-            b, s,
-            (struct eml_record){.event = EML_EVENT_DESTRUCTION, .number = {n[5], n[3], n[4]}});
+        record_destruction(b, s, r);
     if (outcome == EML_OK) {
         inference.bytes[EML_INFERENCE_RECEIPT] = EML_BYTES(receipt->b);
         inference.bytes[EML_INFERENCE_MODEL] = EML_BYTES(r->inference.topology);
     }
     return record(b, s, inference);
+}
+
+static void on_destroyed(struct broker *b, struct eml_session *s, const struct eml_ipc_request *r)
+{
+    record_destruction(b, s, r);
+    answer_plain(s, EML_OK);
 }
 
 static uint64_t unix_s(void)
@@ -350,6 +362,7 @@ static void (*const handlers[EML_IPC_N])(struct broker *, struct eml_session *,
     [EML_IPC_HOST_CONNECT] = on_host_connect,
     [EML_IPC_BEGIN] = on_begin,
     [EML_IPC_REPORT] = on_report,
+    [EML_IPC_DESTROYED] = on_destroyed,
 };
 
 static void hear(struct broker *b, struct eml_session *s)

@@ -59,6 +59,10 @@ enum eml_err eml_ipc_encode(const struct eml_ipc_request *r, struct eml_buf *out
         if (r->err == EML_OK)
             put_inference(&r->inference, out);
         break;
+    case EML_IPC_DESTROYED:
+        for (size_t i = EML_IPC_WIPE; i < EML_IPC_NUMBERS; i++)
+            put_u64(out, r->number[i]);
+        break;
     case EML_IPC_KMS_DOCUMENT:
     case EML_IPC_HOST_CONNECT:
     case EML_IPC_BEGIN:
@@ -121,6 +125,10 @@ static void get_body(struct eml_cur *c, struct eml_ipc_request *r)
         break;
     case EML_IPC_REPORT:
         get_report(c, r);
+        break;
+    case EML_IPC_DESTROYED:
+        for (size_t n = EML_IPC_WIPE; n < EML_IPC_NUMBERS; n++)
+            r->number[n] = eml_cur_u64(c);
         break;
     case EML_IPC_KMS_DOCUMENT:
     case EML_IPC_HOST_CONNECT:

@@ -24,11 +24,14 @@ enum eml_ipc_type {
      * digests for the receipt -> the receipt (receipt/receipt.h, without document), or nothing on
      * failure. The answer comes when the log is durable. */
     EML_IPC_REPORT = 8,
+    /* The model of a session is gone: microseconds of wiping and exposure, bytes wiped -> nothing
+     */
+    EML_IPC_DESTROYED = 9,
     EML_IPC_N
 };
 
 enum { EML_IPC_NONCE = 32, EML_IPC_USER_DATA = 69, EML_IPC_DIGEST = 32 };
-enum { EML_IPC_BLOCK = 256, EML_IPC_ID = 32, EML_IPC_NUMBERS = 6 };
+enum { EML_IPC_BLOCK = 256, EML_IPC_ID = 32, EML_IPC_NUMBERS = 6, EML_IPC_WIPE = 3 };
 enum { EML_IPC_REQUEST_MAX = 1 + EML_IPC_BLOCK, EML_IPC_MODEL_ID = 16 };
 
 /* What a receipt says that only the worker knows: digests and numbers. */
@@ -47,7 +50,8 @@ struct eml_ipc_request { /* only the fields of the type are set; the others are 
     uint8_t id[EML_IPC_ID];
     uint64_t size;
     enum eml_err err; /* REPORT */
-    /* REPORT: microseconds of weights, assemble, run, wipe, exposure; bytes wiped */
+    /* REPORT: microseconds of weights, assemble, run, wipe, exposure; bytes wiped. DESTROYED: the
+     * last three, in their places */
     uint64_t number[EML_IPC_NUMBERS];
     struct eml_ipc_inference inference; /* REPORT with EML_OK; else zero */
 };

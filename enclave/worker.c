@@ -131,7 +131,7 @@ enum eml_err eml_worker_run(const struct eml_options *o)
     if (err == EML_OK)
         err = serve(&w);
     /* Everything secret goes before anything else is waited for. */
-    eml_worker_close_model(&w);
+    eml_worker_end_session(&w);
     (void)eml_arena_destroy(&w.arena);
     struct eml_channel *channel = w.channel;
     w.channel = NULL;

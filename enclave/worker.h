@@ -45,6 +45,8 @@ EML_MUST enum eml_err eml_worker_receive(struct eml_worker *w, enum eml_msg_type
                                          struct eml_room *content, bool *broken);
 /* Seals and sends; the content is encoded from where it lies. */
 EML_MUST enum eml_err eml_worker_send_result(struct eml_worker *w, const struct eml_result *r);
+/* Forgets a session's model, and tells the broker how long it was in clear. */
+void eml_worker_end_session(struct eml_worker *w);
 /* Tells the broker how the request that runs has ended, once. With EML_OK *receipt, borrowed from
  * room, is what the broker answers when the log is durable. */
 EML_MUST enum eml_err eml_worker_report(struct eml_worker *w, enum eml_err err,

@@ -14,16 +14,17 @@
 #define EML_STATEMENT_KERNELS_MAX 64u
 #define EML_STATEMENT_ORIGIN_MAX 255u
 
-enum eml_statement_number {                            /* in this order */
-                            EML_STATEMENT_WEIGHTS_US,  /* getting the sealed weights */
-                            EML_STATEMENT_ASSEMBLE_US, /* decode, plan, open */
-                            EML_STATEMENT_RUN_US,
-                            EML_STATEMENT_WIPE_US,
-                            /* First plaintext weight byte to the end of the wipe; in session mode
-                             * 0: the weights stay, and the log's destruction record tells. */
-                            EML_STATEMENT_EXPOSURE_US,
-                            EML_STATEMENT_WIPED_BYTES,
-                            EML_STATEMENT_NUMBERS
+/* In this order. */
+enum eml_statement_number {
+    EML_STATEMENT_WEIGHTS_US,  /* getting the sealed weights */
+    EML_STATEMENT_ASSEMBLE_US, /* decode, plan, open */
+    EML_STATEMENT_RUN_US,
+    EML_STATEMENT_WIPE_US,
+    /* First plaintext weight byte to the end of the wipe; in session mode so far: the weights
+     * stay, and the log's destruction record at the end of the session tells the whole. */
+    EML_STATEMENT_EXPOSURE_US,
+    EML_STATEMENT_WIPED_BYTES,
+    EML_STATEMENT_NUMBERS
 };
 
 struct eml_statement {        /* views are borrowed */

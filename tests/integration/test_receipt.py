@@ -167,6 +167,15 @@ class Verify(Receipt):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(report["receipt"]["air"]["sequence_number"], k)
             self.assertEqual(report["receipt"]["statement"]["mode"], "session")
+        self.s.wait(lambda: self.destroyed(report["receipt"]), "the record of the session's destruction")
+
+    def destroyed(self, receipt):
+        """The whole exposure of a session stands in the log; its receipts have what it was until then."""
+        since, so_far = receipt["log"]["index"], receipt["statement"]["exposure_us"]
+        report = run("eml", "audit", "report", self.s.path("audit"), "--format", "csv")
+        self.assertEqual(report.returncode, 0, report.stderr)
+        events = [line.split(",", 6) for line in report.stdout.splitlines()[1:]]
+        return any(e[4] == "destruction" and int(e[0]) > since and int(e[6].rsplit("exposure_us=", 1)[1]) > so_far for e in events)
 
     def test_usage(self):
         self.assertEqual(run("eml", "receipt", "verify", self.receipt).returncode, USAGE)

@@ -18,6 +18,7 @@ static const size_t length[EML_IPC_N] = {
     [EML_IPC_HOST_CONNECT] = 1,
     [EML_IPC_BEGIN] = 1,
     [EML_IPC_REPORT] = 1 + 1 + 6 * 8, /* of a failure */
+    [EML_IPC_DESTROYED] = 1 + 3 * 8,
 };
 enum { REPORT_OK = 1 + 1 + 6 * 8 + 1 + 1 + 8 + 8 + 16 + 4 * 32 };
 

@@ -1,0 +1,570 @@
+// link: receipt pki
+/* Property 13, of receipts: one verifies iff document, AIR receipt, statement, record, proof and
+ * checkpoint are all authentic, agree with each other, and are what the verifier expects.
+ *
+ * A case is a generated chain, document, receipt and log, all consistent, and then at most one
+ * defect. Without it the receipt must verify, also long after every certificate has expired; with
+ * it, it must be refused for that very reason. What a defect changes is signed anew with the right
+ * keys where an honest signer could have made it, so that it is the named rule that refuses, not
+ * the signature. */
+#include "testsupport/support.h"
+
+#include "attest/document.h"
+#include "pki/mint.h"
+#include "receipt/verify.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { CASES_N = 200, LOG_MAX = 40, DAY = 86400, YEAR = 365 * DAY };
+#define ORIGIN EML_LIT("example/log")
+
+struct world {
+    struct eml_gen *g;
+    int64_t time_s; /* of the inference */
+    struct eml_minted root, chain[EML_CHAIN_N];
+    struct eml_document document;
+    uint8_t user_data[69], nonce[32];
+    struct eml_ed25519_sk key, log_key;
+    struct eml_ed25519_pk pk;
+    struct eml_air air;
+    struct eml_statement statement;
+    struct eml_record record;
+    struct eml_bytes origin;
+    uint64_t size; /* of the log */
+    struct eml_policy policy;
+    struct eml_receipt_expect expect;
+    struct eml_sha256 expected_hash[3];
+
+    /* do not compute them */
+    bool document_hash_given, air_digest_given, record_digest_given, record_model_given;
+    struct eml_ed25519_sk statement_key, air_key;
+    struct eml_buf doc, air_bytes, statement_bytes, record_bytes, proof;
+    struct eml_receipt receipt;
+};
+
+static uint64_t pick(struct world *w, uint64_t lo, uint64_t hi)
+{
+    return (uint64_t)eml_gen_range(w->g, (int64_t)lo, (int64_t)hi);
+}
+
+static struct eml_sha256 hash(struct world *w)
+{
+    struct eml_sha256 h;
+    eml_gen_fill(w->g, h.b, sizeof h.b);
+    return h;
+}
+
+/* --- a consistent world --- */
+
+static void make_document(struct world *w)
+{
+    struct eml_document *d = &w->document;
+    *d = (struct eml_document){.module_id = EML_LIT("i-1-enc1"), .pcr_present = 0xffff};
+    /* milliseconds after the second that the receipt names, up to a session before it */
+    d->timestamp_ms = (uint64_t)(w->time_s * 1000 + 999 - eml_gen_range(w->g, 0, 7200000));
+    for (size_t i = 0; i < 16; i++)
+        if (i < 3 || eml_gen_bool(w->g))
+            eml_gen_fill(w->g, d->pcr[i].b, sizeof d->pcr[i].b);
+    eml_gen_fill(w->g, w->user_data, sizeof w->user_data);
+    memcpy(w->user_data, "eml/1", 5);
+    eml_gen_fill(w->g, w->nonce, sizeof w->nonce);
+    d->user_data = EML_BYTES(w->user_data);
+    d->nonce = EML_BYTES(w->nonce);
+    d->public_key = EML_BYTES(w->pk.b);
+}
+
+static void make_policy(struct world *w)
+{
+    const struct eml_bytes root = eml_buf_bytes(&w->root.cert);
+    w->policy =
+        (struct eml_policy){.n_roots = 1, .n_accept = 1, .max_age_ms = 1000, .max_skew_ms = 1000};
+    assert_int_equal(eml_sha256(&root, 1, &w->policy.roots[0]), EML_OK);
+    w->policy.accept[0].required = 7;
+    memcpy(w->policy.accept[0].pcr, w->document.pcr, sizeof w->policy.accept[0].pcr);
+    w->expect = (struct eml_receipt_expect){
+        .policy = &w->policy, .now_unix_s = w->time_s + eml_gen_range(w->g, 0, 5 * YEAR)};
+}
+
+static void make_air(struct world *w)
+{
+    struct eml_air *a = &w->air;
+    *a = (struct eml_air){.issuer = EML_LIT("eml-enclaved"),
+                          .issued_s = (uint64_t)w->time_s,
+                          .nonce = EML_BYTES(w->nonce),
+                          .model_id = EML_LIT("00112233445566778899aabbccddeeff"),
+                          .model_version = EML_LIT("1"),
+                          .model_hash = hash(w),
+                          .request_hash = hash(w),
+                          .response_hash = hash(w),
+                          .platform = EML_AIR_NITRO,
+                          .pcr_present = 7u | ((uint32_t)eml_gen_u64(w->g) & EML_AIR_PCRS),
+                          .policy_version = EML_LIT("eml/1"),
+                          .sequence = pick(w, 1, 100),
+                          .execution_ms = pick(w, 0, 1u << 30),
+                          .memory_mb = pick(w, 0, 1u << 20),
+                          .mode = EML_AIR_PRODUCTION};
+    memcpy(a->pcr, w->document.pcr, sizeof a->pcr);
+    eml_gen_fill(w->g, a->cti, sizeof a->cti);
+}
+
+static void make_log(struct world *w)
+{
+    w->size = pick(w, 1, LOG_MAX);
+    w->origin = ORIGIN;
+    w->statement = (struct eml_statement){.mode = pick(w, 0, 1),
+                                          .kernels = EML_LIT("avx512"),
+                                          .origin = ORIGIN,
+                                          .index = pick(w, 0, w->size - 1)};
+    eml_gen_fill(w->g, w->statement.object_id, sizeof w->statement.object_id);
+    for (size_t i = 0; i < EML_STATEMENT_NUMBERS; i++)
+        w->statement.number[i] = eml_gen_u64(w->g);
+    w->record = (struct eml_record){.sequence = w->statement.index,
+                                    .event = EML_EVENT_INFERENCE,
+                                    .time_ms = (uint64_t)w->time_s * 1000 + pick(w, 0, 60000),
+                                    .boot = 1,
+                                    .session = 1,
+                                    .number = {pick(w, 0, 1000)}};
+}
+
+static void make_world(struct world *w, struct eml_gen *g)
+{
+    memset(w, 0, sizeof *w);
+    w->g = g;
+    w->time_s = eml_gen_range(g, 1600000000, 1700000000);
+    eml_gen_fill(g, w->key.b, sizeof w->key.b);
+    w->log_key = w->statement_key = w->air_key = w->key;
+    assert_int_equal(eml_ed25519_public(&w->key, &w->pk), EML_OK);
+    assert_int_equal(eml_mint_root(w->time_s - DAY, &w->root), EML_OK);
+    assert_int_equal(eml_mint_chain(&w->root, "i-1", "i-1-enc1", w->time_s - 8000, w->chain),
+                     EML_OK);
+    make_document(w);
+    make_policy(w);
+    make_air(w);
+    make_log(w);
+    w->expected_hash[0] = w->air.model_hash;
+    w->expected_hash[1] = w->air.request_hash;
+    w->expected_hash[2] = w->air.response_hash;
+    if (eml_gen_bool(g))
+        w->expect.model_hash = &w->expected_hash[0];
+    if (eml_gen_bool(g))
+        w->expect.request_hash = &w->expected_hash[1];
+    if (eml_gen_bool(g))
+        w->expect.response_hash = &w->expected_hash[2];
+}
+
+/* --- signing all of it --- */
+
+static struct eml_sha256 digest_of(const struct eml_buf *b)
+{
+    struct eml_sha256 d;
+    const struct eml_bytes bytes = eml_buf_bytes(b);
+    assert_int_equal(eml_sha256(&bytes, 1, &d), EML_OK);
+    return d;
+}
+
+static void sign_document(struct world *w)
+{
+    struct eml_buf payload = {0};
+    for (size_t i = 0; i < EML_CHAIN_N; i++)
+        w->document.cert[i] = eml_buf_bytes(&w->chain[i].cert);
+    w->document.n_certs = EML_CHAIN_N;
+    assert_int_equal(eml_document_encode(&w->document, &payload), EML_OK);
+    assert_int_equal(eml_sign1_sign_es384(eml_buf_bytes(&w->chain[EML_CHAIN_N - 1].key),
+                                          eml_buf_bytes(&payload), &w->doc),
+                     EML_OK);
+    eml_buf_free(&payload);
+}
+
+/* Records of others around this one, and a proof for it. */
+static void prove(struct world *w)
+{
+    static const struct eml_tree empty;
+    struct eml_sha256 leaf[LOG_MAX];
+    const struct eml_tree_recent recent = {&empty, leaf, w->size};
+    const struct eml_tree_source source = eml_tree_recent_source(&recent);
+    struct eml_note_key key;
+    struct eml_ed25519_pk pk;
+    struct eml_buf note = {0};
+    struct eml_proof p = {.index = w->record.sequence};
+    struct eml_checkpoint c = {.origin = w->origin, .size = w->size};
+    if (p.index >= w->size) /* a defect: the record lies elsewhere than it says */
+        p.index = 0;
+    for (size_t i = 0; i < w->size; i++)
+        leaf[i] = hash(w);
+    assert_int_equal(eml_tree_leaf(eml_buf_bytes(&w->record_bytes), &leaf[p.index]), EML_OK);
+    assert_int_equal(eml_tree_source_root(&source, w->size, &c.root), EML_OK);
+    assert_int_equal(eml_tree_prove_inclusion(&source, p.index, w->size, &p.path), EML_OK);
+    assert_int_equal(eml_ed25519_public(&w->log_key, &pk), EML_OK);
+    assert_int_equal(eml_note_key_make(w->origin, &pk, &key), EML_OK);
+    assert_int_equal(eml_checkpoint_sign(&c, &key, &w->log_key, &note), EML_OK);
+    p.checkpoint = eml_buf_bytes(&note);
+    assert_int_equal(eml_proof_print(&p, &w->proof), EML_OK);
+    eml_buf_free(&note);
+}
+
+static void sign(struct world *w)
+{
+    struct eml_why why = {"", -1};
+    struct eml_sha256 air;
+    sign_document(w);
+    if (!w->document_hash_given)
+        w->air.document_hash = digest_of(&w->doc);
+    if (eml_air_sign(&w->air, &w->air_key, &w->air_bytes, &why) != EML_OK)
+        fail_msg("%s", why.rule);
+    air = digest_of(&w->air_bytes);
+    if (!w->air_digest_given)
+        w->statement.air = air;
+    assert_int_equal(eml_statement_sign(&w->statement, &w->statement_key, &w->statement_bytes),
+                     EML_OK);
+    if (!w->record_digest_given && w->record.event == EML_EVENT_INFERENCE) {
+        w->record.bytes[EML_INFERENCE_RECEIPT] = EML_BYTES(air.b);
+        if (!w->record_model_given)
+            w->record.bytes[EML_INFERENCE_MODEL] = EML_BYTES(w->air.model_hash.b);
+    }
+    assert_int_equal(eml_record_encode(&w->record, &w->record_bytes), EML_OK);
+    prove(w);
+    w->receipt = (struct eml_receipt){
+        eml_buf_bytes(&w->air_bytes), eml_buf_bytes(&w->statement_bytes),
+        eml_buf_bytes(&w->record_bytes), eml_buf_bytes(&w->proof), eml_buf_bytes(&w->doc)};
+}
+
+static void destroy(struct world *w)
+{
+    for (size_t i = 0; i < EML_CHAIN_N; i++)
+        eml_minted_free(&w->chain[i]);
+    eml_minted_free(&w->root);
+    eml_buf_free(&w->doc);
+    eml_buf_free(&w->air_bytes);
+    eml_buf_free(&w->statement_bytes);
+    eml_buf_free(&w->record_bytes);
+    eml_buf_free(&w->proof);
+}
+
+/* --- defects of what is signed --- */
+
+static const struct eml_sha256 other_hash = {{0x5a, 0x5a}};
+
+static void other_document_hash(struct world *w)
+{
+    w->document_hash_given = true;
+    w->air.document_hash = other_hash;
+}
+
+static void other_measurement(struct world *w)
+{
+    uint32_t i;
+    do
+        i = (uint32_t)pick(w, 0, 8);
+    while ((w->air.pcr_present >> i & 1) == 0);
+    w->air.pcr[i].b[pick(w, 0, 47)] ^= 1;
+}
+
+static void other_platform(struct world *w)
+{
+    w->air.platform = EML_AIR_TDX;
+    w->air.pcr_present &= 0x1f;
+}
+
+static void other_nonce(struct world *w)
+{
+    static const uint8_t nonce[32] = {1};
+    w->air.nonce = EML_BYTES(nonce);
+}
+
+static void no_nonce(struct world *w)
+{
+    w->air.nonce = (struct eml_bytes){0};
+}
+
+static void evaluation(struct world *w)
+{
+    w->air.mode = EML_AIR_EVALUATION;
+}
+
+static void from_the_future(struct world *w)
+{
+    w->expect.now_unix_s = w->time_s - 2;
+}
+
+static void clock_not_set(struct world *w)
+{
+    w->expect.now_unix_s = 0;
+}
+
+static void before_the_chain(struct world *w)
+{
+    w->air.issued_s -= 2 * YEAR;
+}
+
+static void after_the_chain(struct world *w)
+{
+    w->air.issued_s += (uint64_t)EML_LEAF_SECONDS;
+    w->expect.now_unix_s += YEAR;
+}
+
+static void document_after_receipt(struct world *w)
+{
+    w->document.timestamp_ms = (uint64_t)w->time_s * 1000 + 2100;
+}
+
+static void other_key_signed_air(struct world *w)
+{
+    w->air_key.b[0] ^= 1;
+}
+
+static void other_key_signed_statement(struct world *w)
+{
+    w->statement_key.b[0] ^= 1;
+}
+
+static void other_key_signed_log(struct world *w)
+{
+    w->log_key.b[0] ^= 1;
+}
+
+static void other_key_in_document(struct world *w)
+{
+    w->pk.b[0] ^= 1;
+}
+
+static void short_key_in_document(struct world *w)
+{
+    w->document.public_key.len--;
+}
+
+static void no_session_document(struct world *w)
+{
+    w->user_data[0] ^= 1;
+}
+
+static void statement_on_another(struct world *w)
+{
+    w->air_digest_given = true;
+    w->statement.air = other_hash;
+}
+
+static void record_of_another(struct world *w)
+{
+    w->record_digest_given = true;
+    w->record.bytes[EML_INFERENCE_RECEIPT] = EML_BYTES(other_hash.b);
+    w->record.bytes[EML_INFERENCE_MODEL] = EML_BYTES(w->air.model_hash.b);
+}
+
+static void record_of_another_model(struct world *w)
+{
+    w->record_model_given = true;
+    w->record.bytes[EML_INFERENCE_MODEL] = EML_BYTES(other_hash.b);
+}
+
+static void record_of_a_failure(struct world *w)
+{
+    w->record.outcome = EML_E_AUTH;
+}
+
+static void record_of_another_event(struct world *w)
+{
+    w->record.event = EML_EVENT_SESSION_OPEN;
+}
+
+static void record_before_receipt(struct world *w)
+{
+    w->record.time_ms = (uint64_t)w->time_s * 1000 - 1;
+}
+
+static void record_long_after_receipt(struct world *w)
+{
+    w->record.time_ms = (uint64_t)w->time_s * 1000 + 60001;
+}
+
+static void other_index_in_statement(struct world *w)
+{
+    w->statement.index++;
+}
+
+static void other_sequence_in_record(struct world *w)
+{
+    w->record.sequence += LOG_MAX;
+}
+
+static void other_origin_in_statement(struct world *w)
+{
+    w->statement.origin = EML_LIT("example/other");
+}
+
+static void no_origin_at_all(struct world *w)
+{
+    w->statement.origin = EML_LIT("a space");
+}
+
+static void foreign_root(struct world *w)
+{
+    w->policy.roots[0].b[0] ^= 1;
+}
+
+static void other_measurements_wanted(struct world *w)
+{
+    w->policy.accept[0].pcr[pick(w, 0, 2)].b[0] ^= 1;
+}
+
+static void other_model_wanted(struct world *w)
+{
+    w->expect.model_hash = &other_hash;
+}
+
+static void other_request_wanted(struct world *w)
+{
+    w->expect.request_hash = &other_hash;
+}
+
+static void other_response_wanted(struct world *w)
+{
+    w->expect.response_hash = &other_hash;
+}
+
+static void document_given(struct world *w)
+{
+    w->expect.document = EML_LIT("another document");
+}
+
+static const struct defect {
+    void (*apply)(struct world *w);
+    enum eml_err e;
+    const char *rule;
+} defects[] = {
+    {other_document_hash, EML_E_AUTH,
+     "L4 ATTESTATION_DOC_HASH_MISMATCH: another attestation document"},
+    {other_measurement, EML_E_AUTH, "receipt: a measurement is not that of the document"},
+    {other_platform, EML_E_AUTH, "L4 PLATFORM_MISMATCH: measurement_type is not the expected one"},
+    {other_nonce, EML_E_AUTH, "L4 NONCE_MISMATCH: eat_nonce is not that of the document"},
+    {no_nonce, EML_E_AUTH, "L4 NONCE_MISMATCH: eat_nonce is not that of the document"},
+    {evaluation, EML_E_REFUSED, "L4 EVALUATION_MODE_REJECTED: security_mode is not production"},
+    {from_the_future, EML_E_REFUSED, "L4 TIMESTAMP_FUTURE: iat is ahead of now"},
+    {clock_not_set, EML_E_REFUSED, "receipt: this clock is not set"},
+    {before_the_chain, EML_E_AUTH, "x509: certificate not yet valid"},
+    {after_the_chain, EML_E_AUTH, "x509: certificate expired"},
+    {document_after_receipt, EML_E_REFUSED, "attestation: document is from the future"},
+    {other_key_signed_air, EML_E_AUTH, "L2 SIG_FAILED: signature is not this key's"},
+    {other_key_signed_statement, EML_E_AUTH, "statement: signature is not this key's"},
+    {other_key_signed_log, EML_E_AUTH, "note: not signed by this key"},
+    {other_key_in_document, EML_E_AUTH, "L2 SIG_FAILED: signature is not this key's"},
+    {short_key_in_document, EML_E_AUTH, "attestation: public_key has the wrong length"},
+    {no_session_document, EML_E_AUTH, "attestation: user_data is not this session's"},
+    {statement_on_another, EML_E_AUTH, "receipt: the statement is on another AIR receipt"},
+    {record_of_another, EML_E_AUTH, "receipt: the log's record is of another AIR receipt"},
+    {record_of_another_model, EML_E_AUTH, "receipt: the log's record is of another model"},
+    {record_of_a_failure, EML_E_AUTH,
+     "receipt: the log's record is not of an inference that succeeded"},
+    {record_of_another_event, EML_E_AUTH,
+     "receipt: the log's record is not of an inference that succeeded"},
+    {record_before_receipt, EML_E_AUTH, "receipt: the log's record is of another time"},
+    {record_long_after_receipt, EML_E_AUTH, "receipt: the log's record is of another time"},
+    {other_index_in_statement, EML_E_AUTH,
+     "receipt: statement, record and proof name different places"},
+    {other_sequence_in_record, EML_E_AUTH,
+     "receipt: statement, record and proof name different places"},
+    {other_origin_in_statement, EML_E_AUTH, "note: not signed by this key"},
+    {no_origin_at_all, EML_E_INPUT, "receipt: the statement names no log"},
+    {foreign_root, EML_E_AUTH, "x509: root is not a pinned one"},
+    {other_measurements_wanted, EML_E_REFUSED,
+     "attestation: measurements match none of the policy's"},
+    {other_model_wanted, EML_E_REFUSED,
+     "L4 MODEL_HASH_MISMATCH: model_hash is not the expected one"},
+    {other_request_wanted, EML_E_REFUSED,
+     "L4 REQUEST_HASH_MISMATCH: request_hash is not the expected one"},
+    {other_response_wanted, EML_E_REFUSED,
+     "L4 RESPONSE_HASH_MISMATCH: response_hash is not the expected one"},
+    {document_given, EML_E_AUTH, "receipt: its document is not the one given"},
+};
+enum { DEFECTS_N = sizeof defects / sizeof defects[0] };
+
+static enum eml_err verify(const struct world *w, const struct eml_receipt *r, struct eml_why *why)
+{
+    static const struct eml_receipt_verified nothing;
+    struct eml_receipt_verified v;
+    struct eml_receipt_report report;
+    enum eml_err e = eml_receipt_verify(r, &w->expect, &v, &report, why);
+    assert_true(report.n > 0);
+    for (size_t i = 0; i < report.n; i++)
+        assert_int_equal(report.check[i].passed, e == EML_OK || i + 1 < report.n);
+    if (e != EML_OK)
+        assert_memory_equal(&v, &nothing, sizeof v);
+    return e;
+}
+
+static void try_case(struct eml_gen *g, const struct defect *d, size_t number)
+{
+    struct world w;
+    struct eml_why why = {"none", -1};
+    make_world(&w, g);
+    if (d != NULL)
+        d->apply(&w);
+    sign(&w);
+    enum eml_err e = verify(&w, &w.receipt, &why);
+    if (e != (d != NULL ? d->e : EML_OK) || (d != NULL && strcmp(why.rule, d->rule) != 0))
+        fail_msg("defect %zu: %s: %s (%ld)", number, eml_err_name(e), why.rule, why.index);
+    destroy(&w);
+}
+
+static void verifies_iff_everything_agrees(void **state)
+{
+    (void)state;
+    struct eml_gen g = eml_gen_seeded("prop_13_receipt");
+    for (size_t i = 0; i < DEFECTS_N; i++)
+        try_case(&g, &defects[i], i);
+    for (size_t i = DEFECTS_N; i < CASES_N; i++) {
+        size_t k = (size_t)eml_gen_range(&g, 0, 2 * DEFECTS_N);
+        try_case(&g, k < DEFECTS_N ? &defects[k] : NULL, k);
+    }
+}
+
+/* Every byte of every part, one bit flipped; every part missing, or cut; parts of two receipts. */
+static void nothing_altered_passes(void **state)
+{
+    (void)state;
+    struct eml_gen g = eml_gen_seeded("prop_13_receipt flips");
+    struct world w, other;
+    struct eml_why why;
+    make_world(&w, &g);
+    make_world(&other, &g);
+    w.size = other.size = LOG_MAX;
+    sign(&w);
+    sign(&other);
+    assert_int_equal(verify(&w, &w.receipt, &why), EML_OK);
+    struct eml_buf *const part[] = {&w.air_bytes, &w.statement_bytes, &w.record_bytes, &w.proof,
+                                    &w.doc};
+    struct eml_receipt r = w.receipt;
+    struct eml_bytes *const view[] = {&r.air, &r.statement, &r.record, &r.proof, &r.document};
+    const struct eml_bytes mine[] = {r.air, r.statement, r.record, r.proof, r.document};
+    const struct eml_receipt *o = &other.receipt;
+    const struct eml_bytes theirs[] = {o->air, o->statement, o->record, o->proof, o->document};
+    for (size_t i = 0; i < 5; i++) {
+        for (size_t at = 0; at < part[i]->len; at++) {
+            uint8_t mask = (uint8_t)(1u << eml_gen_range(&g, 0, 7));
+            part[i]->ptr[at] ^= mask;
+            if (verify(&w, &r, &why) == EML_OK)
+                fail_msg("part %zu, byte %zu, mask %02x", i, at, mask);
+            part[i]->ptr[at] ^= mask;
+        }
+        *view[i] = (struct eml_bytes){0};
+        assert_int_equal(verify(&w, &r, &why), EML_E_INPUT);
+        *view[i] = eml_bytes(mine[i].ptr, mine[i].len - 1);
+        assert_int_not_equal(verify(&w, &r, &why), EML_OK);
+        *view[i] = theirs[i];
+        assert_int_not_equal(verify(&w, &r, &why), EML_OK);
+        *view[i] = mine[i];
+    }
+    assert_int_equal(verify(&w, &r, &why), EML_OK);
+    destroy(&w);
+    destroy(&other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(verifies_iff_everything_agrees),
+        cmocka_unit_test(nothing_altered_passes),
+    };
+    eml_crypto_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
