@@ -15,6 +15,9 @@ set(CMAKE_C_FLAGS_RELEASE "-O2")
 add_compile_options(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wvla -Wstrict-prototypes
   -Wmissing-prototypes -Wformat=2 -fstack-protector-strong -fno-strict-overflow
   -fstack-clash-protection -fno-common -ffp-contract=off -fno-math-errno -fno-trapping-math)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64")
+  add_compile_options(-fcf-protection=full)
+endif()
 add_compile_definitions(_POSIX_C_SOURCE=200809L)
 if(EML_WERROR)
   add_compile_options(-Werror)
