@@ -4,13 +4,14 @@ MODELS := build/models
 export EML_MODELS := $(abspath $(MODELS))
 export EML_NODE_MODULES := $(EML_MODELS)/node_modules
 
-.PHONY: help all setup build programs models demo test test-dev test-clang test-asan test-fuzz test-full docs bench clean
+.PHONY: help all setup build programs models demo test test-dev test-clang test-asan test-fuzz test-full assurance docs bench clean
 
 help:
 	@echo 'make demo [TEXT="..."]  the main job, end to end, on a real model'
 	@echo 'make test               every test: gcc, clang, sanitizers, fuzz smoke run'
 	@echo 'make bench              speeds, against ONNX Runtime'
 	@echo 'make test-full          the above and the node tests of ONNX 1.17'
+	@echo 'make assurance          docs/assurance.md from the property tests'
 	@echo 'make docs               docs/operators.md from the operator list'
 	@echo 'make build              build/dev only     make clean  remove build/'
 

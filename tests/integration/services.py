@@ -32,6 +32,11 @@ def run(*args, **kwargs):
     return subprocess.run([program(args[0]), *map(str, args[1:])], capture_output=True, text=True, check=False, **kwargs)
 
 
+def assured(cases, what):
+    """Says what a property test tried, once it has passed: a line of docs/assurance.md."""
+    print(f"assured: {cases}: {what}", flush=True)
+
+
 def small_model(path, seed=1, width=24, layers=2, opset=13):
     """x [N, 16] -> MatMul/Add/Relu layers -> y [N, 10]; names carry the canary."""
     rng = np.random.RandomState(seed)

@@ -21,7 +21,7 @@ from onnx import numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 from relay import Relay, framed  # noqa: E402
-from services import Services, run, small_model  # noqa: E402
+from services import Services, assured, run, small_model  # noqa: E402
 
 CASES = int(os.environ.get("EML_CASES", "100"))
 SEED = int(os.environ.get("EML_SEED", "101"))
@@ -127,6 +127,7 @@ class Leakage(unittest.TestCase):
                 for detect in (byte_counts, period, boundaries):
                     on = seen[detect.__name__]
                     self.assertGreater(on["plain"], 1.5 * on["random"], "it sees nothing in plain weights either")
+        assured(len(paths), "real models: the same; on their plain weights the detectors do see structure")
 
     def test_generated_models(self):
         rng = random.Random(SEED)
@@ -140,6 +141,7 @@ class Leakage(unittest.TestCase):
                 sizes.add(size)
                 self.assertGreater(seen["byte_counts"]["plain"], DETECTORS[byte_counts])
         print(f"seed {SEED}: {CASES} models in {len(sizes)} size classes", file=sys.stderr)
+        assured(CASES, "generated models: five detectors of structure see no more in the sealed object than in random bytes")
 
     def test_size_classes(self):
         """Whole chunks, as many as Padme allows (PURBs, Nikitin et al. 2019): a mantissa as short as the exponent is."""
@@ -179,6 +181,7 @@ class View(unittest.TestCase):
             # farewell, which may find the other gone.
             views.add((tuple(seen[True][:4]), tuple([seen[False][0], *seen[False][2:3]])))
         self.assertEqual(len(views), 1, views)
+        assured(CASES // 2, "inputs of one shape: the host sees frames of the same number and lengths")
 
 
 if __name__ == "__main__":

@@ -422,6 +422,8 @@ static void what_is_accepted_runs_right_and_what_is_refused_is_named(void **stat
                   cases, accepted, proposed, ops, types, s.ran, s.dynamic, s.refused_by_data);
     assert_true(accepted > proposed / 3 && accepted < proposed);
     assert_true(s.ran > s.refused_by_data);
+    eml_assured(cases, "random models over the operator list: accepted ones run and equal the "
+                       "reference kernels, refusals name the node");
     if (cases >= CASES)
         assert_true(ops > 90 && types > 12 && s.dynamic > 5);
 }

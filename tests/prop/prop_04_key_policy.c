@@ -155,6 +155,8 @@ static void findings_are_decisions(void **state)
         json_decref(policy);
     }
     assert_true(clean >= 100 && open >= 100);
+    eml_assured(20000,
+                "generated key policies: what the linter calls clean lets no other image decrypt");
     for (size_t k = 0; k < sizeof strangers / sizeof strangers[0]; k++)
         json_decref(strangers[k]);
     json_decref(none);

@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from generated import Model  # noqa: E402
 from relay import Cut, Relay, framed  # noqa: E402
 import scan  # noqa: E402
-from services import Services, run  # noqa: E402
+from services import Services, assured, run  # noqa: E402
 
 CASES = int(os.environ.get("EML_CASES", "100"))
 SEED = int(os.environ.get("EML_SEED", "20250"))
@@ -172,6 +172,8 @@ class Memory(unittest.TestCase):
                     self.assertEqual(model.explain(scan.find(self.s.processes[name].pid, model.markers)), {}, f"left in {name}")
                 searched += 1
         self.assertEqual(searched, CASES)
+        assured(CASES, f"sessions over generated models that end in {len(self.WAYS)} ways: nothing of model, key, input or result in "
+                "the memory of worker, broker and host")
 
     def test_the_search_finds_what_is_there(self):
         """Within a session the model is assembled: there its weights must be found."""

@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 from relay import Cut, Relay, framed  # noqa: E402
-from services import CANARY, Services, expected, run, small_model  # noqa: E402
+from services import CANARY, Services, assured, expected, run, small_model  # noqa: E402
 
 ROUNDS = int(os.environ.get("EML_ROUNDS", "2"))
 SEED = int(os.environ.get("EML_SEED", "9090"))
@@ -471,6 +471,8 @@ class HostileHost(unittest.TestCase):
                     self.assert_serves()
             cases += 1
         print(f"seed {SEED}: {len(names(Kinds))} kinds of host, {cases} cases", file=sys.stderr)
+        assured(cases, f"{len(names(Kinds))} kinds of lying host between client and enclave: an error of the right class or the right "
+                "answer, no file, no hang; the next request works")
         self.assert_serves()
 
     def test_between_enclave_and_store(self):
@@ -495,6 +497,7 @@ class HostileHost(unittest.TestCase):
                     relay.close()
             cases += 1
         print(f"seed {SEED}: {len(names(StoreKinds))} kinds of store, {cases} cases", file=sys.stderr)
+        assured(cases, f"{len(names(StoreKinds))} kinds of lying weight store: likewise")
         self.s.stop("enclave")
         self.s.start_enclave()
         self.assert_serves()

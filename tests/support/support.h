@@ -1,6 +1,6 @@
-/* What every test program needs: cmocka with its prerequisites, files and hex of vectors, and `gen`,
- * the one source of generated values (a byte string is turned into typed values, so that property
- * tests and fuzz targets share generators; a seeded run prints its seed).
+/* What every test program needs: cmocka with its prerequisites, files and hex of vectors, and
+ * `gen`, the one source of generated values (a byte string is turned into typed values, so that
+ * property tests and fuzz targets share generators; a seeded run prints its seed).
  */
 #ifndef EML_TESTSUPPORT_SUPPORT_H
 #define EML_TESTSUPPORT_SUPPORT_H
@@ -14,10 +14,14 @@
 
 #include "base/bytes.h"
 
-/* Reads a whole file; aborts the test program with a message if it cannot. Free with eml_buf_free. */
+/* Reads a whole file; aborts the test program with a message if it cannot. Free with eml_buf_free.
+ */
 struct eml_buf eml_test_read(const char *path);
 /* Decodes hex (even length, either case); aborts on anything else. */
 struct eml_buf eml_test_hex(const char *hex);
+
+/* Prints what a property test tried, once it has passed: a line of docs/assurance.md. */
+void eml_assured(long cases, const char *what);
 
 struct eml_gen {
     uint64_t state[4];       /* xoshiro256**: used when the byte string has run out */
