@@ -190,6 +190,16 @@ enum eml_err eml_op_slice(const struct eml_op_ctx *c)
 enum eml_err eml_op_expand(const struct eml_op_ctx *c)
 {
     const struct eml_shape *in[1] = {&c->in[0].shape};
+    const struct eml_view *to = &c->in[1];
+    const struct eml_shape *y = &c->out[0].shape;
+    EML_ASSERT(to->count <= (int64_t)y->rank);
+    /* A dimension that only the data tells, next to one that is known, was taken to be 1 or that.
+     */
+    for (int64_t i = 0; i < to->count; i++) {
+        int64_t dim = ((const int64_t *)to->data)[i];
+        if (dim != 1 && dim != y->dim[y->rank - (uint32_t)(to->count - i)])
+            return eml_fail(c->why, EML_E_INPUT, "Expand: shapes do not broadcast", -1);
+    }
     struct eml_walk w = eml_walk_broadcast(&c->out[0].shape, 1, in);
     copy(c, &w, 0, 0, &c->out[0], &c->in[0]);
     return EML_OK;
