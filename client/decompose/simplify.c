@@ -110,10 +110,12 @@ static bool same_dim(const struct eml_ir_value *x, const struct eml_ir_value *y,
 
 static void constant_shape(struct eml_ir *ir, struct eml_ir_node *n)
 {
-    const struct eml_ir_value *x = n->in[0], *y = n->out[0];
     int64_t dims[EML_RANK_MAX];
     uint32_t rest = 0;
-    if (n->op != EML_OP_RESHAPE || n->in[1]->data != NULL || !x->has_rank || !y->has_rank ||
+    if (n->op != EML_OP_RESHAPE)
+        return;
+    const struct eml_ir_value *x = n->in[0], *y = n->out[0];
+    if (n->in[1]->data != NULL || !x->has_rank || !y->has_rank ||
         eml_ir_int(n, EML_ATTR_ALLOWZERO, 0) != 0)
         return;
     for (uint32_t i = 0; i < y->shape.rank; i++) {
