@@ -271,7 +271,7 @@ static uint64_t record_request(struct broker *b, const struct eml_session *s, en
     const uint64_t *n = r->number;
     struct eml_record inference = {
         .event = EML_EVENT_INFERENCE, .outcome = outcome, .number = {n[2]}};
-    if (n[0] + n[1] != 0)
+    if (n[0] != 0) /* a further request finds its model assembled */
         (void)record(b, s,
                      (struct eml_record){.event = EML_EVENT_ASSEMBLY, .number = {n[0], n[1]}});
     if (r->err == EML_E_REFUSED)

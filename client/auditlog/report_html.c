@@ -29,8 +29,8 @@ static const char more_style[] =
     "font-size:13px}\n"
     "table{border-collapse:collapse;width:100%;font-size:13.5px;margin:10px 0}"
     "th{text-align:left;font-weight:600;color:var(--soft);border-bottom:1px solid var(--ink);"
-    "padding:5px 10px 5px 0;vertical-align:bottom}"
-    "td{border-bottom:1px solid var(--line);padding:5px 10px 5px 0;vertical-align:top}"
+    "padding:5px 14px 5px 0;vertical-align:bottom}"
+    "td{border-bottom:1px solid var(--line);padding:5px 14px 5px 0;vertical-align:top}"
     "td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
     "td.t{white-space:nowrap}.ok{color:var(--good);font-weight:600}"
     ".no{color:var(--bad);font-weight:600}\n"
@@ -157,7 +157,8 @@ static void put_boots(const struct eml_log_view *v, struct eml_buf *out)
     eml_put(out,
             "<h2>Starts of the enclave</h2>\n<p>Each start makes a key that signs what "
             "follows; an attestation document binds it to the measured program. "
-            "%llu sessions were cut off by a stop.</p>\n",
+            "Sessions without an end in the log (cut off by a stop, or still open): %llu."
+            "</p>\n",
             (ull)v->report->unclosed);
     if (from != 0)
         eml_put(out, "<p class=\"soft\">The last %u of %llu.</p>\n", EML_STATS_BOOTS,
@@ -235,6 +236,13 @@ static void put_exposure(const struct eml_stats *s, struct eml_buf *out)
         lo++;
     while (t->bucket[hi] == 0)
         hi--;
+    /* Eight bars at least: one alone looks like an error. */
+    while (hi - lo < 7) {
+        if (hi < EML_STATS_BUCKETS - 1)
+            hi++;
+        if (lo > 0 && hi - lo < 7)
+            lo--;
+    }
     for (unsigned i = lo; i <= hi; i++)
         most = t->bucket[i] > most ? t->bucket[i] : most;
     eml_put(out,
@@ -281,10 +289,11 @@ static void put_models(const struct eml_stats *s, struct eml_buf *out)
     if (s->inferences_of_other_models != 0)
         eml_put(out, "<p>%llu inferences of further models.</p>\n",
                 (ull)s->inferences_of_other_models);
-    eml_put(out,
-            "<p class=\"soft\">%llu inferences without a model (they failed before one was "
-            "read); %llu with a receipt.</p>\n",
-            (ull)s->inferences_without_model, (ull)s->receipts);
+    eml_put(
+        out,
+        "<p class=\"soft\">%llu inferences name no model: they gave no result. %llu have a receipt."
+        "</p>\n",
+        (ull)s->inferences_without_model, (ull)s->receipts);
 }
 
 static void put_days(const struct eml_stats *s, struct eml_buf *out)
