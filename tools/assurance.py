@@ -27,7 +27,7 @@ PROPERTIES = [
 
 def results(log):
     """(test, passed, [(cases, what)]) for each test of a CTest log."""
-    for part in re.split(r"^-{20,}\n\d+/\d+ Test(?:ing)?: ", log, flags=re.M)[1:]:
+    for part in re.split(r"^\d+/\d+ Testing: ", log, flags=re.M)[1:]:
         name = part.split("\n", 1)[0].strip()
         yield name, "\nTest Passed." in part, re.findall(r"^assured: (\d+): (.*)$", part, flags=re.M)
 

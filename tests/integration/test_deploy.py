@@ -10,6 +10,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 import urllib.request
 
@@ -509,10 +510,15 @@ class Scripts(unittest.TestCase):
         first, pcr0 = self.image("first")
         self.assertEqual(self.script("bin/run-enclave", "install", first).returncode, 0)
         metric = self.write("metric", f'#!/bin/sh\necho "$1" >>{self.path("metrics")}\n', 0o755)
-        timer = threading.Timer(2, lambda: self.write("sick", pcr0))
-        timer.start()
+        def fall_sick():
+            end = time.monotonic() + 60
+            while not os.path.exists(self.path("metrics")) and time.monotonic() < end:
+                time.sleep(0.1)  # it was healthy once
+            self.write("sick", pcr0)
+        thread = threading.Thread(target=fall_sick)
+        thread.start()
         done = self.script("bin/run-enclave", "run", EML_METRIC_COMMAND=metric)
-        timer.join()
+        thread.join()
         self.assertEqual(done.returncode, 1)
         self.assertIn("three times in a row", done.stderr)
         self.assertEqual(self.running(), [])
