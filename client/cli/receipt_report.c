@@ -120,7 +120,7 @@ static json_t *hex_json(struct eml_bytes b)
     return json_stringn(hex, 2 * b.len);
 }
 
-static json_t *air_json(const struct eml_air *a)
+json_t *eml_receipt_report_air_json(const struct eml_air *a)
 {
     json_t *pcrs = json_object();
     for (uint32_t i = 0; i < EML_AIR_PCR_N; i++) {
@@ -163,8 +163,9 @@ static json_t *statement_json(const struct eml_statement *s)
 json_t *eml_receipt_report_json(const struct eml_receipt_verified *v)
 {
     return json_pack(
-        "{s:o, s:o, s:{s:o, s:I, s:I, s:o, s:I}}", "air", air_json(&v->air), "statement",
-        statement_json(&v->statement), "log", "origin", text_json(v->checkpoint.origin), "index",
-        (json_int_t)v->index, "size", (json_int_t)v->checkpoint.size, "root",
-        hex_json(EML_BYTES(v->checkpoint.root.b)), "time_ms", (json_int_t)v->record.time_ms);
+        "{s:o, s:o, s:{s:o, s:I, s:I, s:o, s:I}}", "air", eml_receipt_report_air_json(&v->air),
+        "statement", statement_json(&v->statement), "log", "origin",
+        text_json(v->checkpoint.origin), "index", (json_int_t)v->index, "size",
+        (json_int_t)v->checkpoint.size, "root", hex_json(EML_BYTES(v->checkpoint.root.b)),
+        "time_ms", (json_int_t)v->record.time_ms);
 }

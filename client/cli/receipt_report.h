@@ -15,6 +15,7 @@ void eml_receipt_report_checks(const struct eml_receipt_report *report);
 void eml_receipt_report_print(const struct eml_receipt_verified *v);
 /* New references; NULL if out of memory. */
 json_t *eml_receipt_report_checks_json(const struct eml_receipt_report *report);
+json_t *eml_receipt_report_air_json(const struct eml_air *a);
 json_t *eml_receipt_report_json(const struct eml_receipt_verified *v);
 
 #endif

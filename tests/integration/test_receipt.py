@@ -1,6 +1,7 @@
 """Receipts through real processes: kept by eml infer, verified offline afterwards, refused when anything about them is altered."""
 import json
 import os
+import tempfile
 import unittest
 
 import numpy as np
@@ -231,6 +232,29 @@ class Tamper(Receipt):
                 f.write(data[:at] + bytes([data[at] ^ 4]) + data[at + 1:])
             done = run("eml", "receipt", "verify", path, "--policy", self.s.path("policy.json"), "--allow-evaluation")
             self.assertIn(done.returncode, (INPUT, REFUSED), f"byte {at}")
+
+
+class BareAir(unittest.TestCase):
+    def test_vectors(self):
+        """AIR's own, levels 1 to 3; those that break only a policy pass, as AIR says that they must."""
+        vectors = os.path.join(os.path.dirname(__file__), "..", "vectors", "air")
+        with tempfile.TemporaryDirectory() as d:
+            n = 0
+            for folder in ("valid", "invalid"):
+                for name in sorted(os.listdir(os.path.join(vectors, folder))):
+                    with open(os.path.join(vectors, folder, name), encoding="utf-8") as f:
+                        v = json.load(f)
+                    path = os.path.join(d, name)
+                    with open(path, "wb") as f:
+                        f.write(bytes.fromhex(v["receipt_hex"]))
+                    done = run("eml", "receipt", "verify", path, "--key", v.get("wrong_public_key_hex") or v["public_key_hex"], "--json")
+                    failure = v.get("expected_failure", {"layer": 4})
+                    self.assertEqual(done.returncode == 0, failure["layer"] == 4, name)
+                    self.assertEqual(len(json.loads(done.stdout)["checks"]), min(failure["layer"], 3))
+                    if failure["layer"] < 4:
+                        self.assertIn(f"L{failure['layer']} {failure['code']}", done.stderr)
+                    n += 1
+            self.assertEqual(n, 10)
 
 
 class Remember(Receipt):
