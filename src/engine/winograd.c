@@ -14,7 +14,10 @@ enum {
     CHANNELS_MAX = 2048,       /* one range of K */
     U_FLOATS_MAX = 4 << 20,    /* transformed weights stay in the last-level cache */
     CHUNK_FLOATS = 192 * 1024, /* of v and m: about the second-level cache */
-    WEIGHTS_PER_TASK = 1 << 12 /* vectors of 16 weights: about 100 microseconds */
+    SHARE_FLOATS = 160 * 1024, /* of u, by columns: the same */
+    FEW_TILES = 64,
+    FEW_V_FLOATS = 1 << 20,
+    WEIGHTS_PER_TASK = 1 << 9 /* vectors of 16 weights: about 15 microseconds */
 };
 
 static size_t div_up(size_t a, size_t b)
@@ -25,6 +28,11 @@ static size_t div_up(size_t a, size_t b)
 static size_t max_size(size_t a, size_t b)
 {
     return a > b ? a : b;
+}
+
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
 }
 
 static size_t panels(const struct eml_winograd *w)
@@ -58,6 +66,18 @@ static bool pays(const struct eml_winograd *w)
     return F * ci * co_v * EML_PANEL <= U_FLOATS_MAX && fast + fast / 4 < direct;
 }
 
+static void cut_columns(struct eml_winograd *w, const struct eml_kernels *kn, unsigned threads)
+{
+    w->by_columns = w->tiles <= FEW_TILES && F * w->tiles * w->ci <= FEW_V_FLOATS &&
+                    panels(w) >= threads && panels(w) > 1;
+    if (!w->by_columns)
+        return;
+    size_t most = min_size(kn->nr / EML_PANEL, div_up(panels(w), threads));
+    w->share = max_size(min_size(SHARE_FLOATS / (F * w->ci * EML_PANEL), most), 1);
+    w->chunk = w->tiles;
+    w->chunks = 1;
+}
+
 bool eml_winograd_plan(const struct eml_kernels *kn, const struct eml_spatial *s, size_t co,
                        unsigned threads, struct eml_winograd *w)
 {
@@ -75,17 +95,23 @@ bool eml_winograd_plan(const struct eml_kernels *kn, const struct eml_spatial *s
     w->chunks = div_up(div_up(w->tiles, chunk), threads) * threads;
     w->chunk = div_up(w->tiles, w->chunks);
     w->chunks = div_up(w->tiles, w->chunk);
+    cut_columns(w, kn, threads);
     return true;
 }
 
 struct eml_winograd_pieces eml_winograd_take(struct eml_scratch *scratch,
                                              const struct eml_winograd *w, unsigned threads)
 {
-    struct eml_winograd_pieces p = {.v_step = spread(w->ci), .m_step = spread(w->co)};
-    p.v_stride = F * w->chunk * p.v_step;
+    size_t columns = w->by_columns ? w->share * EML_PANEL : w->co;
+    struct eml_winograd_pieces p = {.v_step = spread(w->ci), .m_step = spread(columns)};
+    /* by columns, one cache line more, for the same reason */
+    p.u_step = eml_pack_panel16_floats(w->ci, columns) + (w->by_columns ? EML_PANEL : 0);
+    p.u_stride = w->by_columns ? F * p.u_step : 0;
+    p.v_stride = w->by_columns ? 0 : F * w->chunk * p.v_step;
     p.m_stride = F * w->chunk * p.m_step;
-    p.u = eml_scratch_take(scratch, F * eml_pack_panel16_floats(w->ci, w->co), sizeof(float));
-    p.v = eml_scratch_take(scratch, threads * p.v_stride, sizeof(float));
+    p.u = eml_scratch_take(scratch, (w->by_columns ? threads : 1) * F * p.u_step, sizeof(float));
+    p.v = eml_scratch_take(scratch, (w->by_columns ? 1 : threads) * F * w->chunk * p.v_step,
+                           sizeof(float));
     p.m = eml_scratch_take(scratch, threads * p.m_stride, sizeof(float));
     p.zeros = eml_scratch_take(scratch, w->ci, sizeof(float));
     return p;
@@ -101,18 +127,25 @@ struct job {
     struct eml_weights_window *window;
 };
 
-/* Items: panels of 16 output channels. */
+/* Of a panel of 16 output channels. False: its weights could not be opened. */
+static bool transform_panel(const struct job *j, float *u, size_t i)
+{
+    size_t panel = j->w->ci * EML_PANEL;
+    const float *from = j->weights + i * panel * 9;
+    if (!eml_weights_open(j->window, from, panel * 9 * sizeof(float)))
+        return false;
+    j->kn->winograd_weights(u, j->p->u_step, from, panel, panel);
+    return true;
+}
+
+/* Items: panels. */
 static void transform_weights(void *arg, int64_t begin, int64_t end, unsigned thread)
 {
     const struct job *j = arg;
     (void)thread;
-    size_t panel = j->w->ci * EML_PANEL;
-    for (size_t i = (size_t)begin; i < (size_t)end; i++) {
-        const float *from = j->weights + i * panel * 9;
-        if (!eml_weights_open(j->window, from, panel * 9 * sizeof(float)))
+    for (size_t i = (size_t)begin; i < (size_t)end; i++)
+        if (!transform_panel(j, j->p->u + i * j->w->ci * EML_PANEL, i))
             return;
-        j->kn->winograd_weights(j->p->u + i * panel, panels(j->w) * panel, from, panel, panel);
-    }
 }
 
 struct place {
@@ -144,14 +177,16 @@ static void transform_input(const struct job *j, float *v, size_t tile)
     j->kn->winograd_input(v, j->p->v_step, x, j->w->ci);
 }
 
-/* m[f] = v[f] * u[f] for n tiles. Rows are cut evenly: no tile of the product has few. */
-static void products(const struct job *j, float *m, const float *v, size_t n)
+/* m[f] = v[f] * u[f] for n tiles and some columns. Rows are cut evenly: no tile of the product has
+ * few. */
+static void products(const struct job *j, float *m, const float *v, size_t n, const float *u_all,
+                     size_t columns)
 {
     const struct eml_winograd *w = j->w;
     size_t blocks = div_up(n, j->kn->mr), panel = w->ci * EML_PANEL;
     for (size_t f = 0; f < F; f++) {
-        const float *u = j->p->u + f * panels(w) * panel;
-        for (size_t column = 0; column < w->co; column += j->kn->nr) {
+        const float *u = u_all + f * j->p->u_step;
+        for (size_t column = 0; column < columns; column += j->kn->nr) {
             for (size_t b = 0; b < blocks; b++) {
                 size_t row = b * n / blocks, end = (b + 1) * n / blocks;
                 const float *rows[MR_MAX];
@@ -160,7 +195,7 @@ static void products(const struct job *j, float *m, const float *v, size_t n)
                 struct eml_tile t = {.c = m + (row * F + f) * j->p->m_step + column,
                                      .ldc = F * j->p->m_step,
                                      .m = end - row,
-                                     .n = w->co - column < j->kn->nr ? w->co - column : j->kn->nr,
+                                     .n = min_size(columns - column, j->kn->nr),
                                      .rows = rows,
                                      .n_blocks = 1,
                                      .block = w->ci,
@@ -173,21 +208,21 @@ static void products(const struct job *j, float *m, const float *v, size_t n)
     }
 }
 
-static void transform_output(const struct job *j, const float *m, size_t tile)
+/* Columns [column, column + columns) of a tile. */
+static void transform_output(const struct job *j, const float *m, size_t tile, size_t column,
+                             size_t columns)
 {
     const struct eml_winograd *w = j->w;
     struct place at = place_of(w, tile);
     size_t height = (size_t)w->s.out[1], width = (size_t)w->s.out[2];
-    size_t offset = ((at.image * height + at.y) * width + at.x) * w->co;
-    struct eml_epilogue e = *j->epilogue;
-    if (e.residual)
-        e.residual += offset;
+    size_t pixel = (at.image * height + at.y) * width + at.x, offset = pixel * w->co + column;
+    struct eml_epilogue e = eml_epilogue_at(j->epilogue, pixel, column);
     struct eml_winograd_tile t = {.y = j->y + offset,
                                   .y_row = width * w->co,
                                   .y_pixel = w->co,
                                   .rows = height - at.y < TILE ? height - at.y : TILE,
                                   .columns = width - at.x < TILE ? width - at.x : TILE,
-                                  .c = w->co,
+                                  .c = columns,
                                   .m = m,
                                   .m_step = j->p->m_step,
                                   .epilogue = &e};
@@ -204,9 +239,35 @@ static void chunks(void *arg, int64_t begin, int64_t end, unsigned thread)
         size_t n = w->tiles - first < w->chunk ? w->tiles - first : w->chunk;
         for (size_t t = 0; t < n; t++)
             transform_input(j, v + t * F * j->p->v_step, first + t);
-        products(j, m, v, n);
+        products(j, m, v, n, j->p->u, w->co);
         for (size_t t = 0; t < n; t++)
-            transform_output(j, m + t * F * j->p->m_step, first + t);
+            transform_output(j, m + t * F * j->p->m_step, first + t, 0, w->co);
+    }
+}
+
+/* By columns. Items: tiles, then shares of panels. */
+static void inputs(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    const struct job *j = arg;
+    (void)thread;
+    for (size_t t = (size_t)begin; t < (size_t)end; t++)
+        transform_input(j, j->p->v + t * F * j->p->v_step, t);
+}
+
+static void shares(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    const struct job *j = arg;
+    const struct eml_winograd *w = j->w;
+    float *u = j->p->u + thread * j->p->u_stride, *m = j->p->m + thread * j->p->m_stride;
+    for (size_t i = (size_t)begin; i < (size_t)end; i++) {
+        size_t first = i * w->share, last = min_size(first + w->share, panels(w));
+        size_t column = first * EML_PANEL, columns = min_size(last * EML_PANEL, w->co) - column;
+        for (size_t panel = first; panel < last; panel++)
+            if (!transform_panel(j, u + (panel - first) * w->ci * EML_PANEL, panel))
+                return;
+        products(j, m, j->p->v, w->tiles, u, columns);
+        for (size_t t = 0; t < w->tiles; t++)
+            transform_output(j, m + t * F * j->p->m_step, t, column, columns);
     }
 }
 
@@ -217,6 +278,11 @@ void eml_winograd_run(const struct eml_winograd *w, const struct eml_winograd_pi
 {
     struct job j = {w, p, kn, y, x, weights, e, window};
     memset(p->zeros, 0, w->ci * sizeof(float));
+    if (w->by_columns) {
+        eml_pool_for(pool, (int64_t)w->tiles, 1, inputs, &j);
+        eml_pool_for(pool, (int64_t)div_up(panels(w), w->share), 1, shares, &j);
+        return;
+    }
     eml_pool_for(pool, (int64_t)panels(w), (int64_t)(WEIGHTS_PER_TASK / w->ci + 1),
                  transform_weights, &j);
     eml_pool_for(pool, (int64_t)w->chunks, 1, chunks, &j);

@@ -2,8 +2,10 @@
  *
  * Four by four output pixels at a time, from six by six input pixels: 36 products of matrices
  * [tiles, ci] x [ci, co]. Weights are transformed in each run, into scratch: they travel and lie in
- * memory as for the direct convolution. Rounding errors are about twice the direct sum's (see
- * kernels/simd_winograd.h). Results do not depend on the number of threads.
+ * memory as for the direct convolution. Many tiles: all weights are transformed first, and each
+ * task does a chunk of tiles. Few tiles and many channels: all input is transformed first, and each
+ * task does some columns, whose weights stay in its core's cache. Rounding errors are about twice
+ * the direct sum's (see kernels/simd_winograd.h). Results do not depend on the number of threads.
  */
 #ifndef EML_ENGINE_WINOGRAD_H
 #define EML_ENGINE_WINOGRAD_H
@@ -12,17 +14,21 @@
 #include "engine/spatial.h"
 #include "engine/weights.h"
 
-/* How a convolution is cut: `chunks` of `chunk` tiles (the last may have fewer). */
+/* How a convolution is cut: `chunks` of `chunk` tiles (the last may have fewer), or by columns:
+ * `share` panels of 16 each (the last may have fewer). */
 struct eml_winograd {
     struct eml_spatial s;
     size_t ci, co, tiles_y, tiles_x, tiles, chunk, chunks;
+    bool by_columns;
+    size_t share;
 };
 
 /* Scratch, per thread where a stride is given (in floats). */
 struct eml_winograd_pieces {
-    float *u;     /* [36][panels][ci][16] */
-    float *v, *m; /* per thread: [chunk][36][v_step], [chunk][36][m_step] */
-    size_t v_step, m_step, v_stride, m_stride;
+    float *u; /* [36][u_step]: panels of [ci][16]; per thread if by columns */
+    float *v; /* [tiles][36][v_step], per thread unless by columns: [chunk][36][v_step] */
+    float *m; /* per thread: [chunk][36][m_step] */
+    size_t u_step, v_step, m_step, u_stride, v_stride, m_stride;
     float *zeros; /* [ci] */
 };
 

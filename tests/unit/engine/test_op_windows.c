@@ -184,10 +184,17 @@ static void winograd_matches(void **state)
 {
     (void)state;
     const struct eml_kernels *kn = eml_kernels_for(EML_ISA_AUTO);
-    struct eml_winograd w;
+    struct eml_winograd w = {0};
     struct eml_spatial s = spatial_3x3(28, 64);
     bool has = kn->winograd_input != NULL;
     assert_int_equal(eml_winograd_plan(kn, &s, 64, 2, &w), has);
+    assert_int_equal(w.by_columns, has); /* few tiles; work for two threads, but not for five */
+    assert_int_equal(eml_winograd_plan(kn, &s, 64, 5, &w), has);
+    assert_false(w.by_columns);
+    s = spatial_3x3(56, 64);
+    assert_int_equal(eml_winograd_plan(kn, &s, 64, 2, &w), has);
+    assert_false(w.by_columns);
+    s = spatial_3x3(28, 64);
     assert_false(eml_winograd_plan(eml_kernels_for(EML_ISA_REF), &s, 64, 2, &w));
     assert_false(eml_winograd_plan(kn, &s, 4, 2, &w)); /* few channels: transforms cost more */
     s.stride[2] = 2;
