@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 
 enum { CMDLINE_MAX = 4096, PEM_MAX = 65536 };
@@ -53,6 +54,7 @@ static struct eml_bytes trimmed(struct eml_bytes text)
 
 struct parts {
     struct eml_bytes kernel, ramdisk[EML_EIF_SECTIONS_MAX]; /* mapped */
+    struct eml_buf packed[EML_EIF_SECTIONS_MAX];            /* of ramdisks that are folders */
     struct eml_buf cmdline, metadata, signature, key, certificate;
     const char *path; /* the one that a failure is about */
 };
@@ -70,6 +72,22 @@ static enum eml_err map(struct parts *p, const char *path, struct eml_bytes *out
     return out->len != 0 ? EML_OK : eml_fail(why, EML_E_INPUT, "the file is empty", -1);
 }
 
+/* A ramdisk is a file, taken as it is, or a folder to be packed. */
+static enum eml_err get_ramdisk(struct parts *p, const char *path, size_t i, struct eml_bytes *out,
+                                struct eml_why *why)
+{
+    struct stat st;
+    p->path = path;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        EML_TRY(eml_eif_pack_tree(path, &p->packed[i], why));
+        *out = eml_buf_bytes(&p->packed[i]);
+        return EML_OK;
+    }
+    EML_TRY(map(p, path, &p->ramdisk[i], why));
+    *out = p->ramdisk[i];
+    return EML_OK;
+}
+
 static enum eml_err gather(const struct eml_eif_build *b, struct parts *p, struct eml_eif *e,
                            struct eml_why *why)
 {
@@ -84,8 +102,9 @@ static enum eml_err gather(const struct eml_eif_build *b, struct parts *p, struc
     put_section(e, EML_EIF_CMDLINE, trimmed(eml_buf_bytes(&p->cmdline)));
     put_section(e, EML_EIF_METADATA, eml_buf_bytes(&p->metadata));
     for (size_t i = 0; i < b->n_ramdisks; i++) {
-        EML_TRY(map(p, b->ramdisk[i], &p->ramdisk[i], why));
-        put_section(e, EML_EIF_RAMDISK, p->ramdisk[i]);
+        struct eml_bytes data;
+        EML_TRY(get_ramdisk(p, b->ramdisk[i], i, &data, why));
+        put_section(e, EML_EIF_RAMDISK, data);
     }
     return EML_OK;
 }
@@ -127,8 +146,10 @@ int eml_eif_cmd_build(const struct eml_eif_build *b)
         err = eml_file_write_atomic(b->output, 0644, eml_buf_bytes(&file), &why);
     eml_buf_free(&file);
     eml_file_unmap(p.kernel);
-    for (size_t i = 0; i < b->n_ramdisks; i++)
+    for (size_t i = 0; i < b->n_ramdisks; i++) {
         eml_file_unmap(p.ramdisk[i]);
+        eml_buf_free(&p.packed[i]);
+    }
     eml_buf_free(&p.cmdline);
     eml_buf_free(&p.metadata);
     eml_buf_free(&p.signature);

@@ -21,6 +21,10 @@ int eml_eif_cmd_describe(const char *path);
 int eml_eif_cmd_verify(const char *path, const char *measurements);
 int eml_eif_cmd_pcr(const char *path, bool is_certificate);
 
+/* Appends the files and folders below `path` as a ramdisk, the same bytes wherever, whenever and by
+ * whomever they were put there. EML_E_INPUT for anything that is neither file nor folder. */
+EML_MUST enum eml_err eml_eif_pack_tree(const char *path, struct eml_buf *out, struct eml_why *why);
+
 /* "eml-eif: path: class: rule"; returns the exit code. */
 int eml_eif_failed(const char *path, enum eml_err e, const struct eml_why *why);
 /* 96 digits and a NUL. */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: eml-eif build --kernel FILE --cmdline TEXT|--cmdline-file FILE --ramdisk FILE...\n"
+    "usage: eml-eif build --kernel FILE --cmdline TEXT|--cmdline-file FILE --ramdisk FILE|DIR...\n"
     "                     [--name NAME] [--image-version V] [--arch x86_64|aarch64]\n"
     "                     [--key KEY.der --certificate CERT.pem] --output IMAGE.eif\n"
     "       eml-eif describe IMAGE.eif\n"
