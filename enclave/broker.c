@@ -484,6 +484,11 @@ static void welcome(struct broker *b)
     enum eml_err err = eml_net_accept(b->listener, eml_net_now_ms(), &client);
     if (err == EML_E_NET)
         return;
+    if (err == EML_OK && !eml_net_is_from(client, b->options->host)) {
+        eml_log_event("peer.refused", EML_E_REFUSED, {"port", eml_net_port(b->listener)});
+        eml_net_close(&client);
+        return;
+    }
     if (err == EML_OK && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         err = EML_E_SYSTEM;
     if (err == EML_OK)

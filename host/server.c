@@ -99,6 +99,10 @@ static void welcome(const struct eml_server *s, struct gate *g, enum eml_host_po
     }
     if (err != EML_OK)
         return;
+    if (port == EML_HOST_PORT_SERVICE && !eml_net_is_from(fd, s->host->enclave)) {
+        eml_net_close(&fd);
+        return;
+    }
     bool entered = gate_enter(g, port, s->connections);
     if (entered && start(s, g, port, fd))
         return;

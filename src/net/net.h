@@ -21,6 +21,10 @@ EML_MUST enum eml_err eml_net_listen(const char *address, int *fd, struct eml_wh
 /* For tcp port 0: the port that was given. 0 for other kinds. */
 uint16_t eml_net_port(int fd);
 EML_MUST enum eml_err eml_net_accept(int listener, int64_t deadline_ms, int *fd);
+/* Whether who connected may be who `address` names: its CID, where both are vsock's, since anything
+ * on the machine may call a vsock port. True for other kinds, whose access is a matter of files and
+ * networks. */
+bool eml_net_is_from(int fd, const char *address);
 EML_MUST enum eml_err eml_net_connect(const char *address, int64_t deadline_ms, int *fd,
                                       struct eml_why *why);
 /* Waits for poll(2) events (errors and hang-up included). */

@@ -150,6 +150,22 @@ enum eml_err eml_net_accept(int listener, int64_t deadline_ms, int *fd)
     }
 }
 
+bool eml_net_is_from(int fd, const char *address)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_storage room;
+        struct sockaddr_vm vm;
+    } s;
+    socklen_t len = sizeof s;
+    struct eml_address a;
+    if (eml_address_parse(address, &a, NULL) != EML_OK || getpeername(fd, &s.any, &len) != 0)
+        return false;
+    if (a.kind != EML_ADDRESS_VSOCK || s.any.sa_family != AF_VSOCK)
+        return true;
+    return s.vm.svm_cid == a.cid;
+}
+
 /* --- connecting --- */
 
 static enum eml_err finish_connect(int fd, int64_t deadline_ms)

@@ -29,6 +29,9 @@ static void talk(const char *address, int listener)
     size_t got;
     assert_int_equal(eml_net_connect(address, in_ms(2000), &c, NULL), EML_OK);
     assert_int_equal(eml_net_accept(listener, in_ms(2000), &s), EML_OK);
+    assert_true(eml_net_is_from(s, address)); /* vsock: the address is of CID 1, as is the peer */
+    assert_int_equal(eml_net_is_from(s, "vsock:3:1"), strncmp(address, "vsock:", 6) != 0);
+    assert_false(eml_net_is_from(s, "nonsense"));
     assert_true((fcntl(c, F_GETFD) & FD_CLOEXEC) != 0 && (fcntl(s, F_GETFD) & FD_CLOEXEC) != 0);
     assert_int_equal(eml_net_send(c, EML_LIT("ping"), in_ms(2000)), EML_OK);
     assert_int_equal(eml_net_recv(s, EML_ROOM(room), in_ms(2000), &got), EML_OK);
