@@ -4,11 +4,14 @@ MODELS := build/models
 export EML_MODELS := $(abspath $(MODELS))
 export EML_NODE_MODULES := $(EML_MODELS)/node_modules
 
-.PHONY: help all setup build programs models demo test test-dev test-clang test-asan test-fuzz test-full assurance docs bench clean
+.PHONY: help all setup build programs models demo eif test test-dev test-clang test-asan test-fuzz test-nitro test-full \
+	assurance docs bench clean
 
 help:
 	@echo 'make demo [TEXT="..."]  the main job, end to end, on a real model'
 	@echo 'make test               every test: gcc, clang, sanitizers, fuzz smoke run'
+	@echo 'make eif                the enclave image and its measurements, in build/eif'
+	@echo 'make test-nitro         boots that image in QEMU: attestation, KMS, inference'
 	@echo 'make bench              speeds, against ONNX Runtime'
 	@echo 'make test-full          the above and the node tests of ONNX 1.17'
 	@echo 'make assurance          docs/assurance.md from the property tests'
@@ -54,6 +57,19 @@ test-fuzz: setup
 	@cmake --preset fuzz >/dev/null
 	cmake --build --preset fuzz
 	ctest --test-dir build/fuzz --output-on-failure --no-tests=error -j2 -L fuzz
+
+# The image; REGION is KMS's, CONFIG=DIR another configuration than production's, KERNEL=FILE another kernel.
+eif: setup
+	@tools/image/build.sh $(if $(KERNEL),--kernel $(KERNEL)) $(if $(CONFIG),--config $(CONFIG)) $(if $(REGION),--region $(REGION))
+	@head -n 8 build/eif/eml.pcrs.json
+
+# A QEMU with the nitro-enclave machine and the kernel are built once, some minutes each, and kept under build/.
+test-nitro: build eif
+	@tools/fetch-models.sh $(MODELS) ocr
+	@tests/nitro/build-qemu.sh build/qemu
+	@cmake --preset dev -DEML_NITRO=ON >/dev/null
+	@cmake --build --preset dev
+	ctest --test-dir build/dev --output-on-failure --no-tests=error -L nitro
 
 # Beyond CI: the newer ONNX node tests; host and enclave killed 200 times under load.
 test-full: test

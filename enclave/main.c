@@ -1,9 +1,11 @@
-/* eml-enclaved: the measured program. Broker by default; its children are the same program in
- * another role. eml-enclaved-dev differs in the object that answers for the NSM. */
+/* eml-enclaved: the measured program. PID 1 in the image, which starts the broker; the broker's
+ * children are the same program in another role. eml-enclaved-dev differs in the object that
+ * answers for the NSM. */
 #include "base/log.h"
 #include "crypto/crypto.h"
 #include "enclave/broker.h"
 #include "enclave/fetch.h"
+#include "enclave/init.h"
 #include "enclave/worker.h"
 #include "wire/json.h"
 
@@ -41,6 +43,8 @@ int main(int argc, char **argv)
     struct eml_options o;
     const char *argument;
     int skip;
+    if (eml_init_is(argv[0]))
+        eml_init_run();
     prepare_libraries();
     enum eml_role role = eml_role_of(argc, argv, &argument, &skip);
     if (argc == 2 && strcmp(argv[1], "--help") == 0)

@@ -5,6 +5,7 @@
 #include "enclave/limits.h"
 
 #include <getopt.h>
+#include <string.h>
 #include <unistd.h>
 
 const char eml_options_usage[] =
@@ -76,4 +77,26 @@ enum eml_err eml_options_parse(int argc, char **argv, int skip, struct eml_optio
     bool kms_whole = (o->kms_ca == NULL) == (o->kms_endpoint == NULL);
     bool ok = optind == argc - skip && o->listen != NULL && o->host != NULL && kms_whole;
     return ok ? EML_OK : EML_E_USAGE;
+}
+
+enum eml_err eml_options_split(char *text, char *argv[EML_OPTIONS_LINES_MAX + 2])
+{
+    static char name[] = "eml-enclaved";
+    size_t n = 0;
+    argv[n++] = name;
+    argv[n] = NULL;
+    for (char *line = text, *next; line != NULL; line = next) {
+        next = strchr(line, '\n');
+        if (next != NULL)
+            *next++ = '\0';
+        if (line[0] == '\0' || line[0] == '#')
+            continue;
+        if (n > EML_OPTIONS_LINES_MAX) {
+            argv[1] = NULL;
+            return EML_E_INPUT;
+        }
+        argv[n++] = line;
+        argv[n] = NULL;
+    }
+    return EML_OK;
 }

@@ -18,4 +18,10 @@ struct eml_options {
 EML_MUST enum eml_err eml_options_parse(int argc, char **argv, int skip, struct eml_options *out);
 extern const char eml_options_usage[];
 
+/* Options as a text (NUL-terminated, changed in place), one a line: argv = {"eml-enclaved",
+ * lines..., NULL}, pointing into it. Lines that are empty or begin with '#' are left out.
+ * EML_E_INPUT: too many; argv has none then. */
+enum { EML_OPTIONS_LINES_MAX = 40 };
+EML_MUST enum eml_err eml_options_split(char *text, char *argv[EML_OPTIONS_LINES_MAX + 2]);
+
 #endif

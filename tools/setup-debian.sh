@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the project builds and tests with, from Debian 12. Run by `make`; does nothing when all is there.
-# docs/decisions/0001-dependencies.md gives a line of reason for each.
+# Arguments are further packages, which only some targets need. docs/decisions/0001-dependencies.md gives a line of reason for each.
 set -eu
 
 packages="
@@ -9,7 +9,7 @@ packages="
   libjansson-dev libmicrohttpd-dev libseccomp-dev libipsec-mb-dev zlib1g-dev
   libcmocka-dev valgrind libonnx-testdata python3-onnx python3-numpy python3-pil fonts-dejavu-core
   strace mandoc openssl curl procps
-  shellcheck systemd python3-yaml jq
+  shellcheck systemd python3-yaml jq $*
 "
 command -v node >/dev/null 2>&1 || packages="$packages nodejs"
 command -v npm >/dev/null 2>&1 || packages="$packages npm"
