@@ -1,0 +1,170 @@
+"""A QEMU machine of type nitro-enclave that boots an image, with what is around an enclave on Nitro: the parent at CID 3 with its
+heartbeat, the hypervisor's signature on documents (a test PKI's here), and on the host the Unix sockets of vsock.
+
+The kernel, the program and everything else in the image are those of production, byte for byte.
+"""
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "integration"))
+from services import Services, free_port, program, run  # noqa: E402
+
+QEMU = os.environ["EML_QEMU"]
+VSOCKD = os.environ["EML_VSOCKD"]
+SIGNER = os.environ["EML_NSM_SIGNER"]
+IMAGE = os.environ["EML_IMAGE_DIR"]
+KERNEL = os.environ["EML_KERNEL"]
+CMDLINE = os.path.join(HERE, "..", "..", "tools", "image", "cmdline")
+MIB = 1 << 20
+
+
+class Machine:
+    """Boots `image`; folder is for sockets and logs. signer: None (documents stay unsigned), "sign" or "debug"."""
+
+    def __init__(self, image, folder, pki, signer="sign", parent_cid=3, heartbeat=True, memory_mib=512):
+        os.makedirs(folder)
+        self.folder, self.memory_mib, self.processes = folder, memory_mib, []
+        self.beats, self.listener = [], None
+        if heartbeat:
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(self.path("vm.vsock_9000"))
+            self.listener.listen()
+            threading.Thread(target=self.beat, daemon=True).start()
+        environment = dict(os.environ)
+        if signer is not None:
+            self.spawn("signer", SIGNER, pki, "unix:" + self.path("signer"), *(["--debug"] if signer == "debug" else []))
+            self.wait_file("signer")
+            environment["EML_TEST_NSM_SIGNER"] = self.path("signer")
+        self.spawn("vsockd", VSOCKD, self.path("vhost"), self.path("vm.vsock"), "4", str(parent_cid))
+        self.wait_file("vhost")
+        start = time.monotonic()
+        self.qemu = self.spawn(
+            "console", QEMU, "-M", "nitro-enclave,vsock=c,id=i-0123456789abcdef0-enc0123456789abcde", "-accel", "tcg", "-cpu", "max",
+            "-smp", "1", "-m", str(memory_mib), "-kernel", image, "-chardev", f"socket,id=c,path={self.path('vhost')}", "-display",
+            "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", env=environment)
+        self.start = start
+
+    def path(self, *parts):
+        return os.path.join(self.folder, *parts)
+
+    def spawn(self, name, *command, env=None):
+        with open(self.path(name + ".log"), "wb") as log:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=env)
+        self.processes.append(process)
+        return process
+
+    def wait_file(self, name):
+        Services.wait(lambda: os.path.exists(self.path(name)), name)
+
+    def beat(self):
+        while True:
+            try:
+                c, _ = self.listener.accept()
+            except OSError:
+                return
+            with c:
+                self.beats.append(c.recv(1))
+                c.sendall(b"\xb7")
+
+    def console(self):
+        with open(self.path("console.log"), errors="replace", encoding="utf-8") as f:
+            return f.read()
+
+    def wait_ready(self, seconds=120):
+        """Until the broker serves. Returns how long it took from starting QEMU."""
+        Services.wait(lambda: "event=ready" in self.console() or self.qemu.poll() is not None, "boot", seconds)
+        assert self.qemu.poll() is None, self.console()
+        return time.monotonic() - self.start
+
+    def wait_end(self, seconds=120):
+        self.qemu.wait(seconds)
+        return self.console()
+
+    def memory(self):
+        """The guest's whole physical memory, as it is now."""
+        base = f"/proc/{self.qemu.pid}/fd"
+        for fd in os.listdir(base):
+            if "memory-backend" in os.readlink(f"{base}/{fd}"):
+                with open(f"{base}/{fd}", "rb") as f:
+                    size = os.fstat(f.fileno()).st_size
+                    assert size == self.memory_mib * MIB
+                    return mmap.mmap(f.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ)
+        raise AssertionError("QEMU's memory file was not found")
+
+    def close(self):
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+            process.wait()
+        if self.listener is not None:
+            self.listener.close()
+
+
+class Nitro(Services):
+    """The services around a machine: host and KMS as in the other integration tests, with the enclave behind vsock."""
+
+    OPTIONS = ("--listen=vsock:any:5000", "--host=vsock:3:5001", "--kms-ca=/etc/kms-ca.pem", "--kms-endpoint=localhost:443",
+               f"--memory-bytes={200 * MIB}", f"--cache-bytes={100 * MIB}", "--request-seconds=600", "--session-seconds=900")
+
+    def __init__(self, folder):
+        self.dir, self.processes, self.mounted, self.machines = folder, {}, False, []
+        self.host_args, self.kms_port = [], free_port()
+        self.environment = dict(os.environ, AWS_ACCESS_KEY_ID=self.KEY, AWS_SECRET_ACCESS_KEY=self.SECRET)
+        for args in (("eml-devpki", self.path("pki")), ("eml-devpki", "--tls", self.path("tls"), "localhost")):
+            done = run(*args)
+            assert done.returncode == 0, done.stderr
+        with open(self.path("credentials.json"), "w", encoding="utf-8") as f:
+            f.write(f'{{"AccessKeyId": "{self.KEY}", "SecretAccessKey": "{self.SECRET}", "Region": "us-east-1"}}')
+        os.chmod(self.path("credentials.json"), 0o600)
+
+    def build(self, name, options=OPTIONS, kernel=KERNEL, cmdline=CMDLINE, boot=os.path.join(IMAGE, "boot")):
+        """An image of the production kernel and program with a configuration for tests. Returns its path and measurements."""
+        config, image = self.path(name + ".config"), self.path(name + ".eif")
+        os.makedirs(os.path.join(config, "etc"))
+        with open(os.path.join(config, "etc", "eml-enclaved.options"), "w", encoding="utf-8") as f:
+            f.write("\n".join(options) + "\n")
+        with open(self.path("tls", "kms-ca.pem"), "rb") as ca, open(os.path.join(config, "etc", "kms-ca.pem"), "wb") as f:
+            f.write(ca.read())
+        done = run("eml-eif", "build", "--kernel", kernel, "--cmdline-file", cmdline, "--ramdisk", boot, "--ramdisk", config,
+                   "--output", image)
+        assert done.returncode == 0, done.stderr
+        return image
+
+    def policy(self, image):
+        out = image + ".policy.json"
+        if not os.path.exists(out):
+            done = run("eml", "policy", "--from-eif", image, "--root", self.path("pki/root.pem"), "-o", out)
+            assert done.returncode == 0, done.stderr
+        return out
+
+    def boot(self, image, name, **options):
+        machine = Machine(image, self.path(name), self.path("pki"), **options)
+        self.machines.append(machine)
+        return machine
+
+    def start_host_for(self, machine):
+        self.stop("host")
+        self.host_port = free_port()
+        self.spawn("host", "eml-hostd", "--listen", f"tcp:127.0.0.1:{self.host_port}", "--enclave",
+                   f"vsock-unix:{machine.path('vm.vsock')}:5000", "--service", "unix:" + machine.path("vm.vsock_5001"), "--store",
+                   self.path("store"), "--kms-endpoint", f"tcp:127.0.0.1:{self.kms_port}", "--credentials",
+                   self.path("credentials.json"))
+        self.wait_port(self.host_port)
+
+    def attest(self, policy, *options):
+        return run("eml", "attest", "--host", self.host, "--policy", policy, *options)
+
+    def close(self):
+        for machine in self.machines:
+            machine.close()
+        super().close()
+
+
+assert program("eml")
