@@ -21,10 +21,11 @@ static bool die_with_parent(void)
     return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() != 0;
 }
 
+/* Through syscall(2), since C libraries do not agree on the type of `what`. */
 static bool limit(int what, uint64_t value)
 {
     const struct rlimit r = {value, value};
-    return setrlimit((__rlimit_resource_t)what, &r) == 0;
+    return syscall(SYS_prlimit64, 0, what, &r, NULL) == 0;
 }
 
 enum eml_err eml_sandbox_start(void)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { ARGS_MAX = 64, FREE_FD = 16 };
@@ -74,7 +75,8 @@ static void become(const struct eml_program *p, int fd0, int fd1, char *const *a
     ok = ok && dup2(first, EML_CHILD_FD_0) == EML_CHILD_FD_0 &&
          dup2(second, EML_CHILD_FD_1) == EML_CHILD_FD_1 &&
          dup3(exe, EML_CHILD_FD_1 + 1, O_CLOEXEC) == EML_CHILD_FD_1 + 1 &&
-         close_range(EML_CHILD_FD_1 + 2, ~0u, 0) == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0;
+         syscall(SYS_close_range, EML_CHILD_FD_1 + 2, ~0u, 0) == 0 &&
+         sigprocmask(SIG_SETMASK, &none, NULL) == 0;
     if (ok)
         (void)fexecve(EML_CHILD_FD_1 + 1, argv, no_environment);
     _exit(EML_E_SYSTEM);

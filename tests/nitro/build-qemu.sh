@@ -5,6 +5,8 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
+exec 9>"$out/lock"
+flock 9 # who comes second finds it done
 stamp=$(cat "$here/build-qemu.sh" "$here/qemu-nsm-signer.h" | sha256sum | cut -c1-64)
 if [ -x "$out/bin/qemu-system-x86_64" ] && [ "$(cat "$out/stamp" 2>/dev/null)" = "$stamp" ]; then
     exit 0

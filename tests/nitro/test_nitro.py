@@ -50,7 +50,6 @@ class Booted(unittest.TestCase):
         cls.machine = S.boot(cls.image, cls.__name__ + ".run", memory_mib=cls.memory_mib)
         cls.addClassCleanup(cls.machine.close)
         say(f"booted to ready in {cls.machine.wait_ready():.2f} s")
-        S.start_host_for(cls.machine)
         cls.policy = S.policy(cls.image)
 
     def decompose(self, onnx, name):
@@ -204,7 +203,6 @@ class Identity(unittest.TestCase):
         machine = S.boot(image, self.id().rsplit(".", 1)[1], **options)
         self.addCleanup(machine.close)
         machine.wait_ready()
-        S.start_host_for(machine)
         return machine
 
     @classmethod

@@ -6,6 +6,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 out=$1
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
+exec 9>"$out/lock"
+flock 9 # who comes second finds it done
 "$here/../setup-debian.sh" linux-source-6.12 bc flex bison libelf-dev binutils
 version=$(dpkg-query -W -f='${Version}' linux-source-6.12)
 compiler=$(gcc -dumpfullversion)-$(dpkg-query -W -f='${Version}' binutils)
