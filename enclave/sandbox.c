@@ -93,13 +93,13 @@ static bool fill(scmp_filter_ctx f, enum eml_sandbox which)
               seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, not_exec) == 0 &&
               seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, not_exec) == 0;
     /* Its own threads only: a worker halts them before it wipes. */
-    const struct scmp_arg_cmp own = SCMP_A0_64(SCMP_CMP_EQ, (scmp_datum_t)getpid());
+    const struct scmp_arg_cmp own = SCMP_A0_64(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0);
     if (which == EML_SANDBOX_WORKER)
         return ok && allow(f, for_threads, sizeof for_threads / sizeof for_threads[0]) &&
                seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, own) == 0;
     return ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(pwrite64), 0) == 0 &&
            seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-                            SCMP_A1(SCMP_CMP_EQ, F_ADD_SEALS)) == 0;
+                            SCMP_A1(SCMP_CMP_EQ, F_ADD_SEALS, 0)) == 0;
 }
 
 static bool filter(enum eml_sandbox which)
