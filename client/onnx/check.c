@@ -314,6 +314,7 @@ static int32_t result_dtype(const struct check *c, uint32_t i)
     case EML_OP_GREATER_OR_EQUAL:
     case EML_OP_IS_INF:
     case EML_OP_IS_NAN:
+    case EML_OP_REGEX_FULL_MATCH:
         return EML_DT_BOOL;
     case EML_OP_EYE_LIKE:
         return named_dtype(c, "dtype", operand_dtype(c, 0));

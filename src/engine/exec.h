@@ -112,6 +112,7 @@ bool eml_scratch_unique(const struct eml_op_ctx *c, size_t *bytes);
 /* Most boxes that a class may select: [0, boxes]. */
 int64_t eml_nms_most(const struct eml_op_ctx *c);
 bool eml_scratch_non_max_suppression(const struct eml_op_ctx *c, size_t *bytes);
+bool eml_scratch_regex_full_match(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_rnn(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_dft(const struct eml_op_ctx *c, size_t *bytes);
 bool eml_scratch_stft(const struct eml_op_ctx *c, size_t *bytes);

@@ -1,6 +1,8 @@
 /* Operators on strings (model/strings.h). Letters are those of ASCII: where another's case would
  * matter the kernel says that it cannot. */
+#include "engine/regex.h"
 #include "engine/walk.h"
+#include "model/limits.h"
 #include "model/strings.h"
 
 static const uint8_t *record_at(const struct eml_view *v, int64_t i)
@@ -227,5 +229,34 @@ enum eml_err eml_op_string_split(const struct eml_op_ctx *c)
         if (counts != NULL)
             counts[i] = n;
     }
+    return EML_OK;
+}
+
+/* ---- RegexFullMatch ---- */
+
+struct regex_scratch {
+    struct eml_regex regex;
+    struct eml_regex_run run;
+};
+
+bool eml_scratch_regex_full_match(const struct eml_op_ctx *c, size_t *bytes)
+{
+    (void)c;
+    *bytes = sizeof(struct regex_scratch);
+    return true;
+}
+
+enum eml_err eml_op_regex_full_match(const struct eml_op_ctx *c)
+{
+    const struct eml_attr *a = eml_node_attr(c->node, EML_ATTR_PATTERN);
+    struct regex_scratch *s = (struct regex_scratch *)(void *)c->scratch.ptr;
+    uint8_t pattern[EML_ATTR_INTS_MAX];
+    const size_t n = a != NULL ? a->n : 0;
+    for (size_t i = 0; i < n; i++)
+        pattern[i] = (uint8_t)a->v[i];
+    EML_TRY(eml_regex_compile(eml_bytes(pattern, n), &s->regex, c->why));
+    for (int64_t i = 0; i < c->in[0].count; i++)
+        ((uint8_t *)c->out[0].data)[i] =
+            eml_regex_matches(&s->regex, text_at(&c->in[0], i), &s->run);
     return EML_OK;
 }

@@ -40,6 +40,7 @@ static eml_scratch_fn *const SCRATCH[EML_OP_N] = {
     [EML_OP_STFT] = eml_scratch_stft,
     [EML_OP_DET] = eml_scratch_det,
     [EML_OP_DYNAMIC_QUANTIZE_LINEAR] = eml_scratch_dynamic_quantize_linear,
+    [EML_OP_REGEX_FULL_MATCH] = eml_scratch_regex_full_match,
     [EML_OP_MATMUL_INTEGER] = eml_scratch_matmul_integer,
     [EML_OP_QLINEAR_MATMUL] = eml_scratch_matmul_integer,
     [EML_OP_MATMUL_INTEGER_TO_FLOAT] = eml_scratch_matmul_integer,

@@ -86,8 +86,10 @@ static void operators_and_versions(void **state)
     assert_one(one_node("", "Mish", NAMES("x"), NULL), 18, 0, NULL);
     assert_one(one_node("", "ImageDecoder", NAMES("x"), NULL), 20, EML_CHECK_OPERATOR,
                "image files are not decoded in the enclave: give the model pixels");
-    assert_one(one_node("", "RegexFullMatch", NAMES("x"), NULL), 13, EML_CHECK_OPERATOR,
-               "operator not supported");
+    assert_one(one_node("", "RegexFullMatch", NAMES("x"), NULL), 13, EML_CHECK_VERSION,
+               "not in the standard at opset 13");
+    assert_one(one_node("", "RegexFullMatch", NAMES("x"), NULL), 20, EML_CHECK_TYPE,
+               "float32 is not supported by this operator");
     assert_one(one_node("", "relu", NAMES("x"), NULL), 13, EML_CHECK_OPERATOR,
                "not an operator of the ONNX standard (up to opset 23)");
     assert_one(one_node("com.example", "Relu", NAMES("x"), NULL), 13, EML_CHECK_OPERATOR,
@@ -281,12 +283,13 @@ static void print_is_one_line_each(void **state)
     assert_int_equal(eml_check_print(&c.r, "m.onnx", f), EML_OK);
     (void)fclose(f);
     assert_string_equal(
-        text, "m.onnx: not supported, 3 problems\n"
-              "  node 1 'a node': RegexFullMatch (opset 13): operator not supported [operator]\n"
-              "  node 2 'a node': com.example.Foo? (opset 1): operators of domain com.example are "
-              "not supported [operator]\n"
-              "  node 3 'a node': Softmax (opset 13): bogus is no attribute of Softmax-13 "
-              "[attribute]\n");
+        text,
+        "m.onnx: not supported, 3 problems\n"
+        "  node 1 'a node': RegexFullMatch (opset 13): not in the standard at opset 13 [version]\n"
+        "  node 2 'a node': com.example.Foo? (opset 1): operators of domain com.example are "
+        "not supported [operator]\n"
+        "  node 3 'a node': Softmax (opset 13): bogus is no attribute of Softmax-13 "
+        "[attribute]\n");
     free(text);
     eml_check_free(&c.r);
     f = open_memstream(&text, &len);
