@@ -273,10 +273,10 @@ enum eml_err eml_air_parse(struct eml_bytes receipt, struct eml_sign1 *out, stru
     if (!eml_cur_ok(&c))
         return bad(why, "L1 COSE_DECODE_FAILED: protected header is no byte string");
     EML_TRY(check_header(s.protected_header, why));
-    if (eml_cbor_peek(&c) == EML_CBOR_MAP && eml_cbor_map(&c, PAIRS_MAX) != 0)
-        return bad(why, "L1 NON_EMPTY_UNPROTECTED: unprotected header is not empty");
-    if (!eml_cur_ok(&c))
+    if (eml_cbor_peek(&c) != EML_CBOR_MAP)
         return bad(why, "L1 COSE_DECODE_FAILED: unprotected header is no map");
+    if (eml_cbor_map(&c, PAIRS_MAX) != 0 || !eml_cur_ok(&c))
+        return bad(why, "L1 NON_EMPTY_UNPROTECTED: unprotected header is not empty");
     if (eml_cbor_peek(&c) == EML_CBOR_NULL)
         return bad(why, "L1 MISSING_PAYLOAD: payload is null");
     s.payload = eml_cbor_bytes(&c, EML_AIR_BYTES_MAX);

@@ -425,8 +425,10 @@ static void envelopes_against_the_rules(void **state)
         {"d28446a2012703183da1044131"
          "41a040",
          "L1 NON_EMPTY_UNPROTECTED: unprotected header is not empty", EML_E_INPUT},
-        {"d28446a2012703183d8041a040", "L1 COSE_DECODE_FAILED: payload is no byte string",
+        {"d28446a2012703183d8041a040", "L1 COSE_DECODE_FAILED: unprotected header is no map",
          EML_E_INPUT},
+        {"d28446a2012703183d46a2012703183d40",
+         "L1 COSE_DECODE_FAILED: unprotected header is no map", EML_E_INPUT},
         {"d28446a2012703183da0f640", "L1 MISSING_PAYLOAD: payload is null", EML_E_INPUT},
         {"d28446a2012703183da04040", "L1 MISSING_PAYLOAD: payload is empty", EML_E_INPUT},
         {"d28446a2012703183da06040", "L1 COSE_DECODE_FAILED: payload is no byte string",
