@@ -248,7 +248,7 @@ static void dispatch(struct eml_host *h, int fd, const struct eml_host_request *
 void eml_host_serve(struct eml_host *h, enum eml_host_port port, int fd)
 {
     struct eml_buf frame = {.max = EML_HOST_REQUEST_MAX};
-    struct eml_host_request r;
+    struct eml_host_request r = {0};
     enum eml_err err =
         eml_net_recv_frame(fd, EML_HOST_REQUEST_MAX, in_ms(EML_HOST_FIRST_FRAME_MS), &frame);
     if (err == EML_OK)

@@ -75,7 +75,7 @@ static enum eml_err measure_image(const char *path, struct eml_measurement *m)
 {
     struct eml_bytes file = {0};
     struct eml_eif eif;
-    struct eml_eif_pcrs pcrs;
+    struct eml_eif_pcrs pcrs = {0};
     struct eml_why why = {0};
     enum eml_err e = eml_file_map(path, EML_EIF_FILE_MAX, &file, &why);
     if (e == EML_OK)

@@ -358,7 +358,7 @@ static enum eml_err import_all(struct import *im, struct eml_ir *ir, const struc
 enum eml_err eml_import_telling(struct eml_ir *ir, const struct eml_onnx_model *m,
                                 const struct eml_import_problems *problems, struct eml_why *why)
 {
-    struct eml_why own;
+    struct eml_why own = {0};
     struct import *im = eml_ir_alloc(ir, sizeof(*im));
     EML_TRY(eml_ir_ok(ir, why));
     im->ir = ir;

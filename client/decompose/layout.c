@@ -68,7 +68,7 @@ static struct eml_ir_value *turn_constant(struct layout *l, const struct eml_ir_
     for (uint32_t i = 0; i < rank; i++)
         from.dim[i] = i < lead ? 1 : v->shape.dim[i - lead];
     eml_ir_to_last(rank, perm);
-    size_t step = 1, steps[EML_RANK_MAX];
+    size_t step = 1, steps[EML_RANK_MAX] = {0};
     for (uint32_t i = rank; i-- > 0; step *= (size_t)from.dim[i])
         steps[i] = step;
     for (uint32_t i = 0; i < rank; i++) {

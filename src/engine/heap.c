@@ -19,6 +19,7 @@ void *eml_heap_get(struct eml_heap *h, size_t n)
         return NULL;
     void *p = h->free[c];
     if (p != NULL) {
+        /* cppcheck-suppress pointerSize ; a free block begins with the pointer to the next */
         memcpy(&h->free[c], p, sizeof p);
         return p;
     }
@@ -36,6 +37,7 @@ void eml_heap_put(struct eml_heap *h, void *p, size_t n)
     if (p == NULL)
         return;
     unsigned c = class_of(n);
+    /* cppcheck-suppress pointerSize ; likewise */
     memcpy(p, &h->free[c], sizeof p);
     h->free[c] = p;
 }

@@ -19,7 +19,7 @@ struct col2im {
 static void add_tap(const struct col2im *j, int64_t tap, const float *row, float *image)
 {
     const struct eml_patches *p = &j->p;
-    int64_t inside[EML_RANK_MAX], step[EML_RANK_MAX] = {0};
+    int64_t inside[EML_RANK_MAX] = {0}, step[EML_RANK_MAX] = {0};
     for (uint32_t d = p->n; d-- > 0;) {
         inside[d] = tap % p->block[d] * p->dilation[d] - p->pad[d];
         tap /= p->block[d];

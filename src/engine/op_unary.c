@@ -131,27 +131,28 @@ static void unary_piece(void *arg, int64_t begin, int64_t end, unsigned thread)
         y[i] = u->f32(x[i], p);
 }
 
-static eml_unary_fn *fast_of(const struct eml_kernels *k, enum eml_op op)
+/* The kernel that does the operator; EML_UNARY_N: none. */
+static unsigned fast_of(enum eml_op op)
 {
     switch (op) {
     case EML_OP_EXP:
-        return k->unary[EML_UNARY_EXP];
+        return EML_UNARY_EXP;
     case EML_OP_ERF:
-        return k->unary[EML_UNARY_ERF];
+        return EML_UNARY_ERF;
     case EML_OP_TANH:
-        return k->unary[EML_UNARY_TANH];
+        return EML_UNARY_TANH;
     case EML_OP_SIGMOID:
-        return k->unary[EML_UNARY_SIGMOID];
+        return EML_UNARY_SIGMOID;
     case EML_OP_SQRT:
-        return k->unary[EML_UNARY_SQRT];
+        return EML_UNARY_SQRT;
     case EML_OP_RECIPROCAL:
-        return k->unary[EML_UNARY_RECIPROCAL];
+        return EML_UNARY_RECIPROCAL;
     case EML_OP_NEG:
-        return k->unary[EML_UNARY_NEG];
+        return EML_UNARY_NEG;
     case EML_OP_ABS:
-        return k->unary[EML_UNARY_ABS];
+        return EML_UNARY_ABS;
     default:
-        return NULL;
+        return EML_UNARY_N;
     }
 }
 
@@ -230,10 +231,11 @@ enum eml_err eml_op_unary(const struct eml_op_ctx *c)
         unary_ints(c);
         return EML_OK;
     }
+    const unsigned fast = fast_of(c->node->op);
     struct unary u = {.c = c,
                       .f32 = FUNCTIONS[c->node->op].f32,
                       .f64 = FUNCTIONS[c->node->op].f64,
-                      .fast = fast_of(c->kernels, c->node->op),
+                      .fast = fast < EML_UNARY_N ? c->kernels->unary[fast] : NULL,
                       .act = act_of(c)};
     if (u.act.act == EML_ACT_GELU_TANH) {
         u.f32 = fn_gelu_tanh_f32;
@@ -264,9 +266,10 @@ static void activate_rows(void *arg, int64_t begin, int64_t end, unsigned thread
 enum eml_err eml_op_activate(const struct eml_op_ctx *c)
 {
     enum eml_act act = (enum eml_act)eml_node_int(c->node, EML_ATTR_ACT, EML_ACT_NONE);
-    struct activate a = {.c = c, .act = {.act = act}};
+    struct activate a = {.c = c};
     int64_t n = c->out[0].count;
     size_t params = eml_act_params(act);
+    a.act.act = act;
     for (size_t i = 0; i < params; i++)
         a.act.p[i] = c->params[c->n_params - params + i];
     if (n == 0)

@@ -184,8 +184,8 @@ static void all_allocations(const char *name, path *run)
             try_one(run, &right, n[all_after], all_after != 0);
         while (faults.hit && (n[all_after] += n[all_after] < 1000 || every ? 1 : 23) < 1000000);
     assert_true(n[0] > 0 && n[1] > 0);
-    (void)fprintf(stderr, "%s: %ld allocations, each alone; %ld, and all after each\n", name, n[0],
-                  n[1]);
+    (void)printf("assured: %ld: %s: each allocation fails, alone and with all after it\n",
+                 n[0] + n[1], name);
 }
 
 /* --- the request, from the client's hello to the result in its hands --- */
