@@ -1,5 +1,5 @@
 // link: assemble session channel attest aws
-/* Properties 11 and 12: whatever allocation fails, what was asked for fails closed.
+/* Property 11: whatever allocation fails, what was asked for fails closed.
  *
  * Each path is run over and over, while its n-th allocation fails, for all n, until none is left to
  * fail: once only the n-th, once that and all after it. (Of the many thousands within OpenSSL's
@@ -184,8 +184,10 @@ static void all_allocations(const char *name, path *run)
             try_one(run, &right, n[all_after], all_after != 0);
         while (faults.hit && (n[all_after] += n[all_after] < 1000 || every ? 1 : 23) < 1000000);
     assert_true(n[0] > 0 && n[1] > 0);
-    (void)printf("assured: %ld: %s: each allocation fails, alone and with all after it\n",
-                 n[0] + n[1], name);
+    char what[128];
+    (void)snprintf(what, sizeof what, "%s: each allocation fails, alone and with all after it",
+                   name);
+    eml_assured(n[0] + n[1], what);
 }
 
 /* --- the request, from the client's hello to the result in its hands --- */

@@ -1,4 +1,4 @@
-"""Property 2: a tenant who means harm harms nobody else.
+"""Property 11: of a tenant who means harm nobody else sees anything.
 
 Malicious keys and requests (hostile.py), through real programs, by a client that checks nothing (tenant.c). Each is refused, or its
 worker dies; the broker is the same process to the end; and an honest tenant, served all the while, gets bit for bit what it gets alone,
@@ -20,7 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "integration")]
 import hostile  # noqa: E402
 import scan  # noqa: E402
-from services import BIN, Services, run, small_model  # noqa: E402
+from services import BIN, Services, assured, run, small_model  # noqa: E402
 
 CASES = int(os.environ.get("EML_CASES", "100"))
 SEED = int(os.environ.get("EML_SEED", "20210"))
@@ -131,6 +131,7 @@ class Tenant(unittest.TestCase):
         self.assertLess(slow, HONEST_SECONDS)
         self.assertGreaterEqual(len(all_cases), 200)
         self.assertTrue(markers.search(honest.alone[0]).size, "the search finds nothing where something is")
+        assured(len(all_cases), "hostile keys and requests: refused or their worker dies; an honest tenant beside them is served as if alone")
 
 
 if __name__ == "__main__":
