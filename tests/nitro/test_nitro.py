@@ -137,6 +137,13 @@ class Works(Booted):
             np.testing.assert_allclose(np.load(out + "/y.npy"), expected(self.inits, self.x), rtol=1e-4, atol=1e-5)
         say(f"20 sessions, median {sorted(times)[10] * 1000:.0f} ms")
 
+    def test_the_audit_log_verifies(self):
+        """What the host stored of the booted enclave's log, offline, under the same policy."""
+        done, _ = self.infer(self.small("audited"), self.x)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        done = run("eml", "audit", "verify", self.machine.path("audit"), "--policy", self.policy)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_refused_by_a_policy_of_another_root(self):
         self.assertEqual(run("eml-devpki", S.path("other-pki")).returncode, 0)
         policy = S.path("other-root.json")
