@@ -29,3 +29,7 @@ if echo "$needed" | grep -E "$never_lib"; then
     echo "$program: needs what its zone must not have"
     exit 1
 fi
+if [ "$program" = eml-enclaved ] && [ -n "$needed" ]; then
+    echo "$program: the image has no library for it"
+    exit 1
+fi
