@@ -94,6 +94,12 @@ static int64_t scan_axis(const struct eml_ir_node *n, uint32_t k)
     return a != NULL && k < a->n ? a->v[k] : 0;
 }
 
+/* Before version 9 a Scan ran once for each entry of a batch, along axis 0 of all its operands. */
+static bool over_batch(const struct import *im, enum eml_op op)
+{
+    return op == EML_OP_SCAN && im->node->opset < 9;
+}
+
 /* Sets what is known of input k of a body from operand x of its node. */
 static void input_facts(const struct eml_ir_node *n, uint32_t k, const struct eml_ir_value *x,
                         struct eml_ir_value *v)
@@ -131,6 +137,8 @@ static enum eml_err own_inputs(struct import *im, struct eml_ir_node *n, uint32_
         static const struct eml_shape none = {0};
         struct eml_ir_value *v = eml_ir_add_input(im->ir, eml_bytes(NULL, 0), EML_DT_NONE, &none);
         input_facts(n, k, eml_ir_in(n, k), v);
+        if (over_batch(im, n->op))
+            without_axis(v, 0);
         declared(v, &m->values[m->inputs[k]].type);
         for (size_t p = 0; p < 2; p++)
             v->probe[p] = (struct eml_known){.dtype = v->dtype, .elem = v->elem};
@@ -184,7 +192,8 @@ static enum eml_err start_body(struct import *im, struct eml_ir_node *n, uint32_
     EML_TRY(eml_ir_ok(im->ir, im->why));
     eml_ir_init(ir, im->ir->arena);
     n->body[k] = ir;
-    uint32_t own = im->node->n_in > n->own_in ? im->node->n_in : n->own_in;
+    uint32_t given = im->node->n_in - (over_batch(im, n->op) ? 1 : 0);
+    uint32_t own = given > n->own_in ? given : n->own_in;
     EML_TRY(eml_import_push(im, m, ir, n, k));
     EML_TRY(own_inputs(im, n, own));
     return captures(im);
@@ -199,6 +208,7 @@ static enum eml_err int_attrs(struct import *im, struct eml_ir_node *n)
         {"num_scan_inputs", EML_ATTR_NUM_SCAN_INPUTS},
         {"scan_input_axes", EML_ATTR_SCAN_INPUT_AXES},
         {"scan_input_directions", EML_ATTR_SCAN_INPUT_DIRECTIONS},
+        {"directions", EML_ATTR_SCAN_INPUT_DIRECTIONS}, /* before version 9 */
         {"scan_output_axes", EML_ATTR_SCAN_OUTPUT_AXES},
         {"scan_output_directions", EML_ATTR_SCAN_OUTPUT_DIRECTIONS},
     };
@@ -228,7 +238,11 @@ static enum eml_err control(struct import *im, enum eml_op op)
         EML_TRY(eml_import_push(im, m, im->ir, NULL, 0));
         return captures(im);
     }
-    struct eml_ir_node *n = eml_ir_node_new(im->ir, NULL, op, in, src->n_in, src->n_out);
+    uint32_t skip = over_batch(im, op) && src->n_in != 0 ? 1 : 0; /* operand 0: sequence_lens */
+    if (skip != 0 && in[0] != NULL)
+        return eml_import_refuse(im, "decompose: sequence_lens of a Scan before version 9");
+    struct eml_ir_node *n =
+        eml_ir_node_new(im->ir, NULL, op, in + skip, src->n_in - skip, src->n_out);
     n->origin = im->index;
     if (op == EML_OP_LOOP && n->n_in < 2)
         eml_ir_set_in(im->ir, n, 1, NULL);
@@ -260,6 +274,45 @@ enum eml_err eml_import_enter(struct import *im, bool *done)
 
 /* ---- leaving ---- */
 
+/* Makes of n, whose body is one of today's Scan, a Scan over a batch without state, whose body runs
+ * that Scan for one entry: its initial state and its inputs are what the outer one scans, and all
+ * that it makes is stacked. */
+static enum eml_err wrap_in_batch(struct import *im, struct eml_ir_node *n)
+{
+    struct eml_ir *entry = eml_ir_alloc(im->ir, sizeof(*entry));
+    EML_TRY(eml_ir_ok(im->ir, im->why));
+    eml_ir_init(entry, im->ir->arena);
+    struct eml_ir_node *scan = eml_ir_node_new(entry, NULL, EML_OP_SCAN, NULL, 0, n->n_out);
+    scan->origin = n->origin;
+    for (uint32_t i = 0; i < n->n_attr; i++)
+        eml_ir_set_attr(entry, scan, n->attr[i].id, n->attr[i].v, n->attr[i].n);
+    scan->body[0] = n->body[0];
+    scan->own_in = n->own_in;
+    scan->n_captures = n->n_captures;
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        static const struct eml_shape none = {0};
+        const struct eml_ir_value *x = n->in[k];
+        if (x == NULL)
+            return eml_import_refuse(im, "decompose: required operand omitted");
+        struct eml_ir_value *v = eml_ir_add_input(entry, eml_bytes(NULL, 0), x->dtype, &none);
+        v->has_rank = x->has_rank;
+        v->shape = x->shape;
+        v->elem = x->elem;
+        if (k < n->own_in)
+            without_axis(v, 0);
+        for (size_t p = 0; p < 2; p++)
+            v->probe[p] = (struct eml_known){.dtype = v->dtype, .elem = v->elem};
+        eml_ir_set_in(entry, scan, k, v);
+    }
+    for (uint32_t k = 0; k < n->n_out; k++)
+        eml_ir_add_output(entry, eml_bytes(NULL, 0), scan->out[k]);
+    EML_TRY(eml_fold_infer_from(entry, scan, im->why));
+    eml_ir_drop_attr(n, EML_ATTR_SCAN_INPUT_DIRECTIONS);
+    eml_ir_set_int(im->ir, n, EML_ATTR_NUM_SCAN_INPUTS, n->own_in);
+    n->body[0] = entry;
+    return EML_OK;
+}
+
 enum eml_err eml_import_leave(struct import *im)
 {
     struct scope top = im->scopes[--im->depth];
@@ -288,6 +341,8 @@ enum eml_err eml_import_leave(struct import *im)
         return start_body(im, n, 1);
     /* Outputs that the node leaves away at the end are the body's all the same. */
     eml_ir_grow_out(im->ir, n, top.ir->n_outputs - extra);
+    if (over_batch(im, n->op))
+        EML_TRY(wrap_in_batch(im, n));
     for (uint32_t k = 0; k < src->n_out; k++)
         if (src->out[k] != EML_ONNX_ABSENT)
             below->values[src->out[k]] = n->out[k];

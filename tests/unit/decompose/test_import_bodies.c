@@ -25,11 +25,11 @@ static void begin(struct model *d)
     eml_pb_value(&d->graph, 12, "y", EML_DT_F32, NULL, 0);
 }
 
-static enum eml_err import(struct model *d, struct eml_why *why)
+static enum eml_err import_at(struct model *d, int64_t opset, struct eml_why *why)
 {
     struct eml_buf file = {0}, own = {0};
     struct eml_onnx_diag diag = {0};
-    eml_pb_model(&file, 8, &d->graph, 16);
+    eml_pb_model(&file, 8, &d->graph, opset);
     eml_pb_str(&own, 1, "own");
     eml_pb_int(&own, 2, 1);
     eml_pb_msg(&file, 8, &own);
@@ -38,6 +38,11 @@ static enum eml_err import(struct model *d, struct eml_why *why)
         fail_msg("%s (%s)", diag.why.rule, diag.subject);
     eml_buf_free(&file);
     return eml_import(d->t.ir, d->m, why);
+}
+
+static enum eml_err import(struct model *d, struct eml_why *why)
+{
+    return import_at(d, 16, why);
 }
 
 static void end(struct model *d)
@@ -220,6 +225,81 @@ static void bodies_that_do_not_fit_name_their_node(void **state)
     }
 }
 
+/* Scan of version 8, backwards over x [2, 3, 2] from s [2, 2]: next = state * k + entry, where the
+ * body captures k [2]. `lens` names the operand that says how long each sequence is. */
+static enum eml_err old_scan(struct model *d, const char *lens, struct eml_why *why)
+{
+    struct eml_buf body = {0}, attrs = {0};
+    memset(d, 0, sizeof *d);
+    t_open(&d->t, 1);
+    eml_pb_value(&d->graph, 11, "s", EML_DT_F32, DIMS(2, 2));
+    eml_pb_value(&d->graph, 11, "x", EML_DT_F32, DIMS(2, 3, 2));
+    eml_pb_value(&d->graph, 11, "k", EML_DT_F32, DIMS(2));
+    if (lens[0] != 0)
+        eml_pb_value(&d->graph, 11, lens, EML_DT_I64, DIMS(2));
+    eml_pb_value(&d->graph, 12, "all", EML_DT_F32, DIMS(2, 3, 2));
+    eml_pb_node(&body, "", "Mul", NAMES("state", "k"), NAMES("scaled"), NULL);
+    eml_pb_node(&body, "", "Add", NAMES("scaled", "entry"), NAMES("next"), NULL);
+    eml_pb_node(&body, "", "Identity", NAMES("next"), NAMES("each"), NULL);
+    input_of(&body, "state");
+    input_of(&body, "entry");
+    output_of(&body, "next");
+    output_of(&body, "each");
+    body_attr(&attrs, "body", &body);
+    eml_pb_attr_ints(&attrs, "directions", (const int64_t[]){1}, 1);
+    eml_pb_attr_int(&attrs, "num_scan_inputs", 1);
+    eml_pb_node(&d->graph, "", "Scan", NAMES(lens, "s", "x"), NAMES("last", "all"), &attrs);
+    return import_at(d, 8, why);
+}
+
+static void an_old_scan_runs_for_each_entry_of_a_batch(void **state)
+{
+    struct model d;
+    float s[2][2], x[2][3][2], k[2];
+    size_t n;
+    (void)state;
+    OK(old_scan(&d, "", why));
+    const struct eml_ir_node *outer = t_find(&d.t, EML_OP_SCAN), *inner = outer->body[0]->first;
+    assert_int_equal(inner->op, EML_OP_SCAN);
+    assert_int_equal(inner->own_in, 2);
+    assert_int_equal(inner->n_captures, 1);
+    assert_int_equal(eml_ir_rank(outer->body[0]->inputs[1].value), 2);
+    assert_int_equal(eml_ir_rank(outer->body[0]->inputs[2].value), 1);
+    assert_int_equal(eml_ir_rank(inner->body[0]->inputs[1].value), 1);
+    d.t.ir->next = outer->body[0]; /* as optimising lists them */
+    outer->body[0]->next = inner->body[0];
+    float *y = t_run(&d.t, 0, 3, &n);
+    struct eml_gen g = eml_gen_from(eml_bytes(NULL, 0)); /* what t_run draws */
+    for (size_t i = 0; i < 4; i++)
+        g.state[i] = 3 + 77 * i + 1;
+    for (size_t i = 0; i < 4; i++)
+        s[i / 2][i % 2] = eml_gen_f32(&g, -2, 2);
+    for (size_t i = 0; i < 12; i++)
+        x[i / 6][i / 2 % 3][i % 2] = eml_gen_f32(&g, -2, 2);
+    for (size_t i = 0; i < 2; i++)
+        k[i] = eml_gen_f32(&g, -2, 2);
+    assert_int_equal(n, 12);
+    for (size_t b = 0; b < 2; b++)
+        for (size_t i = 0; i < 3; i++)
+            for (size_t c = 0; c < 2; c++) {
+                s[b][c] = s[b][c] * k[c] + x[b][2 - i][c];
+                assert_float_equal(y[(b * 3 + i) * 2 + c], s[b][c], 1e-4);
+            }
+    free(y);
+    end(&d);
+}
+
+static void an_old_scan_over_sequences_of_different_length_is_refused(void **state)
+{
+    struct model d;
+    struct eml_why why = {0};
+    (void)state;
+    assert_int_equal(old_scan(&d, "lens", &why), EML_E_UNSUPPORTED);
+    assert_string_equal(why.rule, "decompose: sequence_lens of a Scan before version 9");
+    assert_int_equal(why.index, 0);
+    end(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +307,8 @@ int main(void)
         cmocka_unit_test(a_known_branch_joins_the_graph),
         cmocka_unit_test(captures_pass_through_every_body_between),
         cmocka_unit_test(bodies_that_do_not_fit_name_their_node),
+        cmocka_unit_test(an_old_scan_runs_for_each_entry_of_a_batch),
+        cmocka_unit_test(an_old_scan_over_sequences_of_different_length_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
