@@ -127,18 +127,15 @@ enum eml_err eml_worker_report(struct eml_worker *w, enum eml_err err, struct em
     return EML_OK;
 }
 
-void eml_worker_end_session(struct eml_worker *w)
+void eml_worker_report_destruction(struct eml_worker *w)
 {
+    const struct eml_times *t = &w->times;
     struct eml_ipc_request r = {.type = EML_IPC_DESTROYED};
     struct eml_ipc_answer a = {0};
-    bool open = w->model.arena != NULL;
-    w->times = (struct eml_times){0};
-    eml_worker_close_model(w);
-    r.number[EML_IPC_WIPE] = w->times.wipe / 1000;
-    r.number[EML_IPC_WIPE + 1] = w->times.exposure / 1000;
-    r.number[EML_IPC_WIPE + 2] = w->times.wiped_bytes;
-    if (open)
-        (void)!eml_ipc_call(w->broker, &r, in_ms(EML_LINGER_MS), &a);
+    r.number[EML_IPC_WIPE] = t->wipe / 1000;
+    r.number[EML_IPC_WIPE + 1] = t->exposure / 1000;
+    r.number[EML_IPC_WIPE + 2] = t->wiped_bytes;
+    (void)!eml_ipc_call(w->broker, &r, in_ms(EML_LINGER_MS), &a);
 }
 
 /* --- sending --- */

@@ -122,6 +122,22 @@ static enum eml_err serve(struct eml_worker *w)
     return err;
 }
 
+/* The session's secrets: model, arena, channel, and the stacks of the pool's threads. What is freed
+ * is first taken out of the signal handler's sight. */
+static void forget(struct eml_worker *w)
+{
+    struct eml_channel *channel = w->channel;
+    struct eml_pool *pool = w->pool;
+    w->times = (struct eml_times){0};
+    eml_worker_close_model(w);
+    (void)eml_arena_destroy(&w->arena);
+    eml_channel_wipe(channel);
+    w->channel = NULL;
+    eml_channel_free(channel);
+    w->pool = NULL;
+    eml_pool_destroy(pool);
+}
+
 enum eml_err eml_worker_run(const struct eml_options *o)
 {
     struct eml_worker w = {.options = o, .client = EML_CHILD_FD_0, .broker = EML_CHILD_FD_1};
@@ -130,16 +146,12 @@ enum eml_err eml_worker_run(const struct eml_options *o)
     enum eml_err err = acquire(&w);
     if (err == EML_OK)
         err = serve(&w);
+    bool open = w.model.arena != NULL;
     /* Everything secret goes before anything else is waited for. */
-    eml_worker_end_session(&w);
-    (void)eml_arena_destroy(&w.arena);
-    struct eml_channel *channel = w.channel;
-    w.channel = NULL;
-    eml_channel_free(channel);
-    struct eml_pool *pool = w.pool;
-    w.pool = NULL;
-    eml_pool_destroy(pool);
+    forget(&w);
     eml_wipe_stack();
+    if (open)
+        eml_worker_report_destruction(&w);
     eml_buf_free(&w.frame);
     eml_buf_free(&w.kms_ca);
     if (err != EML_E_SYSTEM)

@@ -45,12 +45,13 @@ EML_MUST enum eml_err eml_worker_receive(struct eml_worker *w, enum eml_msg_type
                                          struct eml_room *content, bool *broken);
 /* Seals and sends; the content is encoded from where it lies. */
 EML_MUST enum eml_err eml_worker_send_result(struct eml_worker *w, const struct eml_result *r);
-/* Forgets a session's model, and tells the broker how long it was in clear. */
-void eml_worker_end_session(struct eml_worker *w);
 /* Tells the broker how the request that runs has ended, once. With EML_OK *receipt, borrowed from
  * room, is what the broker answers when the log is durable. */
 EML_MUST enum eml_err eml_worker_report(struct eml_worker *w, enum eml_err err,
                                         struct eml_room room, struct eml_bytes *receipt);
+/* Tells the broker, by the times that eml_worker_close_model filled in, how long the model of a
+ * session was in clear and that it is gone. */
+void eml_worker_report_destruction(struct eml_worker *w);
 /* One class byte. EML_MSG_END: no content. */
 EML_MUST enum eml_err eml_worker_send_error(struct eml_worker *w, enum eml_err class);
 EML_MUST enum eml_err eml_worker_send_end(struct eml_worker *w);
@@ -59,7 +60,7 @@ EML_MUST enum eml_err eml_worker_send_end(struct eml_worker *w);
 /* Does what the request in `content` asks for and sends the result. In request mode, and on
  * failure, nothing of it is left in the arena afterwards. *fatal: the session cannot go on. */
 EML_MUST enum eml_err eml_worker_infer(struct eml_worker *w, struct eml_room content, bool *fatal);
-/* Forgets the open model, if any. */
+/* Forgets the open model, if any; its numbers are added to the times. */
 void eml_worker_close_model(struct eml_worker *w);
 
 /* --- kms_client.c --- */
