@@ -59,7 +59,7 @@ static uint32_t next_code(struct eml_bytes t, size_t *at)
                         : b < 0xf0 ? 2
                         : b < 0xf8 ? 3
                                    : 9;
-    if (more > t.len - *at - 1)
+    if (more >= sizeof least / sizeof least[0] || more > t.len - *at - 1)
         return NOTHING;
     uint32_t v = more == 0 ? b : b & (0x3fU >> more);
     for (size_t i = 1; i <= more; i++) {

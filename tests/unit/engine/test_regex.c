@@ -123,9 +123,15 @@ static void what_is_no_pattern_is_refused_by_name(void **state)
 static void broken_text_matches_nothing(void **state)
 {
     (void)state;
-    static const char *const broken[] = {"\x80",         "a\xff",           "\xc3",
-                                         "\xc0\x80",     "\xed\xa0\x80",    "\xf4\x90\x80\x80",
-                                         "\xe0\x80\x80", "\xf8\x88\x80\x80"};
+    static const char *const broken[] = {"\x80",
+                                         "a\xff",
+                                         "\xc3",
+                                         "\xc0\x80",
+                                         "\xed\xa0\x80",
+                                         "\xf4\x90\x80\x80",
+                                         "\xe0\x80\x80",
+                                         "\xf8\x88\x80\x80",
+                                         "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80"};
     struct eml_why why = {0};
     assert_int_equal(compile("[^z]*|.*|a$", &why), EML_OK);
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++)
