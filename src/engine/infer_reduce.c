@@ -195,6 +195,9 @@ enum eml_err eml_rule_check_norm(const struct eml_rule_ctx *c)
         EML_TRY(eml_rule_demand(c, eml_node_int(c->node, EML_ATTR_TRAINING_MODE, 0) == 0,
                                 "BatchNormalization in training mode"));
         EML_TRY(eml_rule_demand(c, c->node->n_out == 1, "wrong number of outputs"));
+        EML_TRY(eml_rule_demand(
+            c, x->dtype == EML_DT_F32 || eml_node_int(c->node, EML_ATTR_ACT, 0) == EML_ACT_NONE,
+            "fused into a product of another type than float32"));
         return check_channels(c, 2);
     case EML_OP_INSTANCE_NORMALIZATION:
         return check_channels(c, 3);

@@ -11,6 +11,7 @@
 #include "engine/gemm.h"
 #include "engine/pack.h"
 #include "engine/spatial.h"
+#include "engine/wide.h"
 
 #include <string.h>
 
@@ -80,6 +81,9 @@ bool eml_scratch_conv_transpose(const struct eml_op_ctx *c, size_t *bytes)
 {
     struct transpose v;
     struct eml_scratch scratch = {0};
+    *bytes = 0;
+    if (eml_wide_is(c))
+        return true;
     if (transpose_of(c, &v) != EML_OK)
         return false;
     take(&scratch, &v);
@@ -124,14 +128,6 @@ static void copy_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
     }
 }
 
-/* The input coordinate that reaches `out` through tap k along dim d; false if there is none. */
-static bool source(const struct eml_spatial *s, int d, int64_t out, int64_t k, int64_t *in)
-{
-    int64_t at = out + s->pad[d] - k * s->dilation[d];
-    *in = at / s->stride[d];
-    return at >= 0 && at % s->stride[d] == 0 && *in < s->in[d];
-}
-
 /* Adds up to TAPS_AT_ONCE pieces to y; the first time y is set. */
 static void add_up(const struct job *j, float *y, const float *const *pieces, size_t n, bool first)
 {
@@ -157,8 +153,9 @@ static void gather(const struct job *j, const struct eml_pixel *p, int64_t group
     bool first = true;
     for (int64_t tap = 0; tap < s->taps; tap++) {
         int64_t z, y, x, kx = tap % s->kernel[2], ky = tap / s->kernel[2] % s->kernel[1];
-        if (!source(s, 2, p->at[2], kx, &x) || !source(s, 1, p->at[1], ky, &y) ||
-            !source(s, 0, p->at[0], tap / s->kernel[2] / s->kernel[1], &z))
+        if (!eml_spatial_source(s, 2, p->at[2], kx, &x) ||
+            !eml_spatial_source(s, 1, p->at[1], ky, &y) ||
+            !eml_spatial_source(s, 0, p->at[0], tap / s->kernel[2] / s->kernel[1], &z))
             continue;
         int64_t pixel = ((p->image * s->in[0] + z) * s->in[1] + y) * s->in[2] + x;
         pieces[n++] =
@@ -274,6 +271,8 @@ static void run_tiled(const struct eml_op_ctx *c, struct job *j, const struct pi
 
 enum eml_err eml_op_conv_transpose(const struct eml_op_ctx *c)
 {
+    if (eml_wide_is(c))
+        return eml_wide_conv_transpose(c);
     struct transpose v;
     EML_TRY(transpose_of(c, &v));
     struct eml_scratch scratch = eml_scratch_of(c);

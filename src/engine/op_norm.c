@@ -3,6 +3,7 @@
 #include "engine/fused.h"
 #include "engine/kernels/kernels.h"
 #include "engine/real.h"
+#include "engine/wide.h"
 
 #include <math.h>
 
@@ -99,6 +100,34 @@ static void layer_norm_rows(void *arg, int64_t begin, int64_t end, unsigned thre
                                c->params[0]);
 }
 
+static double mean_of(const double *x, int64_t n)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < n; k++)
+        sum += x[k];
+    return sum / (double)n;
+}
+
+static void wide_layer_norm_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    (void)thread;
+    const struct rows *r = arg;
+    const struct eml_op_ctx *c = r->c;
+    const double *scale = c->in[1].data;
+    const double *bias = eml_view_given(c->in, c->n_in, 2) ? c->in[2].data : NULL;
+    for (int64_t i = begin; i < end; i++) {
+        const double *x = (const double *)c->in[0].data + i * r->n;
+        double *y = (double *)c->out[0].data + i * r->n;
+        const double mean = mean_of(x, r->n);
+        double var = 0;
+        for (int64_t k = 0; k < r->n; k++)
+            var += (x[k] - mean) * (x[k] - mean);
+        const double factor = 1 / sqrt(var / (double)r->n + (double)c->params[0]);
+        for (int64_t k = 0; k < r->n; k++)
+            y[k] = (x[k] - mean) * factor * scale[k] + (bias != NULL ? bias[k] : 0);
+    }
+}
+
 /* Mean and InvStdDev, which training keeps. */
 static void layer_norm_statistics(void *arg, int64_t begin, int64_t end, unsigned thread)
 {
@@ -106,13 +135,12 @@ static void layer_norm_statistics(void *arg, int64_t begin, int64_t end, unsigne
     const struct rows *r = arg;
     const struct eml_op_ctx *c = r->c;
     for (int64_t i = begin; i < end; i++) {
-        const float *x = (const float *)c->in[0].data + i * r->n;
         double mean = 0, var = 0;
-        for (int64_t k = 0; k < r->n; k++)
-            mean += (double)x[k];
+        for (int64_t k = i * r->n; k < (i + 1) * r->n; k++)
+            mean += eml_real_at(&c->in[0], k);
         mean /= (double)r->n;
-        for (int64_t k = 0; k < r->n; k++)
-            var += ((double)x[k] - mean) * ((double)x[k] - mean);
+        for (int64_t k = i * r->n; k < (i + 1) * r->n; k++)
+            var += (eml_real_at(&c->in[0], k) - mean) * (eml_real_at(&c->in[0], k) - mean);
         if (eml_view_given(c->out, c->n_out, 1))
             eml_real_set(&c->out[1], i, mean);
         if (eml_view_given(c->out, c->n_out, 2))
@@ -126,7 +154,8 @@ enum eml_err eml_op_layer_normalization(const struct eml_op_ctx *c)
     struct rows r = {.c = c, .n = product(&x->shape, axis_of(c), x->shape.rank)};
     int64_t rows = product(&x->shape, 0, axis_of(c)), grain = grain_of(r.n > 0 ? r.n : 1);
     if (x->count > 0)
-        eml_pool_for(c->pool, rows, grain, layer_norm_rows, &r);
+        eml_pool_for(c->pool, rows, grain, eml_wide_is(c) ? wide_layer_norm_rows : layer_norm_rows,
+                     &r);
     if (eml_view_given(c->out, c->n_out, 1) || eml_view_given(c->out, c->n_out, 2))
         eml_pool_for(c->pool, rows, grain, layer_norm_statistics, &r); /* of nothing: NaN */
     return EML_OK;
@@ -179,7 +208,7 @@ bool eml_scratch_batch_normalization(const struct eml_op_ctx *c, size_t *bytes)
     int64_t ch = c->in[0].shape.dim[c->in[0].shape.rank - 1];
     if (ch > INT32_MAX)
         return false;
-    *bytes = (size_t)ch * 2 * sizeof(float);
+    *bytes = (size_t)ch * 2 * sizeof(double);
     return true;
 }
 
@@ -197,6 +226,17 @@ static void affine_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
     }
 }
 
+static void wide_affine_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    (void)thread;
+    const struct rows *r = arg;
+    const double *a = (const double *)(const void *)r->c->scratch.ptr, *b = a + r->n;
+    const double *x = r->c->in[0].data;
+    double *y = r->c->out[0].data;
+    for (int64_t i = begin * r->n; i < end * r->n; i++)
+        y[i] = x[i] * a[i % r->n] + b[i % r->n];
+}
+
 enum eml_err eml_op_batch_normalization(const struct eml_op_ctx *c)
 {
     const struct eml_view *x = &c->in[0];
@@ -204,15 +244,15 @@ enum eml_err eml_op_batch_normalization(const struct eml_op_ctx *c)
         return EML_OK;
     struct rows r = {.c = c, .n = x->shape.dim[x->shape.rank - 1]};
     EML_TRY(eml_fused_act(c, 1, r.n, &r.act));
-    const float *scale = c->in[1].data, *bias = c->in[2].data;
-    const float *mean = c->in[3].data, *var = c->in[4].data;
-    float *a = (float *)(void *)c->scratch.ptr, *b = a + r.n;
+    const struct eml_view a = {.dtype = x->dtype, .data = c->scratch.ptr};
     for (int64_t k = 0; k < r.n; k++) {
-        double f = (double)scale[k] / sqrt((double)var[k] + (double)c->params[0]);
-        a[k] = (float)f;
-        b[k] = (float)((double)bias[k] - (double)mean[k] * f);
+        double f =
+            eml_real_at(&c->in[1], k) / sqrt(eml_real_at(&c->in[4], k) + (double)c->params[0]);
+        eml_real_set(&a, k, f);
+        eml_real_set(&a, r.n + k, eml_real_at(&c->in[2], k) - eml_real_at(&c->in[3], k) * f);
     }
-    eml_pool_for(c->pool, x->count / r.n, grain_of(r.n), affine_rows, &r);
+    eml_pool_for(c->pool, x->count / r.n, grain_of(r.n),
+                 eml_wide_is(c) ? wide_affine_rows : affine_rows, &r);
     return EML_OK;
 }
 

@@ -4,6 +4,7 @@
 #include "engine/fused.h"
 #include "engine/pool_index.h"
 #include "engine/spatial.h"
+#include "engine/wide.h"
 
 #include <math.h>
 #include <string.h>
@@ -20,6 +21,8 @@ struct job {
     const struct eml_kernels *kn;
     float *y;
     const float *x;
+    double *wide_y; /* these two instead, of float64 */
+    const double *wide_x;
     struct eml_act_spec act;
     bool is_max, count_padding;
     size_t share; /* of global pooling: channels of a task */
@@ -127,6 +130,34 @@ static void pixels(void *arg, int64_t begin, int64_t end, unsigned thread)
     }
 }
 
+/* AveragePool of float64, one element after the other. */
+static void wide_pixels(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    const struct job *j = arg;
+    const struct eml_spatial *s = &j->s;
+    (void)thread;
+    struct eml_pixel p = eml_pixel_at(s, begin);
+    for (int64_t i = begin; i < end; i++, eml_pixel_next(s, &p)) {
+        double *y = j->wide_y + i * s->c;
+        int64_t first[3], stop[3], n = divisor(j, &p);
+        for (int d = 0; d < 3; d++)
+            tap_range(s, d, p.at[d], 0, s->in[d], &first[d], &stop[d]);
+        memset(y, 0, (size_t)s->c * sizeof *y);
+        for (int64_t kz = first[0]; kz < stop[0]; kz++)
+            for (int64_t ky = first[1]; ky < stop[1]; ky++)
+                for (int64_t kx = first[2]; kx < stop[2]; kx++) {
+                    const double *x = j->wide_x + eml_spatial_offset(
+                                                      s, p.image, eml_spatial_in(s, 0, p.at[0], kz),
+                                                      eml_spatial_in(s, 1, p.at[1], ky),
+                                                      eml_spatial_in(s, 2, p.at[2], kx));
+                    for (int64_t ch = 0; ch < s->c; ch++)
+                        y[ch] += x[ch];
+                }
+        for (int64_t ch = 0; ch < s->c && n > 0; ch++)
+            y[ch] /= (double)n;
+    }
+}
+
 static enum eml_err windowed(const struct eml_op_ctx *c, bool is_max)
 {
     struct eml_window w;
@@ -140,7 +171,13 @@ static enum eml_err windowed(const struct eml_op_ctx *c, bool is_max)
     EML_TRY(eml_fused_act(c, 0, j.s.c, &j.act));
     if (c->out[0].count == 0)
         return EML_OK;
-    eml_pool_for(c->pool, j.s.pixels, TASK_FLOATS / (j.s.taps * j.s.c + 64) + 1, pixels, &j);
+    const bool wide = eml_wide_is(c);
+    if (wide) {
+        j.wide_y = c->out[0].data;
+        j.wide_x = c->in[0].data;
+    }
+    eml_pool_for(c->pool, j.s.pixels, TASK_FLOATS / (j.s.taps * j.s.c + 64) + 1,
+                 wide ? wide_pixels : pixels, &j);
     return EML_OK;
 }
 
@@ -187,6 +224,25 @@ static void global_slices(void *arg, int64_t begin, int64_t end, unsigned thread
     }
 }
 
+/* Item: one image, of float64. NaN wins. */
+static void wide_images(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    const struct job *j = arg;
+    const int64_t ch = j->s.c, rows = j->s.in[0];
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        const double *x = j->wide_x + i * rows * ch;
+        double *y = j->wide_y + i * ch;
+        for (int64_t k = 0; k < ch; k++)
+            y[k] = j->is_max ? -HUGE_VAL : 0;
+        for (int64_t row = 0; row < rows; row++, x += ch)
+            for (int64_t k = 0; k < ch; k++)
+                y[k] = !j->is_max ? y[k] + x[k] : x[k] > y[k] || isnan(x[k]) ? x[k] : y[k];
+        for (int64_t k = 0; k < ch && !j->is_max; k++)
+            y[k] /= (double)rows; /* of nothing: NaN */
+    }
+}
+
 enum eml_err eml_op_global_pool(const struct eml_op_ctx *c)
 {
     const struct eml_shape *x = &c->in[0].shape;
@@ -201,6 +257,12 @@ enum eml_err eml_op_global_pool(const struct eml_op_ctx *c)
     EML_TRY(eml_fused_act(c, 0, j.s.c, &j.act));
     if (c->out[0].count == 0)
         return EML_OK;
+    if (eml_wide_is(c)) {
+        j.wide_y = c->out[0].data;
+        j.wide_x = c->in[0].data;
+        eml_pool_for(c->pool, x->dim[0], 1, wide_images, &j);
+        return EML_OK;
+    }
     if (j.s.in[0] == 0) {
         for (int64_t i = 0; i < c->out[0].count; i++)
             j.y[i] = j.is_max ? -INFINITY : NAN;

@@ -182,15 +182,36 @@ enum eml_err eml_wide_gemm(const struct eml_op_ctx *c)
     return EML_OK;
 }
 
-/* ---- convolution ---- */
+/* ---- convolution, also transposed ---- */
 
 struct convolution {
     const struct eml_op_ctx *c;
     struct eml_spatial s;
     int64_t ci, co, out; /* channels of a group's input and output; of the output */
+    int64_t w_in,
+        w_out; /* elements of w from one channel of the input, of the output, to the next */
+    bool transposed;
 };
 
-/* Sum over the window of one output pixel and channel; w: [ci, taps] of that channel. */
+/* The input pixel that tap k meets at an output pixel; false if it lies outside. */
+static bool meets(const struct convolution *v, const struct eml_pixel *p, const int64_t k[3],
+                  int64_t at[3])
+{
+    for (int d = 0; d < 3; d++) {
+        if (v->transposed) {
+            if (!eml_spatial_source(&v->s, d, p->at[d], k[d], &at[d]))
+                return false;
+        } else {
+            at[d] = eml_spatial_in(&v->s, d, p->at[d], k[d]);
+            if (!eml_spatial_inside(&v->s, d, at[d]))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* Sum over the window of one output pixel and channel, whose weights begin at w; `first`: of the
+ * group's input channels. */
 static double window_sum(const struct convolution *v, const struct eml_pixel *p, const double *w,
                          int64_t first)
 {
@@ -201,16 +222,11 @@ static double window_sum(const struct convolution *v, const struct eml_pixel *p,
         const int64_t k[3] = {tap / (s->kernel[1] * s->kernel[2]),
                               tap / s->kernel[2] % s->kernel[1], tap % s->kernel[2]};
         int64_t at[3];
-        bool inside = true;
-        for (int d = 0; d < 3; d++) {
-            at[d] = eml_spatial_in(s, d, p->at[d], k[d]);
-            inside = inside && eml_spatial_inside(s, d, at[d]);
-        }
-        if (!inside)
+        if (!meets(v, p, k, at))
             continue;
         const double *from = x + eml_spatial_offset(s, p->image, at[0], at[1], at[2]) + first;
         for (int64_t i = 0; i < v->ci; i++)
-            sum += from[i] * w[i * s->taps + tap];
+            sum += from[i] * w[i * v->w_in + tap];
     }
     return sum;
 }
@@ -222,12 +238,21 @@ static void pixels(void *arg, int64_t begin, int64_t end, unsigned thread)
     const struct eml_op_ctx *c = v->c;
     const double *w = c->in[1].data;
     const double *bias = eml_view_given(c->in, c->n_in, 2) ? c->in[2].data : NULL;
+    const int64_t group_w = v->transposed ? v->ci * v->w_in : v->co * v->w_out;
     struct eml_pixel p = eml_pixel_at(&v->s, begin);
     for (int64_t i = begin; i < end; i++, eml_pixel_next(&v->s, &p))
         for (int64_t o = 0; o < v->out; o++)
             ((double *)c->out[0].data)[i * v->out + o] =
-                window_sum(v, &p, w + o * v->ci * v->s.taps, o / v->co * v->ci) +
+                window_sum(v, &p, w + o / v->co * group_w + o % v->co * v->w_out,
+                           o / v->co * v->ci) +
                 (bias != NULL ? bias[o] : 0);
+}
+
+static void convolve(struct convolution *v)
+{
+    if (v->c->out[0].count != 0)
+        eml_pool_for(v->c->pool, v->s.pixels, GRAIN_PRODUCTS / (v->out * v->ci * v->s.taps + 1) + 1,
+                     pixels, v);
 }
 
 enum eml_err eml_wide_conv(const struct eml_op_ctx *c)
@@ -239,8 +264,25 @@ enum eml_err eml_wide_conv(const struct eml_op_ctx *c)
     if (w.group < 1 || v.s.c % w.group != 0 || v.out % w.group != 0 || v.ci != v.s.c / w.group)
         return eml_fail(c->why, EML_E_INPUT, "Conv: group does not divide the channels", -1);
     v.co = v.out / w.group;
-    if (c->out[0].count != 0)
-        eml_pool_for(c->pool, v.s.pixels, GRAIN_PRODUCTS / (v.out * v.ci * v.s.taps + 1) + 1,
-                     pixels, &v);
+    v.w_in = v.s.taps;
+    v.w_out = v.ci * v.s.taps;
+    convolve(&v);
+    return EML_OK;
+}
+
+enum eml_err eml_wide_conv_transpose(const struct eml_op_ctx *c)
+{
+    struct eml_window w;
+    const struct eml_shape *k = &c->in[1].shape;
+    EML_TRY(eml_window_make(c->node, &c->in[0].shape, k, &w, c->why));
+    struct convolution v = {.c = c, .s = eml_spatial_of(&w), .co = k->dim[1], .transposed = true};
+    if (w.group < 1 || v.s.c % w.group != 0 || k->dim[0] != v.s.c)
+        return eml_fail(c->why, EML_E_INPUT, "ConvTranspose: group does not divide the channels",
+                        -1);
+    v.ci = v.s.c / w.group;
+    v.out = v.co * w.group;
+    v.w_in = v.co * v.s.taps;
+    v.w_out = v.s.taps;
+    convolve(&v);
     return EML_OK;
 }

@@ -32,7 +32,17 @@ static inline bool eml_spatial_inside(const struct eml_spatial *s, int d, int64_
     return (uint64_t)i < (uint64_t)s->in[d];
 }
 
-/* Offset in floats of an input pixel. */
+/* Transposed: the input coordinate that reaches `out` through tap k along dim d; false if there is
+ * none. */
+static inline bool eml_spatial_source(const struct eml_spatial *s, int d, int64_t out, int64_t k,
+                                      int64_t *in)
+{
+    int64_t at = out + s->pad[d] - k * s->dilation[d];
+    *in = at / s->stride[d];
+    return at >= 0 && at % s->stride[d] == 0 && *in < s->in[d];
+}
+
+/* Offset in elements of an input pixel. */
 static inline int64_t eml_spatial_offset(const struct eml_spatial *s, int64_t image, int64_t z,
                                          int64_t y, int64_t x)
 {
