@@ -14,7 +14,8 @@ enum {
     GQA_COS,
     GQA_SIN,
     GQA_PLACES,
-    GQA_BIAS
+    GQA_BIAS,
+    GQA_SINK /* [heads] */
 };
 
 struct cache {
@@ -132,6 +133,27 @@ static struct cache gqa_cache(const struct eml_maker *m)
     return c;
 }
 
+/* Softmax with one more term in its denominator, e^sink, or e^0 if there is no sink: one more key
+ * of zeros, whose value is zeros. Its mask: the sink. */
+static void gqa_smooth(const struct eml_maker *m, struct eml_attention *a,
+                       struct eml_ir_value *sink)
+{
+    static const int64_t row[8] = {0, 0, 0, 0, 0, 0, 1, 0}, column[8] = {0, 0, 0, 0, 0, 0, 0, 1};
+    static const int64_t per_head[4] = {1, -1, 1, 1};
+    struct eml_ir_value *rows = eml_ir_const_ints(m->ir, row, 8);
+    struct eml_ir_value *last = eml_make_dim(m, a->k, 2);
+    a->k = eml_make_two(m, EML_OP_PAD, a->k, rows);
+    a->v = eml_make_two(m, EML_OP_PAD, a->v, rows);
+    a->mask = eml_make_two(m, EML_OP_PAD, a->mask, eml_ir_const_ints(m->ir, column, 8));
+    if (sink == NULL)
+        return;
+    struct eml_ir_value *here =
+        eml_make_two(m, EML_OP_EQUAL, eml_attention_places(m, a->k, 2), last);
+    sink = eml_make_three(m, EML_OP_WHERE, here, eml_make_reshape(m, sink, per_head, 4),
+                          eml_ir_const_f32(m->ir, 0));
+    a->mask = eml_make_two(m, EML_OP_ADD, a->mask, sink);
+}
+
 static enum eml_err group_query_attention(const struct eml_maker *m)
 {
     struct eml_attention a = {.q_heads = eml_make_int(m, "num_heads", 0),
@@ -139,9 +161,9 @@ static enum eml_err group_query_attention(const struct eml_maker *m)
                               .scale = eml_make_float(m, "scale", 0),
                               .cap = eml_make_float(m, "softcap", 0)};
     struct eml_ir_value *x[3] = {NULL}, *y, *bias = eml_make_operand(m, GQA_BIAS);
-    if (eml_make_int(m, "smooth_softmax", 0) > 0 || eml_make_int(m, "qk_output", 0) > 0)
-        return eml_make_refuse(m,
-                               "decompose: GroupQueryAttention with this softmax is not supported");
+    struct eml_ir_value *sink = eml_make_operand(m, GQA_SINK);
+    if (eml_make_int(m, "qk_output", 0) > 0)
+        return eml_make_refuse(m, "decompose: scores of GroupQueryAttention are not supported");
     if (m->in[GQA_LENGTHS] == NULL || m->in[GQA_TOTAL] == NULL)
         return eml_fail(m->why, EML_E_INPUT, "required operand omitted", m->origin);
     EML_TRY(gqa_operands(m, &a, x));
@@ -154,6 +176,10 @@ static enum eml_err group_query_attention(const struct eml_maker *m)
     a.v = m->out[2] = append(m, &c, eml_make_operand(m, GQA_PAST_V), x[2]);
     int64_t mask_heads = bias != NULL ? eml_ir_dim(bias, 1) : 1;
     a.mask = eml_attention_added(m, gqa_mask(m, &a, &c), bias);
+    if (sink != NULL || eml_make_int(m, "smooth_softmax", 0) > 0)
+        gqa_smooth(m, &a, sink);
+    if (sink != NULL)
+        mask_heads = a.q_heads;
     EML_TRY(eml_attention_make(m, &a, 4, mask_heads, &y));
     m->out[0] = eml_attention_join(m, y);
     return EML_OK;

@@ -402,7 +402,7 @@ def ms_attention_cases():
     mha("cross", f32(2, 4, 16), f32(2, 2, 6, 8), f32(2, 2, 6, 8))
 
     def gqa(name, s, past, total, lengths, packed=False, rotary=False, at=None, d=16, held=None,
-            bias=None, **attrs):
+            bias=None, sink=None, **attrs):
         b = len(lengths)
         ins = [("q", f32(b, s, (4 + 4) * d if packed else 4 * d)),
                ("k", None if packed else f32(b, s, 2 * d)),
@@ -413,8 +413,9 @@ def ms_attention_cases():
         if rotary:
             a = f32(32, d // 2, scale=2)
             ins += [("cos", np.cos(a)), ("sin", np.sin(a)), ("at", at), ("bias", bias)]
-        elif bias is not None:
+        else:
             ins += [("cos", None), ("sin", None), ("at", None), ("bias", bias)]
+        ins += [("sink", sink)]
         case("ms_groupqueryattention_" + name, "GroupQueryAttention", ins, 3, ("cos", "sin"), MS,
              num_heads=4, kv_num_heads=2, do_rotary=int(rotary), **attrs)
     gqa("prompt", 5, 0, 5, [4, 4])
@@ -426,6 +427,12 @@ def ms_attention_cases():
     gqa("bias", 2, 3, 5, [4], bias=f32(1, 1, 2, 5))
     gqa("lengths", 1, 6, 7, [6, 3], rotary=True)
     gqa("next_rotary_part", 1, 6, 7, [6], rotary=True, rotary_interleaved=1)
+    state = rng.bit_generator.state  # cases that came later leave the others' numbers as they were
+    gqa("smooth", 5, 0, 5, [4, 4], smooth_softmax=1)
+    gqa("smooth_window", 4, 6, 10, [9], smooth_softmax=1, local_window_size=3, softcap=3.0)
+    gqa("sink", 5, 0, 5, [4, 4], sink=f32(4))
+    gqa("sink_next", 1, 6, 7, [6, 3], rotary=True, bias=f32(1, 1, 1, 7), sink=f32(4, scale=3))
+    rng.bit_generator.state = state
 
 
 def wide_cases():
