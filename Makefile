@@ -5,7 +5,7 @@ export EML_MODELS := $(abspath $(MODELS))
 export EML_NODE_MODULES := $(EML_MODELS)/node_modules
 
 .PHONY: help all setup build programs models demo eif test test-dev test-clang test-asan test-fuzz test-nitro test-full \
-	assurance docs bench clean
+	assurance docs analyze bench clean
 
 help:
 	@echo 'make demo [TEXT="..."]  the main job, end to end, on a real model'
@@ -15,6 +15,7 @@ help:
 	@echo 'make bench              speeds, against ONNX Runtime'
 	@echo 'make test-full          the above and the node tests of ONNX 1.17'
 	@echo 'make assurance          docs/assurance.md from the property tests'
+	@echo 'make analyze            gcc -fanalyzer, clang-tidy, cppcheck (apt-get install clang-tidy cppcheck)'
 	@echo 'make docs               docs/operators.md from the operator list'
 	@echo 'make build              build/dev only     make clean  remove build/'
 
@@ -71,11 +72,17 @@ test-nitro: build eif
 	@cmake --build --preset dev
 	ctest --test-dir build/dev --output-on-failure --no-tests=error -L nitro
 
-# Beyond CI: the newer ONNX node tests; host and enclave killed 200 times under load.
+# Static analysis of the three zones; a quarter of an hour.
+analyze: setup
+	@tools/analyze.sh build/analyze
+
+# Beyond CI: the newer ONNX node tests; host and enclave killed 200 times under load; deliberate
+# breakages, each of which a test must notice.
 test-full: test
 	@tools/fetch-node-tests.sh build/onnx-1.17
 	build/dev/tests/conformance/onnx-node-tests build/onnx-1.17/node
 	cd tests/integration && EML_BIN=$(abspath build/dev) EML_KILLS=200 /usr/bin/python3 test_audit_kill.py
+	tests/mutations.py build/mutations --page docs/assurance.md
 
 docs: build
 	build/dev/tools/operators/eml-operators >docs/operators.md

@@ -1,6 +1,6 @@
 /* Attention of ONNX (opset 23) and of com.microsoft, and MultiHeadAttention. All become products, a
- * softmax and masks that are added. Semantics: docs/Operators.md of ONNX, docs/ContribOperators.md of
- * ONNX Runtime. */
+ * softmax and masks that are added. Semantics: docs/Operators.md of ONNX, docs/ContribOperators.md
+ * of ONNX Runtime. */
 #include "decompose/attention.h"
 #include "decompose/composite.h"
 
@@ -304,7 +304,7 @@ static enum eml_err ms_attention(const struct eml_maker *m)
     const int64_t n = eml_make_int(m, "num_heads", 0), columns = eml_ir_dim(m->in[W], 1);
     struct eml_attention a = {.q_heads = n, .heads = n};
     struct eml_ir_value *past[2] = {NULL, NULL}, *both = eml_make_operand(m, PAST), *present[2];
-    int64_t h = columns / 3, hv = columns / 3;
+    int64_t h = columns / 3, hv = h;
     if (sizes != NULL && sizes->n == 3) {
         h = sizes->ints[0];
         hv = sizes->ints[2];

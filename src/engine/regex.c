@@ -514,6 +514,7 @@ static enum eml_err link(struct parser *p)
         }
     }
     EML_ASSERT(n == 1);
+    /* cppcheck-suppress uninitvar ; n is 1, so stack[0] was set */
     p->r->start = stack[0].start;
     p->r->accept = stack[0].end;
     p->r->node[p->r->accept].kind = ACCEPT;

@@ -1,0 +1,180 @@
+#!/usr/bin/python3
+"""usage: mutations.py FOLDER [--page PAGE] [WORD]: breaks the program on purpose, and demands that the tests notice.
+
+For each row below: in a copy of the tree (made in FOLDER), the old text is replaced by the new, what the test needs is built, and the
+test must fail. It prints a table; --page puts it into PAGE between <!-- mutations --> and <!-- end of mutations -->. Exit code 1 if a
+breakage went unnoticed, or no longer applies. WORD: only rows that contain it. The tests pass on the tree as it is: `make test` says so.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+PROGRAMS = ["programs", "tenant"]
+
+
+def c(name):
+    return [name], [f"build/tests/{name}"], {}
+
+
+def script(name, *tests, **env):
+    return PROGRAMS, ["/usr/bin/python3", f"tests/prop/{name}.py", *tests], env
+
+
+# property, what is broken, [(file, old, new)], (targets, command, environment)
+MUTATIONS = [
+    (1, "sealed sizes are not rounded up to a size class",
+     [("src/blob/blob.c", "return (n + mask) & ~mask;", "return n + 0 * mask;")], script("prop_01_leakage", "Leakage.test_size_classes")),
+    (2, "the checker takes operands of every type",
+     [("client/onnx/check.c", "const uint32_t types = eml_op_info(op)->types;", "const uint32_t types = UINT32_MAX + 0 * (uint32_t)op;")],
+     c("onnx.test_check")),
+    (3, "any nonce will do",
+     [("src/attest/verify.c", "s->claims.nonce.ptr == NULL || !eml_ct_equal(s->claims.nonce, s->expect->nonce)",
+       "s->claims.nonce.ptr == NULL")], c("prop_03_attestation")),
+    (3, "PCRs of the policy are not compared",
+     [("src/attest/verify.c", "!eml_bytes_equal(EML_BYTES(m->pcr[i].b), EML_BYTES(d->pcr[i].b)))", "false)")], c("prop_03_attestation")),
+    (4, "an answer of KMS under another key is taken",
+     [("src/aws/kms.c", "if (!eml_bytes_equal(eml_json_text(body, \"KeyId\"), call->key_arn))",
+       "if (eml_json_text(body, \"KeyId\").ptr == NULL)")], c("aws.test_kms")),
+    (5, "the stacks are not wiped at the end of a session",
+     [("enclave/worker.c", "    eml_wipe_stack();\n", ""),
+      ("src/engine/pool.c", "            eml_wipe_stack();\n            return NULL;", "            return NULL;")],
+     script("prop_05_10_memory", EML_CASES="12")),
+    (10, "the arena forgets what it handed out without wiping it",
+     [("src/base/arena.c", "    eml_wipe(a->base + mark, n);\n", ""), ("src/base/arena.c", "        eml_wipe(a->base, n);\n", "")],
+     script("prop_05_10_memory", EML_CASES="12")),
+    (10, "a grown buffer leaves its old bytes on the heap",
+     [("src/base/bytes.c", "    if (b->ptr != NULL)\n        eml_wipe(b->ptr, b->cap);\n    free(b->ptr);\n    b->ptr = p;",
+       "    free(b->ptr);\n    b->ptr = p;")], c("prop_11_allocations")),
+    (6, "the tag of a record is not looked at",
+     [("src/crypto/aead.c", "e = EVP_CipherFinal_ex(ctx, none_out, &none) == 1 ? EML_OK : EML_E_AUTH;\n    EVP_CIPHER_CTX_free(ctx);\n    if (e",
+       "e = EVP_CipherFinal_ex(ctx, none_out, &none) == 1 ? EML_OK : EML_OK;\n    EVP_CIPHER_CTX_free(ctx);\n    if (e")],
+     c("prop_06_channel")),
+    (6, "records are as long as what is in them",
+     [("src/channel/records.c", "        i++;\n    return buckets[i];", "        i++;\n    return used;")], c("prop_06_channel")),
+    (7, "records are sealed with a cipher that changes nothing",
+     [("src/crypto/aead.c", "out.ptr + plain.len) == 1;\n    EVP_CIPHER_CTX_free(ctx);\n    if (ok)\n        return EML_OK;",
+       "out.ptr + plain.len) == 1;\n    EVP_CIPHER_CTX_free(ctx);\n    if (ok && memcpy(out.ptr, plain.ptr, plain.len) != NULL)\n"
+       "        return EML_OK;"),
+      ("src/crypto/aead.c", "update(ctx, NULL, aad) && update(ctx, out.ptr, text) &&\n        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG",
+       "update(ctx, NULL, aad) && memmove(out.ptr, text.ptr, text.len) != NULL &&\n        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG"),
+      ("src/crypto/aead.c", "e = EVP_CipherFinal_ex(ctx, none_out, &none) == 1 ? EML_OK : EML_E_AUTH;", "e = none == 0 ? EML_OK : EML_E_AUTH;\n    (void)none_out;")],
+     script("prop_06_07_14_view", "View.test_all_that_the_host_has", EML_CASES="3")),
+    (8, "the host changes a byte of what it forwards",
+     [("host/relay.c", "    ssize_t n = send(d->to, d->buf + d->at, d->len, MSG_DONTWAIT | MSG_NOSIGNAL);",
+       "    d->buf[d->at + d->len - 1] ^= 1;\n    ssize_t n = send(d->to, d->buf + d->at, d->len, MSG_DONTWAIT | MSG_NOSIGNAL);")],
+     script("prop_08_09_host", EML_ROUNDS="1")),
+    (9, "the digest of the sealed object is not compared",
+     [("src/blob/blob.c", "if (memcmp(digest, info->digest, sizeof info->digest) != 0)", "if (digest == info->digest)")],
+     c("assemble.test_assemble")),
+    (9, "weights older than the least version are taken",
+     [("src/topology/topology.c", "if (t->min_version > t->blob.version)", "if (t->min_version > t->blob.version && t->blob.version == 0)")],
+     c("topology.test_topology")),
+    (11, "an allocation that failed is used",
+     [("src/base/bytes.c", "    if (p == NULL) {\n        b->failed = true;\n        return false;\n    }\n    if (b->len", "    if (b->len")],
+     c("prop_11_allocations")),
+    (11, "slots may overlap", [("src/model/check.c", "EML_TRY(check_overlaps(c));", "(void)check_overlaps;")], script("prop_11_tenant", EML_CASES="5")),
+    (11, "an index from a request is not compared with its dimension",
+     [("src/engine/indices.h", "if (at < -n || at >= n)", "if (at < -n && at > n)")], script("prop_11_tenant", EML_CASES="5")),
+    (11, "loops run as often as they ask to",
+     [("src/engine/dynamic_body.c", "if (++r->iterations > EML_ITERATIONS_MAX)", "if (++r->iterations > UINT64_MAX / 2)")], c("engine.test_dynamic")),
+    (12, "the enclave's error says more than its class",
+     [("enclave/message.c", "{(uint8_t) class};", "{(uint8_t) class, w->mode};")],
+     (["zones.test_enclave", "programs"], ["build/tests/zones/zones.test_enclave", "build/enclave/eml-enclaved-dev", "build/mock/pki/eml-devpki"], {})),
+    (13, "a receipt holds with the log's record of another",
+     [("src/receipt/verify.c", "if (!eml_bytes_equal(r->bytes[EML_INFERENCE_RECEIPT], EML_BYTES(digest.b)))", "if (digest.b[0] != digest.b[0])")],
+     c("prop_13_receipt")),
+    (13, "the broker records no inference",
+     [("enclave/broker.c", "    return record(b, s, inference);", "    (void)inference;\n    return 0;")],
+     (PROGRAMS, ["/usr/bin/python3", "tests/integration/test_receipt.py"], {})),
+    (14, "the broker leaves a file behind",
+     [("enclave/broker.c", "#include <poll.h>\n", "#include <poll.h>\n#include <stdio.h>\n"),
+      ("enclave/broker.c", "    record_destruction(b, s, r);\n    answer_plain(s, EML_OK);", "    FILE *f = fopen(\"/dev/shm/left-behind\", \"w\");\n"
+       "    if (f != NULL)\n        (void)fclose(f);\n    record_destruction(b, s, r);\n    answer_plain(s, EML_OK);")],
+     script("prop_06_07_14_view", "View.test_no_file_is_opened_for_writing")),
+]
+
+
+def copy_tree(tree):
+    files = subprocess.run(["git", "ls-files", "-z"], capture_output=True, check=True).stdout.decode().split("\0")[:-1]
+    for f in files:
+        target = os.path.join(tree, f)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if not os.path.exists(target) or read(f) != read(target):
+            shutil.copy2(f, target)
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def run(tree, args, env=None):
+    """None: it took too long."""
+    try:
+        return subprocess.run(args, cwd=tree, env=dict(os.environ, **(env or {})), capture_output=True, check=False, timeout=1200)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def apply(tree, edits):
+    for path, old, new in edits:
+        path = os.path.join(tree, path)
+        text = read(path).decode()
+        if text.count(old) != 1:
+            return f"`{old.strip()}` stands {text.count(old)} times in {path}"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text.replace(old, new))
+    return None
+
+
+def try_one(tree, edits, targets, command, env):
+    """What came of it: "caught", or what is wrong."""
+    problem = apply(tree, edits)
+    if problem is None:
+        built = run(tree, ["ninja", "-C", "build", *targets])
+        if built is None or built.returncode != 0:
+            problem = "does not build: " + (built.stdout.decode()[-600:] if built else "")
+    if problem is None:
+        done = run(tree, command, {"EML_BIN": os.path.join(tree, "build"), "PYTHONDONTWRITEBYTECODE": "1", **env})
+        problem = "NOT NOTICED" if done is not None and done.returncode == 0 else "caught"
+    for path, _, _ in edits:
+        shutil.copy(path, os.path.join(tree, path))
+    return problem
+
+
+def main():
+    args = sys.argv[1:]
+    page = args.pop(args.index("--page") + 1) if "--page" in args else None
+    args = [a for a in args if a != "--page"]
+    if not args:
+        sys.exit(__doc__)
+    tree = os.path.join(os.path.abspath(args[0]), "tree")
+    copy_tree(tree)
+    launcher = ["-DCMAKE_C_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
+    # Some breakages leave a variable or function without use: that is for the tests to notice, not the compiler.
+    subprocess.run(["cmake", "-G", "Ninja", "-S", ".", "-B", "build", "-DEML_WERROR=OFF", *launcher], cwd=tree, check=True,
+                   stdout=subprocess.DEVNULL)
+    out, unnoticed = ["| # | what is broken | test | |", "|---|---|---|---|"], 0
+    for prop, what, edits, (targets, command, env) in sorted(MUTATIONS, key=lambda m: m[0]):
+        name = os.path.basename(next(x for x in command if "/tests/" in "/" + x))
+        if len(args) > 1 and args[1] not in f"{prop} {what} {name}":
+            continue
+        start = time.monotonic()
+        outcome = try_one(tree, edits, targets, command, env)
+        unnoticed += outcome != "caught"
+        out.append(f"| {prop} | {what} | `{name}` | {outcome} |")
+        print(out[-1], f"{time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    print("\n".join(out))
+    if page is not None:
+        text = read(page).decode()
+        before, rest = text.split("<!-- mutations -->", 1)
+        after = rest.split("<!-- end of mutations -->", 1)[1]
+        with open(page, "w", encoding="utf-8") as f:
+            f.write(before + "<!-- mutations -->\n" + "\n".join(out) + "\n<!-- end of mutations -->" + after)
+    return 1 if unnoticed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
