@@ -24,7 +24,7 @@
 
 enum { PROOFS = 200, TURN_RECORDS = 250 };
 
-static const struct eml_ed25519_sk secret = {{1}};
+static struct eml_ed25519_sk secret = {.b = {1}};
 
 static double seconds(clockid_t clock)
 {
@@ -221,6 +221,7 @@ int main(int argc, char **argv)
         return 2;
     uint64_t max = strtoull(argv[2], NULL, 10), at = 1;
     eml_crypto_init();
+    must(eml_ed25519_make(&secret), "key");
     must(eml_sink_open(argv[1], UINT64_MAX, &sink, &why), "sink");
     void *host[] = {sink, &line[1]};
     const struct eml_audit_log_config c = {

@@ -32,15 +32,14 @@ static void print(const char *what, double *us)
 int main(void)
 {
     static double make[ROUNDS], check[ROUNDS];
-    const struct eml_ed25519_sk sk = {{1, 2, 3}};
-    struct eml_ed25519_pk pk;
+    struct eml_ed25519_sk sk = {.b = {1, 2, 3}};
     struct eml_notary n = {.attested = true, .pcr_present = 7};
     struct eml_ipc_request report = {.type = EML_IPC_REPORT, .number = {100, 200, 300, 4, 500, 6}};
     struct eml_sha256 digest;
     struct eml_buf receipt = {0};
     size_t air = 0, statement = 0;
     eml_crypto_init();
-    EML_ASSERT(eml_ed25519_public(&sk, &pk) == EML_OK);
+    EML_ASSERT(eml_ed25519_make(&sk) == EML_OK);
     memset(&report.inference.topology, 7, sizeof report.inference.topology);
     for (int i = 0; i < ROUNDS; i++) {
         double start = now_us();
@@ -55,8 +54,8 @@ int main(void)
         struct eml_why why;
         const struct eml_air_policy any = {.now_s = 0};
         start = now_us();
-        EML_ASSERT(eml_air_verify(eml_buf_bytes(&n.air), &pk, &any, &a, &why) == EML_OK);
-        EML_ASSERT(eml_statement_verify(eml_buf_bytes(&n.statement), &pk, &s, &why) == EML_OK);
+        EML_ASSERT(eml_air_verify(eml_buf_bytes(&n.air), &sk.pk, &any, &a, &why) == EML_OK);
+        EML_ASSERT(eml_statement_verify(eml_buf_bytes(&n.statement), &sk.pk, &s, &why) == EML_OK);
         check[i] = now_us() - start;
         receipt.len = 0;
         EML_ASSERT(eml_notary_finish(&n, EML_LIT("record"), EML_LIT("proof"), &receipt) == EML_OK);

@@ -545,14 +545,13 @@ enum eml_err eml_audit_log_start(const struct eml_audit_log_config *c, int64_t t
         return eml_fail(why, EML_E_SYSTEM, "audit: out of memory", -1);
     log->config = *c;
     log->config.document = (struct eml_bytes){0};
+    log->key.key = c->key->pk;
     memcpy(log->boot.number, c->limits, sizeof c->limits);
     log->fd = -1;
     log->waiting_ms = INT64_MAX;
     log->in.max = EML_HOST_LOG_STATE_MAX + 16384;
     eml_buf_put(&log->document, c->document);
     enum eml_err err = eml_buf_ok(&log->document);
-    if (err == EML_OK)
-        err = eml_ed25519_public(c->key, &log->key.key);
     if (err == EML_OK)
         err = until_booted(log, in_ms(timeout_ms));
     if (err == EML_OK) {

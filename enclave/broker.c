@@ -30,10 +30,9 @@ struct broker {
     const struct eml_options *options;
     const struct eml_program *program;
     struct eml_nsm *nsm;
-    struct eml_ed25519_sk
-        sk; /* the enclave's key (secret): signs receipts; public_key of documents */
-    struct eml_ed25519_pk pk;
-    struct eml_rsa *rsa; /* NULL: no KMS */
+    struct eml_ed25519_sk key; /* the enclave's (secret): signs receipts and checkpoints; its pk is
+                                * the public_key of documents */
+    struct eml_rsa *rsa;       /* NULL: no KMS */
     struct eml_buf spki;
     struct eml_cache cache;
     struct eml_session_table sessions;
@@ -152,7 +151,7 @@ static void on_attest(struct broker *b, struct eml_session *s, const struct eml_
 {
     const struct eml_nsm_attest_args args = {.user_data = EML_BYTES(r->user_data),
                                              .nonce = EML_BYTES(r->nonce),
-                                             .public_key = EML_BYTES(b->pk.b)};
+                                             .public_key = EML_BYTES(b->key.pk.b)};
     answer_document(b, s, EML_ATTESTATION_SESSION, (struct eml_bytes){0}, &args);
 }
 
@@ -305,7 +304,7 @@ static void on_report(struct broker *b, struct eml_session *s, const struct eml_
     enum eml_err outcome = r->err;
     eml_session_rest(s);
     if (outcome == EML_OK)
-        outcome = eml_notary_receive(&s->notary, &b->sk, r, unix_s(), eml_nsm_genuine, &receipt);
+        outcome = eml_notary_receive(&s->notary, &b->key, r, unix_s(), eml_nsm_genuine, &receipt);
     eml_log_event("request", outcome, {"session", (int64_t)s->number},
                   {"weights_us", (int64_t)r->number[0]}, {"assemble_us", (int64_t)r->number[1]},
                   {"run_us", (int64_t)r->number[2]}, {"wipe_us", (int64_t)r->number[3]},
@@ -314,7 +313,7 @@ static void on_report(struct broker *b, struct eml_session *s, const struct eml_
     s->durable_at = index + 1;
     /* Without its statement there is no receipt, and the request fails when the answer is due. */
     if (outcome == EML_OK &&
-        eml_notary_state(&s->notary, &b->sk, r, eml_audit_log_origin(b->log), index) != EML_OK)
+        eml_notary_state(&s->notary, &b->key, r, eml_audit_log_origin(b->log), index) != EML_OK)
         eml_notary_drop(&s->notary);
     s->succeeded = r->err == EML_OK;
 }
@@ -590,8 +589,8 @@ static int block_signals(void)
 /* One for each start, never stored: what it signed belongs to this run of this image. */
 static enum eml_err make_enclave_key(struct broker *b)
 {
-    EML_TRY(eml_random(EML_ROOM(b->sk.b)));
-    return eml_ed25519_public(&b->sk, &b->pk);
+    EML_TRY(eml_random(EML_ROOM(b->key.b)));
+    return eml_ed25519_make(&b->key);
 }
 
 /* Before anybody waits: it takes a good part of a second, in which the broker answers no one. */
@@ -620,10 +619,10 @@ static int dial(void *ctx)
 static enum eml_err start_log(struct broker *b, struct eml_why *why)
 {
     const struct eml_options *o = b->options;
-    const struct eml_nsm_attest_args args = {.public_key = EML_BYTES(b->pk.b)};
+    const struct eml_nsm_attest_args args = {.public_key = EML_BYTES(b->key.pk.b)};
     struct eml_buf document = {0};
     enum eml_err err = get_document(b, &args, &document);
-    const struct eml_audit_log_config c = {.key = &b->sk,
+    const struct eml_audit_log_config c = {.key = &b->key,
                                            .document = eml_buf_bytes(&document),
                                            .limits = {o->max_sessions, o->session_s, o->request_s,
                                                       o->memory_bytes, o->cache_bytes, o->flops},

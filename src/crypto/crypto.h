@@ -80,9 +80,13 @@ EML_MUST enum eml_err eml_x25519(const struct eml_x25519_sk *sk, const struct em
                                  uint8_t shared[32] /* secret */);
 
 /* --- signatures --- */
-struct eml_ed25519_sk { uint8_t b[32]; };
 struct eml_ed25519_pk { uint8_t b[32]; };
-EML_MUST enum eml_err eml_ed25519_public(const struct eml_ed25519_sk *sk, struct eml_ed25519_pk *pk);
+/* Signing needs the public key too, and it takes as long to derive as a signature: made once. */
+struct eml_ed25519_sk { uint8_t b[32] /* secret */; struct eml_ed25519_pk pk; };
+/* Derives pk from b. On failure all of *sk is zero. */
+EML_MUST enum eml_err eml_ed25519_make(struct eml_ed25519_sk *sk);
+/* A pk that is not b's own would give b away: eml_ed25519_make must have derived it. EML_E_USAGE if
+ * there is none; sig is zero on failure. */
 EML_MUST enum eml_err eml_ed25519_sign(const struct eml_ed25519_sk *sk, struct eml_bytes msg,
                                        uint8_t sig[64]);
 /* RFC 8032, strictly: S below the group's order, and neither the key nor R a point of small order. */

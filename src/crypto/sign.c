@@ -4,9 +4,11 @@
 #include "crypto/spki.h"
 
 #include <openssl/bn.h>
+#include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <openssl/x509.h>
 
 #include <string.h>
@@ -43,31 +45,33 @@ static enum eml_err verify(EVP_PKEY *key, const EVP_MD *md, struct eml_bytes msg
     return e;
 }
 
-enum eml_err eml_ed25519_public(const struct eml_ed25519_sk *sk, struct eml_ed25519_pk *pk)
+enum eml_err eml_ed25519_make(struct eml_ed25519_sk *sk)
 {
-    size_t len = sizeof pk->b;
+    size_t len = sizeof sk->pk.b;
     EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, sk->b, sizeof sk->b);
-    bool ok = key != NULL && EVP_PKEY_get_raw_public_key(key, pk->b, &len) == 1;
+    bool ok = key != NULL && EVP_PKEY_get_raw_public_key(key, sk->pk.b, &len) == 1;
     EVP_PKEY_free(key);
     if (ok)
         return EML_OK;
     ERR_clear_error();
-    eml_wipe(pk, sizeof *pk);
+    eml_wipe(sk, sizeof *sk);
     return EML_E_SYSTEM;
 }
 
-enum eml_err eml_ed25519_sign(const struct eml_ed25519_sk *sk, struct eml_bytes msg,
-                              uint8_t sig[64])
+/* OpenSSL's form of both halves, without deriving one from the other. NULL on failure. */
+static EVP_PKEY *key_pair(struct eml_ed25519_sk *sk)
 {
-    size_t len = 64;
-    EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, sk->b, sizeof sk->b);
-    bool ok = key != NULL && sign(key, NULL, msg, sig, &len) && len == 64;
-    EVP_PKEY_free(key);
-    if (ok)
-        return EML_OK;
-    ERR_clear_error();
-    eml_wipe(sig, 64);
-    return EML_E_SYSTEM;
+    OSSL_PARAM halves[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, sk->b, sizeof sk->b),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, sk->pk.b, sizeof sk->pk.b),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_PKEY *key = NULL;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "ED25519", NULL);
+    if (ctx != NULL && EVP_PKEY_fromdata_init(ctx) == 1)
+        (void)EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, halves);
+    EVP_PKEY_CTX_free(ctx);
+    return key;
 }
 
 /* Encodings of the points of order 1, 2, 4 and 8, without the sign bit; the last two are not
@@ -98,6 +102,26 @@ static bool has_small_order(const uint8_t point[32])
         if (memcmp(point, small[i], 31) == 0 && (point[31] & 0x7f) == small[i][31])
             return true;
     return false;
+}
+
+enum eml_err eml_ed25519_sign(const struct eml_ed25519_sk *sk, struct eml_bytes msg,
+                              uint8_t sig[64])
+{
+    size_t len = 64;
+    if (has_small_order(sk->pk.b)) { /* as one that was never made has */
+        eml_wipe(sig, 64);
+        return EML_E_USAGE;
+    }
+    struct eml_ed25519_sk copy = *sk; /* OpenSSL's parameters are not const */
+    EVP_PKEY *key = key_pair(&copy);
+    eml_wipe(&copy, sizeof copy);
+    bool ok = key != NULL && sign(key, NULL, msg, sig, &len) && len == 64;
+    EVP_PKEY_free(key);
+    if (ok)
+        return EML_OK;
+    ERR_clear_error();
+    eml_wipe(sig, 64);
+    return EML_E_SYSTEM;
 }
 
 enum eml_err eml_ed25519_verify(const struct eml_ed25519_pk *pk, struct eml_bytes msg,

@@ -161,17 +161,16 @@ static int x25519(void)
 static int ed25519(void)
 {
     struct eml_ed25519_sk sk;
-    struct eml_ed25519_pk pk;
     uint8_t sig[64];
     fill(&sk, sizeof sk, 7);
-    secret(&sk, sizeof sk);
-    if (declared((int)eml_ed25519_public(&sk, &pk)) != EML_OK)
+    secret(sk.b, sizeof sk.b);
+    if (declared((int)eml_ed25519_make(&sk)) != EML_OK)
         return 0;
-    public(&pk, sizeof pk);
+    public(&sk.pk, sizeof sk.pk);
     if (declared((int)eml_ed25519_sign(&sk, EML_LIT("message"), sig)) != EML_OK)
         return 0;
     public(sig, sizeof sig);
-    return eml_ed25519_verify(&pk, EML_LIT("message"), sig) == EML_OK;
+    return eml_ed25519_verify(&sk.pk, EML_LIT("message"), sig) == EML_OK;
 }
 
 /* A request under a data key. */

@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct eml_ed25519_sk secret = {{9}};
+static struct eml_ed25519_sk secret = {.b = {9}};
 
 static void same(struct eml_buf *made, struct eml_bytes in)
 {
@@ -95,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                                      feed_statement, feed_opening};
     if (size == 0)
         return 0;
+    EML_ASSERT(eml_ed25519_make(&secret) == EML_OK);
     feed[data[0] % 5](eml_bytes(data + 1, size - 1));
     return 0;
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static const struct eml_ed25519_sk secret = {{9}};
+static struct eml_ed25519_sk secret = {.b = {9}};
 static struct eml_note_key key;
 static struct eml_buf note;
 static struct eml_proof made;
@@ -13,12 +13,11 @@ static struct eml_proof made;
 static int make(void **state)
 {
     (void)state;
-    struct eml_ed25519_pk pk;
     struct eml_tree empty = {0}, t = {0};
     struct eml_sha256 leaf[5];
     struct eml_checkpoint c = {.origin = EML_LIT("log/one"), .size = 5};
-    bool ok = eml_ed25519_public(&secret, &pk) == EML_OK &&
-              eml_note_key_make(c.origin, &pk, &key) == EML_OK;
+    bool ok = eml_ed25519_make(&secret) == EML_OK &&
+              eml_note_key_make(c.origin, &secret.pk, &key) == EML_OK;
     for (uint8_t i = 0; ok && i < 5; i++)
         ok = eml_tree_leaf(eml_bytes(&i, 1), &leaf[i]) == EML_OK &&
              eml_tree_append(&t, &leaf[i]) == EML_OK;

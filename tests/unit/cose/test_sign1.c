@@ -159,12 +159,11 @@ static void signatures_verify_and_break(void **state)
 static void ed25519_verifies_and_breaks(void **state)
 {
     (void)state;
-    const struct eml_ed25519_sk sk = {{3}}, other_sk = {{4}};
-    struct eml_ed25519_pk pk, other;
+    struct eml_ed25519_sk sk = {.b = {3}}, other = {.b = {4}};
     struct eml_buf b = {0};
     struct eml_sign1 s;
-    assert_int_equal(eml_ed25519_public(&sk, &pk), EML_OK);
-    assert_int_equal(eml_ed25519_public(&other_sk, &other), EML_OK);
+    assert_int_equal(eml_ed25519_make(&sk), EML_OK);
+    assert_int_equal(eml_ed25519_make(&other), EML_OK);
     assert_int_equal(eml_sign1_sign_ed25519(EDDSA, &sk, EML_LIT("payload"), EML_SIGN1_TAGGED, &b),
                      EML_OK);
     for (size_t at = 0; at <= b.len; at++) {
@@ -172,15 +171,15 @@ static void ed25519_verifies_and_breaks(void **state)
             b.ptr[at] ^= 1;
         enum eml_err e = eml_sign1_parse(eml_buf_bytes(&b), EML_SIGN1_TAGGED, EDDSA, 64, &s, NULL);
         if (e == EML_OK)
-            e = eml_sign1_verify_ed25519(&s, EDDSA, &pk);
+            e = eml_sign1_verify_ed25519(&s, EDDSA, &sk.pk);
         assert_int_equal(e == EML_OK, at == b.len);
         if (at < b.len)
             b.ptr[at] ^= 1;
     }
-    assert_int_equal(eml_sign1_verify_ed25519(&s, EDDSA, &other), EML_E_AUTH);
-    assert_int_equal(eml_sign1_verify_ed25519(&s, EML_LIT("\xa1\x01\x26"), &pk), EML_E_AUTH);
+    assert_int_equal(eml_sign1_verify_ed25519(&s, EDDSA, &other.pk), EML_E_AUTH);
+    assert_int_equal(eml_sign1_verify_ed25519(&s, EML_LIT("\xa1\x01\x26"), &sk.pk), EML_E_AUTH);
     s.signature.len--;
-    assert_int_equal(eml_sign1_verify_ed25519(&s, EDDSA, &pk), EML_E_AUTH);
+    assert_int_equal(eml_sign1_verify_ed25519(&s, EDDSA, &sk.pk), EML_E_AUTH);
     eml_buf_free(&b);
 }
 
