@@ -49,7 +49,10 @@ static void note(struct subject *s, const char *rule, bool passed)
 static enum eml_err check_parts(struct subject *s)
 {
     const struct eml_receipt *r = s->receipt;
+    const struct eml_attested *a = s->expect->attested;
     s->document = s->expect->document.ptr != NULL ? s->expect->document : r->document;
+    if (a != NULL && (s->expect->document.ptr == NULL || a->public_key.len != sizeof s->key.b))
+        return EML_E_USAGE;
     if (r->air.len == 0 || r->statement.len == 0 || r->record.len == 0 || r->proof.len == 0)
         return eml_fail(s->why, EML_E_INPUT, "receipt: a part is missing", -1);
     if (s->document.len == 0)
@@ -79,9 +82,9 @@ static enum eml_err check_known_document(struct subject *s)
 {
     const struct eml_attested *a = s->expect->attested;
     uint64_t end_ms = s->v.air.issued_s * 1000 + 999 + s->expect->policy->max_skew_ms;
-    if (s->expect->document.ptr == NULL || a->public_key.len != sizeof s->key.b)
-        return EML_E_USAGE;
-    if (end_ms < a->timestamp_ms || end_ms - a->timestamp_ms > SESSION_MS)
+    bool in_session = end_ms >= a->timestamp_ms && end_ms - a->timestamp_ms <= SESSION_MS;
+    note(s, "AIR receipt was issued in the session of this document", in_session);
+    if (!in_session)
         return refuse(s, "receipt: not issued in the session of its document");
     s->v.document = *a;
     memcpy(s->key.b, a->public_key.ptr, sizeof s->key.b);
@@ -94,7 +97,9 @@ static enum eml_err check_document(struct subject *s)
 {
     struct eml_policy policy = *s->expect->policy;
     struct eml_attest_report report;
-    if (s->v.air.issued_s > (uint64_t)INT64_MAX / 1000 - 1)
+    bool possible = s->v.air.issued_s <= (uint64_t)INT64_MAX / 1000 - 1;
+    note(s, "AIR receipt's time is one", possible);
+    if (!possible)
         return eml_fail(s->why, EML_E_INPUT, "receipt: its time is no time", -1);
     if (s->expect->attested != NULL)
         return check_known_document(s);

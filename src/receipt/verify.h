@@ -17,7 +17,7 @@ struct eml_receipt_expect {
     struct eml_bytes document; /* demanded; ptr NULL: the one in the receipt */
     /* What eml_attest_verify found in `document`, by this policy, when this session began: its
      * chain of signatures is not verified again, only that the receipt was issued in this session.
-     * NULL: all of it is verified, at the receipt's time. */
+     * Demands `document` (else EML_E_USAGE). NULL: all of it is verified, at the receipt's time. */
     const struct eml_attested *attested;
     int64_t now_unix_s;      /* nothing may be later, but for the policy's skew */
     bool evaluation_allowed; /* also receipts of a development NSM or a debug enclave */

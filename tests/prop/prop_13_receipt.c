@@ -568,11 +568,122 @@ static void nothing_altered_passes(void **state)
     destroy(&other);
 }
 
+/* --- a session's own document, verified when it began --- */
+
+static void of_another_session(struct world *w)
+{
+    w->nonce[0] ^= 1;
+}
+
+static void of_another_key(struct world *w)
+{
+    w->pk.b[0] ^= 1;
+}
+
+/* Accepted by the policy all the same. */
+static void of_another_image(struct world *w)
+{
+    w->document.pcr[0].b[0] ^= 1;
+    w->policy.accept[0].pcr[0] = w->document.pcr[0];
+}
+
+static void of_a_later_session(struct world *w)
+{
+    w->document.timestamp_ms = (uint64_t)w->time_s * 1000 + 2100;
+}
+
+static const struct {
+    void (*apply)(struct world *w);
+    enum eml_err e;
+    const char *rule;
+} others[] = {
+    {of_another_session, EML_E_AUTH, "L4 NONCE_MISMATCH: eat_nonce is not that of the document"},
+    {of_another_key, EML_E_AUTH, "L2 SIG_FAILED: signature is not this key's"},
+    {of_another_image, EML_E_AUTH, "receipt: a measurement is not that of the document"},
+    {of_a_later_session, EML_E_REFUSED, "receipt: not issued in the session of its document"},
+};
+
+static void attest(const struct world *w, const struct eml_buf *document, struct eml_attested *out)
+{
+    struct eml_why why = {"", -1};
+    const struct eml_attest_expect expect = {.nonce = EML_BYTES(w->nonce),
+                                             .public_key_bytes = sizeof w->pk.b,
+                                             .now_unix_ms = (int64_t)w->document.timestamp_ms};
+    if (eml_attest_verify(eml_buf_bytes(document), &w->policy, &expect, out, NULL, &why) != EML_OK)
+        fail_msg("%s", why.rule);
+}
+
+static void assert_refused(const struct world *w, const struct eml_receipt *r, enum eml_err e,
+                           const char *rule)
+{
+    struct eml_why why = {"none", -1};
+    assert_int_equal(verify(w, r, &why), e);
+    assert_string_equal(why.rule, rule);
+}
+
+/* What the session has verified stands for the chain, and for no other document than it was found
+ * in: another one, authentic and accepted by the same policy, does not vouch for the receipt. */
+static void no_other_document_vouches(void **state)
+{
+    (void)state;
+    struct eml_gen g = eml_gen_seeded("prop_13_receipt documents");
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        struct world w;
+        struct eml_why why;
+        struct eml_buf other = {0};
+        struct eml_attested known, of_other;
+        make_world(&w, &g);
+        sign(&w);
+        attest(&w, &w.doc, &known);
+        w.expect.attested = &known;
+        assert_int_equal(verify(&w, &w.receipt, &why), EML_E_USAGE); /* found in which document? */
+        w.expect.document = eml_buf_bytes(&w.doc);
+        assert_int_equal(verify(&w, &w.receipt, &why), EML_OK);
+
+        others[i].apply(&w);
+        sign_document(&w, &other);
+        attest(&w, &other, &of_other);
+        w.expect.attested = &of_other;
+        assert_refused(&w, &w.receipt, others[i].e, others[i].rule);
+        w.expect.document = eml_buf_bytes(&other);
+        assert_refused(&w, &w.receipt, EML_E_AUTH, "receipt: its document is not the one given");
+        struct eml_receipt r = w.receipt;
+        r.document = (struct eml_bytes){0};
+        assert_refused(&w, &r, EML_E_AUTH,
+                       "L4 ATTESTATION_DOC_HASH_MISMATCH: another attestation document");
+        eml_buf_free(&other);
+        destroy(&w);
+    }
+}
+
+/* It may be as old as a session may last, by the document's clock. */
+static void a_session_has_an_end(void **state)
+{
+    (void)state;
+    struct eml_gen g = eml_gen_seeded("prop_13_receipt sessions");
+    struct world w;
+    struct eml_why why;
+    struct eml_attested known;
+    make_world(&w, &g);
+    sign(&w);
+    attest(&w, &w.doc, &known);
+    w.expect.attested = &known;
+    w.expect.document = eml_buf_bytes(&w.doc);
+    known.timestamp_ms = (uint64_t)(w.time_s - DAY) * 1000 + 999 + w.policy.max_skew_ms;
+    assert_int_equal(verify(&w, &w.receipt, &why), EML_OK);
+    known.timestamp_ms--;
+    assert_refused(&w, &w.receipt, EML_E_REFUSED,
+                   "receipt: not issued in the session of its document");
+    destroy(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(verifies_iff_everything_agrees),
         cmocka_unit_test(nothing_altered_passes),
+        cmocka_unit_test(no_other_document_vouches),
+        cmocka_unit_test(a_session_has_an_end),
     };
     eml_crypto_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
