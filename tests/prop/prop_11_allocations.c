@@ -538,6 +538,22 @@ static void the_search_finds(void **state)
     assert_true(faults.leaked_secret);
 }
 
+static void a_buffer_that_grows_leaves_nothing(void **state)
+{
+    (void)state;
+    struct eml_buf b = {0};
+    faults.on = true;
+    faults.left = 1000;
+    faults.hit = faults.leaked_secret = false;
+    faults.live = 0;
+    for (int i = 0; i < 100; i++)
+        eml_buf_put(&b, EML_BYTES(marker));
+    eml_buf_free(&b);
+    faults.on = false;
+    assert_false(faults.leaked_secret || faults.hit);
+    assert_int_equal(faults.live, 0);
+}
+
 int main(void)
 {
     eml_crypto_init();
@@ -547,10 +563,15 @@ int main(void)
     cms = eml_test_read(EML_VECTORS "/kms/sampleA.cms.ber");
     key_pem = eml_test_read(EML_VECTORS "/kms/sampleA.key.pem");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_search_finds),          cmocka_unit_test(request_mode_fails_closed),
-        cmocka_unit_test(session_mode_fails_closed), cmocka_unit_test(pool_fails_closed),
-        cmocka_unit_test(attestation_fails_closed),  cmocka_unit_test(policy_fails_closed),
-        cmocka_unit_test(recipient_fails_closed),    cmocka_unit_test(kms_fails_closed),
+        cmocka_unit_test(the_search_finds),
+        cmocka_unit_test(a_buffer_that_grows_leaves_nothing),
+        cmocka_unit_test(request_mode_fails_closed),
+        cmocka_unit_test(session_mode_fails_closed),
+        cmocka_unit_test(pool_fails_closed),
+        cmocka_unit_test(attestation_fails_closed),
+        cmocka_unit_test(policy_fails_closed),
+        cmocka_unit_test(recipient_fails_closed),
+        cmocka_unit_test(kms_fails_closed),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     eml_buf_free(&document);
