@@ -90,8 +90,8 @@ MUTATIONS = [
      (PROGRAMS, ["/usr/bin/python3", "tests/integration/test_receipt.py"], {})),
     (14, "the broker leaves a file behind",
      [("enclave/broker.c", "#include <poll.h>\n", "#include <poll.h>\n#include <stdio.h>\n"),
-      ("enclave/broker.c", "    record_destruction(b, s, r);\n    answer_plain(s, EML_OK);", "    FILE *f = fopen(\"/dev/shm/left-behind\", \"w\");\n"
-       "    if (f != NULL)\n        (void)fclose(f);\n    record_destruction(b, s, r);\n    answer_plain(s, EML_OK);")],
+      ("enclave/broker.c", "    return record(b, s, inference);", "    FILE *f = fopen(\"/dev/shm/left-behind\", \"w\");\n"
+       "    if (f != NULL)\n        (void)fclose(f);\n    return record(b, s, inference);")],
      script("prop_06_07_14_view", "View.test_no_file_is_opened_for_writing")),
 ]
 
@@ -131,6 +131,7 @@ def apply(tree, edits):
 
 def try_one(tree, edits, targets, command, env):
     """What came of it: "caught", or what is wrong."""
+    before = {path: read(os.path.join(tree, path)) for path, _, _ in edits}
     problem = apply(tree, edits)
     if problem is None:
         built = run(tree, ["ninja", "-C", "build", *targets])
@@ -139,8 +140,9 @@ def try_one(tree, edits, targets, command, env):
     if problem is None:
         done = run(tree, command, {"EML_BIN": os.path.join(tree, "build"), "PYTHONDONTWRITEBYTECODE": "1", **env})
         problem = "NOT NOTICED" if done is not None and done.returncode == 0 else "caught"
-    for path, _, _ in edits:
-        shutil.copy(path, os.path.join(tree, path))
+    for path, text in before.items():
+        with open(os.path.join(tree, path), "wb") as f:
+            f.write(text)
     return problem
 
 
