@@ -81,11 +81,16 @@ def must(done):
 
 
 def plain_weights(path):
-    model = onnx.load(path)
-    arrays = [numpy_helper.to_array(t) for t in model.graph.initializer]
-    arrays += [numpy_helper.to_array(a.t) for n in model.graph.node if n.op_type == "Constant" for a in n.attribute
-               if a.name == "value"]
-    return b"".join(a.tobytes() for a in arrays)
+    tensors, graphs = [], [onnx.load(path).graph]
+    while graphs:
+        graph = graphs.pop()
+        tensors += graph.initializer
+        for a in (a for n in graph.node for a in n.attribute):
+            if a.type == onnx.AttributeProto.TENSOR:
+                tensors.append(a.t)
+            elif a.type == onnx.AttributeProto.GRAPH:
+                graphs.append(a.g)
+    return b"".join(numpy_helper.to_array(t).tobytes() for t in tensors)
 
 
 class Leakage(unittest.TestCase):
