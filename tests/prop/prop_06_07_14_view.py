@@ -120,6 +120,8 @@ class View(unittest.TestCase):
             self.s.start_host(self.s.host_port)
         else:
             self.s.start_enclave(service=self.service.address)
+        # The enclave finds the host's audit log again within a second or so, and says "try again" until then.
+        self.s.wait(lambda: self.infer(model, relay.address).returncode == 0, "service after the crash")
 
     def test_the_search_finds_what_is_there(self):
         model = Model(random.Random(SEED), self.dir)
