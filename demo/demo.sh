@@ -75,7 +75,7 @@ printf '{"AccessKeyId": "%s", "SecretAccessKey": "%s", "Region": "us-east-1"}' \
 chmod 600 "$work/credentials.json"
 host_port=$(free_port)
 start host eml-hostd --listen "tcp:127.0.0.1:$host_port" --enclave "unix:$work/enclave.sock" --service "unix:$work/service.sock" \
-    --store "$work/store" --kms-endpoint "tcp:127.0.0.1:$kms_port" --credentials "$work/credentials.json"
+    --store "$work/store" --audit "$work/audit" --kms-endpoint "tcp:127.0.0.1:$kms_port" --credentials "$work/credentials.json"
 EML_DEV_PKI="$work/pki" start enclave eml-enclaved-dev --listen "unix:$work/enclave.sock" --host "unix:$work/service.sock" \
     --kms-ca "$work/tls/kms-ca.pem" --kms-endpoint "localhost:$kms_port"
 wait_port "$host_port"
@@ -112,8 +112,9 @@ sleep 0.3
 object=$(find "$work/store" -type f)
 id=$(basename "$object")
 [ ${#id} = 64 ] || id=$(basename "$(dirname "$object")")$id
+find "$work/audit" -type f -exec cat {} + >"$work/audit.all"
 "$here/seen.py" "from client to host=$work/tap/to_host.bin" "from host to client=$work/tap/from_host.bin" \
-    "weights in its store=$object" "--public=$id" \
+    "weights in its store=$object" "audit log (meant to be read)=$work/audit.all" "--public=$id" \
     --secret "$models/ppocr-rec.onnx" "$work/model/topology.key" "$work/in/x.npy" "$result"
 
 step "7. Times"

@@ -3,7 +3,7 @@
 
 For each file: size, entropy per byte (8 is random), readable strings too long to be chance (those of the attestation document,
 which is public, told apart), and whether any 16-byte piece of a secret file occurs in it. --public: bytes of a secret file that
-the host may know, the object's id. Exit 1 if a secret, or a readable string outside the document, is found.
+the host may know, the object's id. Exit 1 if a secret, or a readable string outside the document, is found. A label with "meant to be read" is searched for secrets only.
 """
 import math
 import re
@@ -65,7 +65,7 @@ def main():
         in_document = sum(any(a <= s < b for a, b in frames) for s in strings)
         hits = sum(data[i:i + 16] in wanted for i in range(len(data) - 15)) if wanted else 0
         readable = len(strings) - in_document
-        found += hits + readable
+        found += hits + (0 if "meant to be read" in label else readable)
         print(f"   {label.replace('_', ' '):34}{len(data):>12}{entropy(data):>14.4f}{readable:>10}{in_document:>10}{hits:>9}")
     print(f"   looked for {len(wanted)} pieces of 16 bytes out of {len(secrets)} files (model, topology key, input, result)")
     sys.exit(1 if found else 0)
