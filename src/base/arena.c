@@ -66,11 +66,12 @@ size_t eml_arena_reset(struct eml_arena *a, size_t mark)
 
 size_t eml_arena_destroy(struct eml_arena *a)
 {
-    size_t n = a->peak;
-    if (a->base != NULL) {
-        eml_wipe(a->base, n);
-        (void)munmap(a->base - GUARD, a->mapped_bytes);
-    }
+    const struct eml_arena was = *a;
+    eml_wipe(was.base, was.peak);
+    /* Out of a signal handler's sight before it is gone. */
     *a = (struct eml_arena){0};
-    return n;
+    __asm__ __volatile__("" : : "r"(a) : "memory");
+    if (was.base != NULL)
+        (void)munmap(was.base - GUARD, was.mapped_bytes);
+    return was.peak;
 }

@@ -61,23 +61,31 @@ class View(unittest.TestCase):
                    os.path.join(self.dir, "sealed", "topology.key"), "--output", os.path.join(self.dir, "out"), *args)
 
     def kept_by_host(self):
-        """Everything on its disk: the store, the audit log, logs of all programs."""
-        for top in ("store", "audit"):
-            for folder, _, files in os.walk(self.s.path(top)):
-                for f in files:
-                    yield os.path.join(folder, f)
-        for f in os.listdir(self.s.dir):
-            if f.endswith(".log"):
-                yield self.s.path(f)
+        """Everything on its disk by path: the store, the audit log, logs of all programs."""
+        paths = [os.path.join(folder, f) for top in ("store", "audit") for folder, _, files in os.walk(self.s.path(top)) for f in files]
+        paths += [self.s.path(f) for f in os.listdir(self.s.dir) if f.endswith(".log")]
+        kept = {}
+        for path in paths:
+            with open(path, "rb") as f:
+                kept[path] = f.read()
+        return kept
+
+    def settled_on_host(self):
+        """The same; from the start again if the host renamed a file meanwhile, as it does when it commits its log."""
+        for _ in range(100):
+            try:
+                return self.kept_by_host()
+            except FileNotFoundError:
+                time.sleep(0.02)
+        raise AssertionError("the host's files never settle")
 
     def assert_clean(self, model, relay):
         for what, data in (("client side", relay.bytes_up), ("client side, answers", relay.bytes_down),
                            ("service side", self.service.bytes_up), ("service side, answers", self.service.bytes_down)):
             hits = model.markers.search(bytes(data))
             self.assertEqual(model.explain({what: hits.tolist()} if hits.size else {}), {}, f"seen on the wire, {what}")
-        for path in self.kept_by_host():
-            with open(path, "rb") as f:
-                hits = model.markers.search(f.read())
+        for path, data in self.settled_on_host().items():
+            hits = model.markers.search(data)
             self.assertEqual(model.explain({path: hits.tolist()} if hits.size else {}), {}, "kept on the disk")
         if os.geteuid() == 0:
             self.assertEqual(model.explain(scan.find(self.s.processes["host"].pid, model.markers)), {}, "in the host's memory")
