@@ -10,7 +10,8 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "" FORCE)
 endif()
 set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g")
-set(CMAKE_C_FLAGS_RELEASE "-O2")
+set(EML_OPTIMIZE "-O2" CACHE STRING "optimisation of the build type Release")
+set(CMAKE_C_FLAGS_RELEASE "${EML_OPTIMIZE}")
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wvla -Wstrict-prototypes
   -Wmissing-prototypes -Wformat=2 -fstack-protector-strong -fno-strict-overflow

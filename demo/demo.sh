@@ -33,7 +33,7 @@ start() { # name, command...
     started+=($!)
 }
 first_line() { # waits for the first line that a service prints
-    for _ in $(seq 100); do
+    for _ in $(seq 3000); do
         [ -s "$1" ] && { head -n 1 "$1"; return 0; }
         sleep 0.1
     done
@@ -41,7 +41,7 @@ first_line() { # waits for the first line that a service prints
     return 1
 }
 wait_port() {
-    for _ in $(seq 100); do
+    for _ in $(seq 3000); do
         (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return 0
         sleep 0.1
     done
@@ -81,7 +81,7 @@ EML_DEV_PKI="$work/pki" start enclave eml-enclaved-dev --listen "unix:$work/encl
 wait_port "$host_port"
 start tap "$here/tap.py" 127.0.0.1 "$host_port" "$work/tap"
 host="tcp:127.0.0.1:$(first_line "$work/tap.out")"
-for _ in $(seq 100); do [ -S "$work/enclave.sock" ] && break || sleep 0.1; done
+for _ in $(seq 3000); do [ -S "$work/enclave.sock" ] && break || sleep 0.1; done
 
 step "3. The owner pins what it trusts: the enclave's measurements in a policy, and in the KMS key's own policy"
 eml policy --measurements "$work/pcrs.json" --root "$work/pki/root.pem" -o "$work/policy.json"

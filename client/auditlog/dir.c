@@ -35,10 +35,40 @@ static bool whole(unsigned part, unsigned width, struct eml_bytes b)
     return eml_cur_done(&c);
 }
 
+/* The first `width` items of a tile that may be wider. */
+static void narrow(unsigned part, unsigned width, struct eml_buf *b)
+{
+    struct eml_cur c = eml_cur(eml_buf_bytes(b));
+    if (part != EML_TILE_ENTRIES)
+        (void)eml_cur_take(&c, width * (size_t)EML_TILE_HASH);
+    for (unsigned i = 0; part == EML_TILE_ENTRIES && i < width; i++)
+        (void)eml_tile_entry(&c);
+    if (eml_cur_ok(&c))
+        b->len = c.pos;
+}
+
+/* A log that grows replaces a partial tile by a wider one, which begins with the same; it puts the
+ * wider one there first, so that going upwards finds it, however often that happens meanwhile. */
+static enum eml_err read_tile(const struct eml_log_dir *d, unsigned part, uint64_t n,
+                              unsigned width, struct eml_buf *b)
+{
+    char path[EML_TILE_PATH_MAX];
+    for (unsigned w = width; w <= EML_TILE_WIDTH; w++) {
+        b->len = 0;
+        eml_tile_path(part, n, w, path);
+        enum eml_err err = eml_log_dir_file(d, path, BUNDLE_MAX, b, NULL);
+        if (err == EML_E_USAGE) /* there is none */
+            continue;
+        if (err == EML_OK && w > width)
+            narrow(part, width, b);
+        return err;
+    }
+    return EML_E_INPUT;
+}
+
 enum eml_err eml_log_dir_tile(struct eml_log_dir *d, unsigned part, uint64_t n,
                               struct eml_bytes *out, struct eml_why *why)
 {
-    char path[EML_TILE_PATH_MAX];
     struct eml_buf *b = &d->part[part].bytes;
     unsigned width = eml_tile_width(d->size, part, n);
     *out = (struct eml_bytes){0};
@@ -46,9 +76,7 @@ enum eml_err eml_log_dir_tile(struct eml_log_dir *d, unsigned part, uint64_t n,
         return eml_fail(why, EML_E_USAGE, "log: no such tile in a tree of this size", (long)n);
     if (!d->part[part].loaded || d->part[part].n != n) {
         d->part[part].loaded = false;
-        b->len = 0;
-        eml_tile_path(part, n, width, path);
-        if (eml_log_dir_file(d, path, BUNDLE_MAX, b, why) != EML_OK)
+        if (read_tile(d, part, n, width, b) != EML_OK)
             return eml_fail(why, EML_E_INPUT,
                             part == EML_TILE_ENTRIES
                                 ? "files: a bundle of entries is missing or cannot be read"

@@ -7,6 +7,7 @@ any offset of any mapping that has pages in memory: heap, freed heap, stacks, ar
 import ctypes
 import os
 import signal
+import time
 
 import numpy as np
 
@@ -54,10 +55,11 @@ def pages(pid, start, end):
 
 
 def find(pid, markers):
-    """{mapping's name: set of markers found}"""
+    """{mapping's name: set of markers found}. The process may run meanwhile: what it unmaps or maps while the search goes on may be
+    missed. ProcessLookupError or FileNotFoundError: it ended."""
     found = {}
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as mem:
-        for start, end, name in mappings(pid):
+        for start, end, name in list(mappings(pid)):
             if name in ("[vvar]", "[vsyscall]", "[vdso]"):
                 continue
             for a, b in pages(pid, start, end):
@@ -105,11 +107,68 @@ class Markers:
 
 
 def children(pid):
+    """Of a process that lives; its threads may come and go."""
     out = []
     for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
-            out += [int(p) for p in f.read().split()]
+        try:
+            with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
+                out += [int(p) for p in f.read().split()]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
     return out
+
+
+def workers(broker):
+    """Of its children, those that serve a session: connectors and fetchers come and go beside them."""
+    out = []
+    for pid in children(broker):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                if b"--role=worker" in f.read():
+                    out.append(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return out
+
+
+def traced(pid):
+    """Does another process trace it? True as well if it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as f:
+            return any(line.startswith("TracerPid:") and line.split()[1] != "0" for line in f)
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def states(pid):
+    """Of all its threads: "R", "S", "T" (stopped), "Z" ..."""
+    out = set()
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii", errors="replace") as f:
+                out.add(f.read().rpartition(")")[2].split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return out
+
+
+def freeze(pid):
+    """Returns when none of its threads runs any more, until thaw. ProcessLookupError: it ended."""
+    os.kill(pid, signal.SIGSTOP)
+    while True:
+        now = states(pid)
+        if now & {"Z", "X"} or not now:
+            raise ProcessLookupError(pid)
+        if now == {"T"}:
+            return
+        time.sleep(0.0002)
+
+
+def thaw(pid):
+    try:
+        os.kill(pid, signal.SIGCONT)
+    except ProcessLookupError:
+        pass
 
 
 def seize(pid):

@@ -4,6 +4,7 @@ Everything is real but the NSM (development) and the KMS (development). Ports an
 """
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 BIN = os.environ["EML_BIN"]
 CANARY = "canarytopologyname"
+PATIENCE = 300  # seconds for what must happen: long, since the machine may be busy; nothing waits for it to pass
 
 
 def program(name):
@@ -28,7 +30,7 @@ def program(name):
 
 
 def run(*args, **kwargs):
-    kwargs.setdefault("timeout", 120)
+    kwargs.setdefault("timeout", PATIENCE)
     return subprocess.run([program(args[0]), *map(str, args[1:])], capture_output=True, text=True, check=False, **kwargs)
 
 
@@ -70,10 +72,24 @@ def expected(inits, x):
     return x
 
 
+PORTS = []  # names in the abstract socket namespace, one for each port that this process took
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A TCP port of loopback that nobody else gets, also while nothing listens there: out of the range from which the kernel gives
+    ports to who connects, and taken by name from other tests until this process ends."""
+    while True:
+        port = random.SystemRandom().randrange(10000, 30000)
+        name = socket.socket(socket.AF_UNIX)
+        try:
+            name.bind(f"\0eml-test-port-{port}")
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", port))
+        except OSError:
+            name.close()
+            continue
+        PORTS.append(name)
+        return port
 
 
 class Services:
@@ -121,18 +137,27 @@ class Services:
         self.mounted = True
 
     def spawn(self, name, *args, env=None):
-        log = open(self.path(name + ".log"), "ab")
-        process = subprocess.Popen([program(args[0]), *args[1:]], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                                   env=dict(os.environ, **(env or {})))
-        log.close()
+        """Returns when it says that it is ready."""
+        with open(self.path(name + ".log"), "ab") as log:
+            start = log.tell()
+            process = subprocess.Popen([program(args[0]), *args[1:]], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                       env=dict(os.environ, **(env or {})))
         self.processes[name] = process
+
+        def is_ready():
+            with open(self.path(name + ".log"), "rb") as f:
+                f.seek(start)
+                said = f.read()
+            if process.poll() is not None:
+                raise ChildProcessError(f"{args[0]} ended: {said.decode(errors='replace')}")
+            return b"event=ready" in said or b"listening " in said
+        self.wait(is_ready, f"{args[0]} to be ready")
         return process
 
     def start_kms(self):
         self.spawn("kms", "eml-kmsd", "--listen", f"127.0.0.1:{self.kms_port}", "--store", self.path("kms"),
                    "--tls-cert", self.path("tls/kms.pem"), "--tls-key", self.path("tls/kms.key"),
                    "--root", self.path("pki/root.pem"), "--access-key", f"{self.KEY}={self.SECRET}")
-        self.wait_port(self.kms_port)
 
     def start_host(self, port=None):
         self.host_port = port or free_port()
@@ -140,7 +165,6 @@ class Services:
                    "unix:" + self.path("enclave.sock"), "--service", "unix:" + self.path("service.sock"), "--store",
                    self.path("store"), "--audit", self.path("audit"), "--kms-endpoint", f"tcp:127.0.0.1:{self.kms_port}", "--credentials",
                    self.path("credentials.json"), *self.host_args)
-        self.wait_port(self.host_port)
 
     def start_enclave(self, service=None):
         """service: where the enclave finds its host, if that is not this host."""
@@ -149,21 +173,14 @@ class Services:
         self.spawn("enclave", "eml-enclaved-dev", "--listen", "unix:" + self.path("enclave.sock"), "--host",
                    service or "unix:" + self.path("service.sock"), "--kms-ca", self.path("tls/kms-ca.pem"), "--kms-endpoint",
                    f"localhost:{self.kms_port}", *self.enclave_args, env={"EML_DEV_PKI": self.path("pki")})
-        self.wait(lambda: os.path.exists(self.path("enclave.sock")), "the enclave's socket")
 
     @staticmethod
-    def wait(condition, what, seconds=20):
+    def wait(condition, what, seconds=PATIENCE):
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
                 raise TimeoutError(what)
             time.sleep(0.02)
-
-    def wait_port(self, port):
-        def answers():
-            with socket.socket() as s:
-                return s.connect_ex(("127.0.0.1", port)) == 0
-        self.wait(answers, f"port {port}")
 
     @property
     def host(self):
@@ -200,12 +217,12 @@ class Services:
         process = self.processes.pop(name, None)
         if process is not None:
             process.send_signal(how)
-            process.wait(20)
+            process.wait(PATIENCE)
             return process.returncode
         return None
 
     def close(self):
-        for name in list(self.processes):
+        for name in reversed(list(self.processes)):
             self.stop(name)
         if self.mounted:
             subprocess.run(["umount", self.path("store")], check=False)

@@ -48,7 +48,9 @@ class Tampering(Base):
         super().setUpClass()
         assert cls.infer(60).returncode == 0
         cls.s.stop("enclave")
+        cls.s.stop("host")
         cls.old = shutil.copytree(cls.s.path("audit"), cls.s.path("old"))
+        cls.s.start_host()
         cls.s.start_enclave()
         for _ in range(4):
             done = cls.infer(60)
@@ -186,6 +188,24 @@ class Tampering(Base):
             self.assertEqual(code, 0, err)
             self.assertEqual(report["checks"][-1]["result"], "passed")
 
+    def test_a_log_that_grows_meanwhile(self):
+        """Who has read a checkpoint finds partial tiles replaced by wider ones: what it signed is in those."""
+        shutil.copytree(self.dir, self.copy)
+        shutil.copy(os.path.join(self.old, "checkpoint"), self.copy)
+        for name in (tlog.tile_path(0, 0, self.boot2), tlog.tile_path("entries", 0, self.boot2)):
+            self.assertFalse(os.path.exists(os.path.join(self.copy, name)))
+        code, report, err = verify(self.copy, *self.policy)
+        self.assertEqual((code, report["size"]), (0, self.boot2), err)
+        self.assertEqual(services.run("eml", "audit", "proof", self.copy, self.boot2 - 1).returncode, 0)
+        # Only what it signed: a wider tile with other bytes there is none.
+        bundle = os.path.join(self.copy, "tile/entries/000")
+        with open(bundle, "rb") as f:
+            data = f.read()
+        with open(bundle, "wb") as f:
+            i = self.log.find(ASSEMBLY)
+            f.write(data.replace(self.log.entries[i], self.edit(i)))
+        self.refused("inclusion: an entry", "inclusion")
+
     def test_remember(self):
         keep = self.s.path("kept")
         for path in (self.old, self.dir, self.dir):
@@ -254,7 +274,8 @@ class Tampering(Base):
         shutil.copytree(self.dir, self.copy)
         path = os.path.join(self.copy, "checkpoint")
         lines = self.log.note.decode().split("\n")
-        cases = [("\n".join(lines[:1] + [str(self.log.size - 1)] + lines[2:]), "files: "),
+        cases = [("\n".join(lines[:1] + [str(self.log.size - 1)] + lines[2:]), "inclusion: the entries"),
+                 ("\n".join(lines[:1] + [str(self.log.size + 1)] + lines[2:]), "files: "),
                  ("\n".join(lines[:3]), "note: "), ("", "note: "),
                  (self.log.note.decode().replace(lines[2], "A" * 43 + "="), "inclusion: the entries")]
         bad = self.log.note[:-10] + bytes([self.log.note[-10] ^ 1]) + self.log.note[-9:]

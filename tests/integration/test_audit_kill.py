@@ -61,7 +61,8 @@ class Kills(unittest.TestCase):
                 (s.start_host if victim == "host" else s.start_enclave)()
                 if i % 5 == 0 and os.path.exists(s.path("audit/checkpoint")):
                     shutil.copy(s.path("audit/checkpoint"), s.path(f"seen{i}"))
-            time.sleep(1)
+            before = sum(load.results for load in loads)
+            s.wait(lambda: sum(load.results for load in loads) > before, "a result after the last kill")
         finally:
             for load in loads:
                 load.stop = True

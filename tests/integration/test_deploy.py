@@ -16,7 +16,7 @@ import urllib.request
 
 import yaml
 
-from services import free_port, program, run, Services
+from services import PATIENCE, free_port, program, run, Services
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.dirname(os.path.dirname(HERE))
@@ -281,27 +281,33 @@ class Installed(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="eml-test-") as folder:
             trace = os.path.join(folder, "trace")
             process = subprocess.Popen(
-                ["strace", "-D", "-f", "-qq", "-o", trace, program("eml-hostd"), "--listen", "tcp:127.0.0.1:0", "--enclave",
+                ["strace", "-D", "-f", "-q", "-o", trace, program("eml-hostd"), "--listen", "tcp:127.0.0.1:0", "--enclave",
                  f"unix:{folder}/enclave", "--service", f"unix:{folder}/service", "--store", f"{folder}/store", "--http",
                  f"127.0.0.1:{port}"], stderr=subprocess.DEVNULL)
             try:
                 Services.wait(lambda: self.answers(port), "the metrics")
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
                     text = answer.read().decode()
             finally:
                 process.terminate()
-                process.wait(20)
-            with open(trace, encoding="utf-8", errors="replace") as f:
-                calls = set(re.findall(r"^\d+ +(\w+)\(", f.read(), re.M))
+                process.wait(PATIENCE)
+            # strace ends after what it traces; then all is written.
+            Services.wait(lambda: re.search(rf"^{process.pid} +\+\+\+ ", self.read_all(trace), re.M), "the trace")
+            calls = set(re.findall(r"^\d+ +(\w+)\(", self.read_all(trace), re.M))
         found = {}
         for name, labels in re.findall(r"^(\w+)(?:\{([^}]*)\})? ", text, re.M):
             found.setdefault(name, set()).update(re.findall(r'"([^"]*)"', labels))
         return found, calls
 
     @staticmethod
+    def read_all(path):
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    @staticmethod
     def answers(port):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=PATIENCE) as answer:
                 return answer.status == 200
         except OSError:
             return False
@@ -423,7 +429,7 @@ class Scripts(unittest.TestCase):
 
     def script(self, name, *args, **environment):
         return subprocess.run([os.path.join(DEPLOY, name), *args], env=dict(self.environment, **environment), capture_output=True,
-                              text=True, check=False, timeout=120)
+                              text=True, check=False, timeout=PATIENCE)
 
     def image(self, name):
         for part in ("kernel", "init", "app"):
@@ -450,7 +456,7 @@ class Scripts(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout)
         for file in files:
             self.assertTrue(os.stat(file).st_mode & stat.S_IXUSR, file)
-            usage = subprocess.run([file, "--nonsense"], env=self.environment, capture_output=True, text=True, check=False)
+            usage = subprocess.run([file, "--nonsense"], cwd=self.dir, env=self.environment, capture_output=True, text=True, check=False)
             if os.path.basename(file) not in ("sync-store", "put-metric", "fetch-credentials"):
                 self.assertEqual((usage.returncode, usage.stderr[:7]), (2, "usage: "), file)
 

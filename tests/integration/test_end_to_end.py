@@ -13,6 +13,7 @@ import unittest
 
 import numpy as np
 
+import scan
 from services import CANARY, Services, expected, program, run, small_model
 
 USAGE, INPUT, REFUSED, PEER, SYSTEM = 2, 3, 4, 5, 1
@@ -331,10 +332,8 @@ def send_frame(c, data):
 
 
 class PeersDie(Base):
-    def children(self, name):
-        pid = self.s.processes[name].pid
-        done = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-        return [int(p) for p in done.stdout.split()]
+    def workers(self):
+        return set(scan.workers(self.s.processes["enclave"].pid))
 
     def test_no_host(self):
         done = run("eml", "attest", "--host", "tcp:127.0.0.1:1", "--policy", self.s.path("policy.json"))
@@ -348,12 +347,12 @@ class PeersDie(Base):
 
     def test_worker_killed_while_another_works(self):
         """A session is open and its worker is killed: its client fails, a second client is served."""
-        before = set(self.children("enclave"))
+        before = self.workers()
         with socket.create_connection(("127.0.0.1", self.s.host_port)) as idle:
             send_frame(idle, b"R")
             read_frame(idle)
-            self.s.wait(lambda: set(self.children("enclave")) - before, "a worker")
-            (worker,) = set(self.children("enclave")) - before
+            self.s.wait(lambda: self.workers() - before, "a worker")
+            (worker,) = self.workers() - before
             os.kill(worker, signal.SIGKILL)
             self.assertEqual(idle.recv(1), b"")
         self.assert_works()
@@ -368,10 +367,10 @@ class PeersDie(Base):
         results = []
         thread = threading.Thread(target=lambda: results.append(
             self.infer(model=model, inputs=[("x", self.s.path("big.npy"))])))
-        before = set(self.children("enclave"))
+        before = self.workers()
         thread.start()
-        self.s.wait(lambda: set(self.children("enclave")) - before, "a worker")
-        time.sleep(1.0)
+        self.s.wait(lambda: self.workers() - before, "a worker")
+        time.sleep(1.0)  # somewhere in the middle; wherever it is, the client must say the same
         self.s.stop("enclave", signal.SIGKILL)
         thread.join()
         self.assert_fails(results[0], PEER)

@@ -161,7 +161,6 @@ class Nitro(Services):
                    f"vsock-unix:{machine.path('vm.vsock')}:5000", "--service", "unix:" + machine.path("vm.vsock_5001"), "--store",
                    self.path("store"), "--audit", machine.path("audit"), "--kms-endpoint", f"tcp:127.0.0.1:{self.kms_port}",
                    "--credentials", self.path("credentials.json"), "--grace-seconds", "1")
-        self.wait_port(self.host_port)
 
     def attest(self, policy, *options):
         return run("eml", "attest", "--host", self.host, "--policy", policy, *options)

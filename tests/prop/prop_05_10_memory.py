@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from generated import Model  # noqa: E402
 from relay import Cut, Relay, framed  # noqa: E402
 import scan  # noqa: E402
-from services import Services, assured, run  # noqa: E402
+from services import PATIENCE, Services, assured, run  # noqa: E402
 
 CASES = int(os.environ.get("EML_CASES", "100"))
 SEED = int(os.environ.get("EML_SEED", "20250"))
@@ -34,7 +34,7 @@ class Watch:
         self.s, self.markers = services, markers
         self.found, self.ended, self.missed = {}, 0, 0
         self.broker = services.processes["enclave"].pid
-        self.known = set(scan.children(self.broker))
+        self.known = set(scan.workers(self.broker))
         self.seized, self.done = threading.Event(), threading.Event()
         self.on_result = lambda watch: None
         self.cut_after = None
@@ -44,7 +44,7 @@ class Watch:
     def tamper(self, stream, frame):
         if stream.up and stream.n == 1:  # the hello: the worker is there and has heard nothing yet
             threading.Thread(target=self.trace, daemon=True).start()
-            if not self.seized.wait(20):
+            if not self.seized.wait(PATIENCE):
                 raise Cut
         if stream.up and self.cut_after is not None and stream.n >= self.cut_after:
             raise Cut
@@ -53,19 +53,17 @@ class Watch:
         return [framed(frame)]
 
     def trace(self):
-        end = time.monotonic() + 10
-        while time.monotonic() < end and self.worker is None:
-            for pid in set(scan.children(self.broker)) - self.known:
+        end = time.monotonic() + PATIENCE
+        while self.worker is None:
+            if time.monotonic() > end:
+                return
+            for pid in set(scan.workers(self.broker)) - self.known:
                 try:
-                    with open(f"/proc/{pid}/cmdline", "rb") as f:
-                        if b"--role=worker" not in f.read():
-                            continue
                     scan.seize(pid)
                     self.worker = pid
-                except OSError:
+                except OSError:  # it ended, or is a worker of before that does
                     continue
-        if self.worker is None:
-            return
+            time.sleep(0.001)
         self.seized.set()
         if scan.wait_exit(self.worker):
             self.found = scan.find(self.worker, self.markers)
@@ -164,7 +162,7 @@ class Memory(unittest.TestCase):
                 watch = Watch(self.s, model.markers)
                 self.addCleanup(watch.close)
                 getattr(self, "way_" + way)(model, watch)
-                self.assertTrue(watch.done.wait(30), "the worker did not end")
+                self.assertTrue(watch.done.wait(PATIENCE), "the worker did not end")
                 watch.close()
                 self.assertEqual(watch.ended, 1, "the worker's end was not seen")
                 self.assertEqual(model.explain(watch.found), {}, "left in the worker")
@@ -185,7 +183,7 @@ class Memory(unittest.TestCase):
         watch.on_result = lambda w: seen.append(scan.find(w.worker, weights))
         self.way_session(model, watch)
         self.assertGreater(sum(len(v) for v in seen[0].values()), weights.all.size * 0.9)
-        self.assertTrue(watch.done.wait(30))
+        self.assertTrue(watch.done.wait(PATIENCE))
 
 
 if __name__ == "__main__":

@@ -145,11 +145,13 @@ class View(unittest.TestCase):
         strace = subprocess.Popen(["strace", "-f", "-qqq", "-o", trace, "-e", "trace=%file,memfd_create", "-p",
                                    str(self.s.processes["enclave"].pid)], stderr=subprocess.DEVNULL)
         self.addCleanup(strace.wait)
-        self.addCleanup(strace.terminate)
-        time.sleep(1)
+        self.addCleanup(strace.kill)
+        self.s.wait(lambda: strace.poll() is not None or scan.traced(self.s.processes["enclave"].pid), "strace")
         for _ in range(3):
             self.assertEqual(self.infer(model, self.s.host).returncode, 0)
-        time.sleep(0.5)
+        self.s.wait(lambda: not scan.workers(self.s.processes["enclave"].pid), "the workers' end")
+        strace.send_signal(signal.SIGINT)  # it detaches and writes what it still holds
+        strace.wait()
         with open(trace, encoding="utf-8", errors="replace") as f:
             lines = f.read().splitlines()
         self.assertTrue(any("execve" in line for line in lines), "no worker was traced")

@@ -19,7 +19,8 @@ import numpy as np
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from generated import Model  # noqa: E402
-from services import Services, assured, run  # noqa: E402
+import scan  # noqa: E402
+from services import PATIENCE, Services, assured, run  # noqa: E402
 
 CASES = int(os.environ.get("EML_CASES", "120"))
 SEED = int(os.environ.get("EML_SEED", "1111"))
@@ -53,7 +54,7 @@ class Fault:
         self.process = subprocess.Popen(["strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
                                          f"inject={call}:error={error}:when={n}", "-p", str(pid)],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        Services.wait(lambda: self.process.poll() is not None or traced(pid), "strace")
+        Services.wait(lambda: self.process.poll() is not None or scan.traced(pid), "strace")
 
     def known(self):
         """False: this kernel or strace has no such call."""
@@ -68,14 +69,6 @@ class Fault:
             self.process.kill()
             self.process.wait()
         self.process.stderr.close()
-
-
-def traced(pid):
-    try:
-        with open(f"/proc/{pid}/status", encoding="ascii") as f:
-            return any(line.startswith("TracerPid:") and line.split()[1] != "0" for line in f)
-    except OSError:
-        return True
 
 
 class Faults(unittest.TestCase):
@@ -93,7 +86,7 @@ class Faults(unittest.TestCase):
         shutil.rmtree(os.path.join(self.dir, "out"), ignore_errors=True)
         return run("eml", "infer", "--host", self.s.host, "--policy", self.s.path("policy.json"), "--topology",
                    os.path.join(self.dir, "sealed", "topology.key"), "--output", os.path.join(self.dir, "out"), "--timeout", "10",
-                   *self.inputs, timeout=60)
+                   *self.inputs)
 
     def judge(self, done, codes):
         result = os.path.join(self.dir, "out", self.model.output_name + ".npy")
@@ -117,7 +110,7 @@ class Faults(unittest.TestCase):
             return False
         self.s.processes.pop(name, None)
         (self.s.start_enclave if name == "enclave" else lambda: self.s.start_host(self.s.host_port))()
-        self.assertTrue(self.works_within(20), "no service any more")
+        self.assertTrue(self.works_within(PATIENCE), "no service any more")
         return True
 
     def works_within(self, seconds):

@@ -20,7 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "integration")]
 import hostile  # noqa: E402
 import scan  # noqa: E402
-from services import BIN, Services, assured, run, small_model  # noqa: E402
+from services import BIN, PATIENCE, Services, assured, run, small_model  # noqa: E402
 
 CASES = int(os.environ.get("EML_CASES", "100"))
 SEED = int(os.environ.get("EML_SEED", "20210"))
@@ -91,7 +91,7 @@ class Tenant(unittest.TestCase):
                 f.write(r)
         answer = self.s.path(f"{number}.results")
         program = [os.path.join(BIN, "tests", "integration", "tenant"), self.s.host, self.s.path("policy.json"), answer, *files]
-        done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=180)
+        done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=PATIENCE)
         if done.returncode != 0:
             return [done.stderr], b""
         with open(answer, "rb") as f:

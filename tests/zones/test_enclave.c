@@ -188,7 +188,7 @@ static void start_enclave(void)
                                 "3",       NULL};
     assert_int_equal(setenv("EML_DEV_PKI", w.pki, 1), 0);
     w.pid = spawn(argv);
-    for (int i = 0; i < 1000 && access(w.enclave + 5, F_OK) != 0; i++)
+    for (int i = 0; i < 30000 && access(w.enclave + 5, F_OK) != 0; i++)
         (void)usleep(10000);
 }
 
@@ -263,7 +263,7 @@ static size_t children(pid_t *out, size_t max)
 static void wait_for_children(size_t n)
 {
     pid_t pids[64];
-    for (int i = 0; i < 1000 && children(pids, 64) != n; i++)
+    for (int i = 0; i < 30000 && children(pids, 64) != n; i++)
         (void)usleep(10000);
     assert_int_equal(children(pids, 64), n);
 }

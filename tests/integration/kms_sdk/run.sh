@@ -28,7 +28,7 @@ trap 'exit 1' INT TERM
     --root "$work/pki/root.pem" --access-key AKIDTEST=test-secret \
     --access-key AKIDOTHER=other-secret,arn:aws:iam::999999999999:user/other >"$work/kms.out" 2>"$work/kms.log" &
 kms=$!
-for _ in $(seq 100); do
+for _ in $(seq 3000); do
     grep -q '^listening ' "$work/kms.out" && break
     kill -0 "$kms" 2>/dev/null || { cat "$work/kms.log"; exit 1; }
     sleep 0.1
