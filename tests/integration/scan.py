@@ -54,8 +54,8 @@ def pages(pid, start, end):
         yield start + int(a) * PAGE, start + int(b) * PAGE
 
 
-def find(pid, markers):
-    """{mapping's name: set of markers found}. The process may run meanwhile: what it unmaps or maps while the search goes on may be
+def find(pid, markers, step=1):
+    """{mapping's name: set of markers found}, at multiples of `step` from the page's beginning. The process may run meanwhile: what it unmaps or maps while the search goes on may be
     missed. ProcessLookupError or FileNotFoundError: it ended."""
     found = {}
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as mem:
@@ -63,7 +63,7 @@ def find(pid, markers):
             if name in ("[vvar]", "[vsyscall]", "[vdso]"):
                 continue
             for a, b in pages(pid, start, end):
-                hits = markers.search(read(mem, a, b))
+                hits = markers.search(read(mem, a, b), step)
                 if hits.size:
                     found.setdefault(name, set()).update(hits.tolist())
     return found
@@ -96,10 +96,10 @@ class Markers:
     def low(self, words):
         return (words & np.uint64((1 << self.BITS) - 1)).astype(np.int64)
 
-    def search(self, data):
-        """Which markers occur in data, at any offset."""
+    def search(self, data, step=1):
+        """Which markers occur in data, at any offset (or at multiples of step: 1, 2, 4 or 8)."""
         found = []
-        for offset in range(min(8, len(data))):
+        for offset in range(0, min(8, len(data)), step):
             words = np.frombuffer(data, np.uint64, (len(data) - offset) // 8, offset)
             words = words[self.maybe[self.low(words)]]
             found.append(np.intersect1d(words, self.all))
