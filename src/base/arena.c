@@ -26,8 +26,7 @@ enum eml_err eml_arena_create(struct eml_arena *a, size_t size)
     /* Fewer page faults and TLB misses; a kernel without it costs speed only. */
     (void)madvise(base, usable, MADV_HUGEPAGE);
     bool locked = mlock2(base, usable, MLOCK_ONFAULT) == 0;
-    *a = (struct eml_arena){
-        .base = base, .size = usable, .mapped_bytes = mapped, .locked = locked};
+    *a = (struct eml_arena){.base = base, .size = usable, .mapped_bytes = mapped, .locked = locked};
     return EML_OK;
 }
 

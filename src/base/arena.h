@@ -32,7 +32,7 @@ void *eml_arena_alloc(struct eml_arena *a, size_t n, size_t align);
 void *eml_arena_array(struct eml_arena *a, size_t count, size_t size);
 
 size_t eml_arena_mark(const struct eml_arena *a);
-/* Wipes all that was handed out since the mark and makes it available again. Returns bytes wiped. */
+/* Wipes all that was handed out since the mark, to be handed out again. Returns bytes wiped. */
 size_t eml_arena_reset(struct eml_arena *a, size_t mark);
 
 /* Wipes all that was ever handed out, unmaps; *a is zero afterwards. Returns bytes wiped. */

@@ -11,13 +11,13 @@
 
 enum eml_err {
     EML_OK = 0,
-    EML_E_USAGE,   /* the caller asked for something that has no meaning (CLI, API misuse by data) */
-    EML_E_INPUT,   /* the peer or a file sent nonsense: malformed, out of bounds, inconsistent */
-    EML_E_AUTH,    /* not authentic: signature, tag, key id or digest does not match */
-    EML_E_REFUSED, /* understood and authentic, but policy says no (measurement, budget, rollback) */
+    EML_E_USAGE,       /* what the caller asked for has no meaning (CLI, API misuse by data) */
+    EML_E_INPUT,       /* the peer or a file sent nonsense: malformed, inconsistent */
+    EML_E_AUTH,        /* not authentic: signature, tag, key id or digest does not match */
+    EML_E_REFUSED,     /* understood and authentic, but policy says no (measurement, rollback) */
     EML_E_UNSUPPORTED, /* valid, but this build cannot do it (operator, type, version) */
-    EML_E_NET,     /* peer gone, timed out, or connection refused */
-    EML_E_SYSTEM,  /* this machine cannot: memory, disk, descriptor, random source */
+    EML_E_NET,         /* peer gone, timed out, or connection refused */
+    EML_E_SYSTEM,      /* this machine cannot: memory, disk, descriptor, random source */
 };
 
 #define EML_MUST __attribute__((warn_unused_result))

@@ -17,9 +17,9 @@ void eml_log(const char *event, enum eml_err e, const struct eml_log_field *fiel
     char line[512];
     struct timespec now = {0};
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    int len = snprintf(line, sizeof line, "%lld.%03ld %s event=%s class=\"%s\"",
-                       (long long)now.tv_sec, now.tv_nsec / 1000000, program, event,
-                       eml_err_name(e));
+    int len =
+        snprintf(line, sizeof line, "%lld.%03ld %s event=%s class=\"%s\"", (long long)now.tv_sec,
+                 now.tv_nsec / 1000000, program, event, eml_err_name(e));
     for (size_t i = 0; i < n && len > 0 && (size_t)len < sizeof line - 1; i++)
         len += snprintf(line + len, sizeof line - (size_t)len, " %s=%" PRId64, fields[i].key,
                         fields[i].value);

@@ -1,23 +1,27 @@
 /* The primitives, on OpenSSL 3 (and intel-ipsec-mb for bulk AES-GCM). The only folder that includes
  * a crypto library. Bytes in, bytes out; no sockets, no formats but DER.
  *
- * Keys have types so that one cannot be used as another. Every function that can fail is must-check;
- * outputs are zero on failure. Secret arguments are marked (secret); the caller wipes them with
- * eml_wipe when their life ends.
+ * Keys have types so that one cannot be used as another. Every function that can fail is
+ * must-check; outputs are zero on failure. Secret arguments are marked (secret); the caller wipes
+ * them with eml_wipe when their life ends.
  */
 #ifndef EML_CRYPTO_CRYPTO_H
 #define EML_CRYPTO_CRYPTO_H
 
 #include "base/bytes.h"
 
-/* Call first in main, before anything else can use OpenSSL: makes OpenSSL wipe every heap block that
- * it frees or moves, and read no configuration file. Aborts if OpenSSL has allocated before, since
- * secrets could then stay on the heap. Later calls do nothing. */
+/* Call first in main, before anything else can use OpenSSL: makes OpenSSL wipe every heap block
+ * that it frees or moves, and read no configuration file. Aborts if OpenSSL has allocated before,
+ * since secrets could then stay on the heap. Later calls do nothing. */
 void eml_crypto_init(void);
 
 /* --- hashes (FIPS 180-4), HMAC (RFC 2104), HKDF (RFC 5869) --- */
-struct eml_sha256 { uint8_t b[32]; };
-struct eml_sha384 { uint8_t b[48]; };
+struct eml_sha256 {
+    uint8_t b[32];
+};
+struct eml_sha384 {
+    uint8_t b[48];
+};
 /* Hash of the concatenation of n parts. */
 EML_MUST enum eml_err eml_sha256(const struct eml_bytes *parts, size_t n, struct eml_sha256 *out);
 EML_MUST enum eml_err eml_sha384(const struct eml_bytes *parts, size_t n, struct eml_sha384 *out);
@@ -32,8 +36,12 @@ EML_MUST enum eml_err eml_hkdf_expand(struct eml_bytes prk /* secret */, struct 
 EML_MUST enum eml_err eml_random(struct eml_room out);
 
 /* --- AES-256-GCM (SP 800-38D), 12-byte nonce, 16-byte tag appended --- */
-struct eml_aead_key { uint8_t b[32]; };
-struct eml_nonce { uint8_t b[12]; };
+struct eml_aead_key {
+    uint8_t b[32];
+};
+struct eml_nonce {
+    uint8_t b[12];
+};
 /* out.len must be plain.len + 16. In place allowed (same start). */
 EML_MUST enum eml_err eml_aead_seal(const struct eml_aead_key *k, const struct eml_nonce *n,
                                     struct eml_bytes aad, struct eml_bytes plain,
@@ -73,23 +81,32 @@ const char *eml_bulk_name(enum eml_cipher cipher);
 EML_MUST enum eml_err eml_keystream(const struct eml_aead_key *k, struct eml_room out);
 
 /* --- X25519 (RFC 7748); an all-zero result is EML_E_AUTH --- */
-struct eml_x25519_sk { uint8_t b[32]; };
-struct eml_x25519_pk { uint8_t b[32]; };
+struct eml_x25519_sk {
+    uint8_t b[32];
+};
+struct eml_x25519_pk {
+    uint8_t b[32];
+};
 EML_MUST enum eml_err eml_x25519_public(const struct eml_x25519_sk *sk, struct eml_x25519_pk *pk);
 EML_MUST enum eml_err eml_x25519(const struct eml_x25519_sk *sk, const struct eml_x25519_pk *peer,
                                  uint8_t shared[32] /* secret */);
 
 /* --- signatures --- */
-struct eml_ed25519_pk { uint8_t b[32]; };
+struct eml_ed25519_pk {
+    uint8_t b[32];
+};
 /* Signing needs the public key too, and it takes as long to derive as a signature: made once. */
-struct eml_ed25519_sk { uint8_t b[32] /* secret */; struct eml_ed25519_pk pk; };
+struct eml_ed25519_sk {
+    uint8_t b[32] /* secret */;
+    struct eml_ed25519_pk pk;
+};
 /* Derives pk from b. On failure all of *sk is zero. */
 EML_MUST enum eml_err eml_ed25519_make(struct eml_ed25519_sk *sk);
 /* A pk that is not b's own would give b away: eml_ed25519_make must have derived it. EML_E_USAGE if
  * there is none; sig is zero on failure. */
 EML_MUST enum eml_err eml_ed25519_sign(const struct eml_ed25519_sk *sk, struct eml_bytes msg,
                                        uint8_t sig[64]);
-/* RFC 8032, strictly: S below the group's order, and neither the key nor R a point of small order. */
+/* RFC 8032, strictly: S below the group's order, neither the key nor R a point of small order. */
 EML_MUST enum eml_err eml_ed25519_verify(const struct eml_ed25519_pk *pk, struct eml_bytes msg,
                                          const uint8_t sig[64]);
 /* ECDSA P-384 with SHA-384; sig = r || s, 48 bytes each, big-endian (COSE ES384). spki: DER. */
@@ -122,8 +139,8 @@ EML_MUST enum eml_err eml_aes256_cbc_encrypt(const struct eml_aead_key *k, const
 /* --- X.509: a chain as Nitro documents carry it --- */
 /* Verifies root..leaf (certs[0] = root, DER; certs[n-1] = leaf) at the given time: the root's DER
  * SHA-256 is one of the pinned ones, names chain, P-384 + ecdsa-with-SHA384 everywhere, CA flags,
- * keyCertSign, path lengths, validity of every certificate, leaf with digitalSignature and not a CA.
- * Appends the leaf's SPKI DER to *spki. EML_E_AUTH / EML_E_INPUT with the rule in *why
+ * keyCertSign, path lengths, validity of every certificate, leaf with digitalSignature and not a
+ * CA. Appends the leaf's SPKI DER to *spki. EML_E_AUTH / EML_E_INPUT with the rule in *why
  * (why->index = certificate). */
 EML_MUST enum eml_err eml_x509_verify(const struct eml_bytes *certs, size_t n,
                                       const struct eml_sha256 *roots, size_t n_roots,

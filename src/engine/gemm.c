@@ -8,7 +8,7 @@ enum {
     K_RANGE = 2048,            /* rows of b per pass: 48 columns of them are 384 KiB */
     B_RESIDENT = 96 * 1024,    /* floats of b that stay in the second-level cache beside a */
     A_RESIDENT = 64 * 1024,    /* floats of a that stay there beside a group of b's columns */
-    TASK_MULTIPLIES = 300000, /* about 5 microseconds of AVX-512 */
+    TASK_MULTIPLIES = 300000,  /* about 5 microseconds of AVX-512 */
     STRIPE_BYTES = 1024 * 1024 /* of sealed b in clear at one time, unless nr columns are more */
 };
 

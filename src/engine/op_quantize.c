@@ -75,7 +75,8 @@ static int64_t load_int(const struct eml_view *v, int64_t i)
         LOAD(I16, int16_t)
         LOAD(I32, int32_t)
 #undef LOAD
-            default : EML_BUG();
+    default:
+        EML_BUG();
     }
 }
 

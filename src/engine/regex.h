@@ -3,9 +3,9 @@
  * the text's whatever the two hold.
  *
  * Has: characters, . [...] [^...] [[:alpha:]], \d \D \s \S \w \W, escapes of C and \x41 \x{1F600},
- * ^ $ \A \z \b \B, groups (capturing or not: nothing is captured), |, * + ? {n} {n,} {n,m} and their
- * lazy forms (which match the same texts). Everything else is refused by name. Characters are code
- * points; no text that is not UTF-8 matches. Source: RE2's documentation of its syntax.
+ * ^ $ \A \z \b \B, groups (capturing or not: nothing is captured), |, * + ? {n} {n,} {n,m} and
+ * their lazy forms (which match the same texts). Everything else is refused by name. Characters are
+ * code points; no text that is not UTF-8 matches. Source: RE2's documentation of its syntax.
  */
 #ifndef EML_ENGINE_REGEX_H
 #define EML_ENGINE_REGEX_H

@@ -1,6 +1,6 @@
 /* Products and convolutions of other types than float32: plain loops, of float64 and, for products,
- * 32 and 64 bit integers, whose sums wrap around. Operands lie as in ONNX; nothing is fused into them
- * but the bias of a convolution. */
+ * 32 and 64 bit integers, whose sums wrap around. Operands lie as in ONNX; nothing is fused into
+ * them but the bias of a convolution. */
 #ifndef EML_ENGINE_WIDE_H
 #define EML_ENGINE_WIDE_H
 

@@ -8,9 +8,9 @@
  * and worth knowing: who may change it, who may destroy the key
  *
  * Conditions on anything but attestation are taken to hold for the attacker, and a Deny counts only
- * if it names "*" or every principal that the Allow names (not their account's root). Grants, IAM policies
- * (where a statement hands over to them) and the keys themselves are out of sight. KMS's answer to
- * a policy is not predicted: it refuses more than what is EML_E_INPUT here.
+ * if it names "*" or every principal that the Allow names (not their account's root). Grants, IAM
+ * policies (where a statement hands over to them) and the keys themselves are out of sight. KMS's
+ * answer to a policy is not predicted: it refuses more than what is EML_E_INPUT here.
  *
  * Source: AWS IAM user guide, "Condition operators" (what holds when a key is absent: negated
  * operators, ...IfExists, ForAllValues:) and "Policy evaluation logic"; KMS developer guide,

@@ -54,7 +54,7 @@ enum eml_dtype {
     EML_DT_U4 = 21, /* in memory one element per byte, the value in int8 or uint8 */
     EML_DT_I4 = 22,
     EML_DT_LAST = EML_DT_I4, /* of ONNX's that the engine has */
-    EML_DT_SEQUENCE = 64, /* ours: a list of tensors; of values of graphs that run dynamically */
+    EML_DT_SEQUENCE = 64,    /* ours: a list of tensors; of values of graphs that run dynamically */
 };
 
 /* Bytes of one element in memory; 0 for NONE and anything unknown. */

@@ -11,8 +11,8 @@
 #include "model/graph.h"
 
 struct eml_topology {
-    uint64_t min_version; /* weights older than this are refused; <= blob.version */
-    struct eml_blob_info blob; /* model id, version, object id, chunks, sealing key: secret */
+    uint64_t min_version;          /* weights older than this are refused; <= blob.version */
+    struct eml_blob_info blob;     /* model id, version, object id, chunks, sealing key: secret */
     uint64_t activation_bytes_max; /* budget, 0 = the enclave's own limit */
     uint64_t flops_max;            /* budget, 0 = the enclave's own limit */
     struct eml_graph graph;

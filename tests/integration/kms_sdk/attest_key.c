@@ -13,8 +13,8 @@ int main(void)
     struct eml_bytes document = {0};
     struct eml_why why = {"output", -1};
     size_t n = 0;
-    const struct eml_nsm_attest_args args = {
-        .public_key = eml_bytes(key, fread(key, 1, sizeof key, stdin))};
+    const struct eml_nsm_attest_args args = {.public_key =
+                                                 eml_bytes(key, fread(key, 1, sizeof key, stdin))};
     enum eml_err e = eml_nsm_open(&nsm, &why);
     if (e == EML_OK)
         e = eml_nsm_put_attestation(&args, &request);
@@ -22,8 +22,8 @@ int main(void)
         e = eml_nsm_exchange(nsm, eml_buf_bytes(&request), EML_ROOM(response), &n);
     if (e == EML_OK)
         e = eml_nsm_get_attestation(eml_bytes(response, n), &document, &why);
-    if (e == EML_OK && (fwrite(document.ptr, 1, document.len, stdout) != document.len ||
-                        fflush(stdout) != 0))
+    if (e == EML_OK &&
+        (fwrite(document.ptr, 1, document.len, stdout) != document.len || fflush(stdout) != 0))
         e = EML_E_SYSTEM;
     if (e != EML_OK)
         (void)fprintf(stderr, "attest_key: %s\n", why.rule);

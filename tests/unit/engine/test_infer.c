@@ -433,7 +433,7 @@ static const struct row ROWS[] = {
       {"!Attention: operands differ in batch or keys"})
     R(ATTENTION, "NUM_HEADS=2", IN("f32[7,16]", "f32[3,9,16]", "f32[3,9,32]"),
       {"!Attention: operands are not of rank 3"})
-    /* clang-format on */
+/* clang-format on */
 #undef R
 #undef IN
 };
