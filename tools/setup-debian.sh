@@ -9,7 +9,7 @@ packages="
   libjansson-dev libmicrohttpd-dev libseccomp-dev libipsec-mb-dev zlib1g-dev
   libcmocka-dev valgrind libonnx-testdata python3-onnx python3-numpy python3-pil fonts-dejavu-core
   strace mandoc openssl curl procps
-  shellcheck systemd python3-yaml jq $*
+  clang-format-14 shellcheck systemd python3-yaml jq $*
 "
 command -v node >/dev/null 2>&1 || packages="$packages nodejs"
 command -v npm >/dev/null 2>&1 || packages="$packages npm"

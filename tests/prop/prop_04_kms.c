@@ -48,7 +48,7 @@ enum swap {
     SWAPS
 };
 
-static char dir[64];
+static char dir[EML_TEST_DIR];
 static struct eml_kmsd_api api = {.region = "us-east-1"};
 static struct eml_minted root, chain[EML_CHAIN_N], foreign_root, foreign_chain[EML_CHAIN_N];
 static struct eml_rsa *ours, *theirs;
@@ -269,9 +269,9 @@ static int set_up(void **state)
 {
     struct eml_why why;
     (void)state;
-    (void)snprintf(dir, sizeof dir, "%s", "/tmp/eml-prop-kms-XXXXXX");
+    eml_test_dir_make(dir);
     bool ok =
-        mkdtemp(dir) != NULL && eml_kmsd_store_open(dir, &api.store, &why) == EML_OK &&
+        eml_kmsd_store_open(dir, &api.store, &why) == EML_OK &&
         eml_mint_root(NOW - 60, &root) == EML_OK &&
         eml_mint_root(NOW - 60, &foreign_root) == EML_OK &&
         eml_mint_chain(&root, "i-0de0e10000000000d", "i-0de0e10000000000d-enc0123456789abcdef",
@@ -292,11 +292,6 @@ static int tear_down(void **state)
 {
     (void)state;
     eml_kmsd_store_close(api.store);
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
-        (void)unlinkat(dirfd(d), e->d_name, 0);
-    if (d != NULL)
-        (void)closedir(d);
     for (size_t i = 0; i < EML_CHAIN_N; i++) {
         eml_minted_free(&chain[i]);
         eml_minted_free(&foreign_chain[i]);
@@ -307,7 +302,7 @@ static int tear_down(void **state)
     eml_rsa_free(theirs);
     eml_buf_free(&our_spki);
     eml_buf_free(&their_spki);
-    return rmdir(dir);
+    return eml_test_dir_drop(dir);
 }
 
 int main(void)

@@ -1,5 +1,7 @@
+#define _XOPEN_SOURCE 700 /* nftw */
 #include "testsupport/support.h"
 
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +53,26 @@ struct eml_buf eml_test_hex(const char *hex)
         eml_buf_put_u8(&b, (uint8_t)(hi * 16 + lo));
     }
     return b;
+}
+
+void eml_test_dir_make(char dir[EML_TEST_DIR])
+{
+    (void)snprintf(dir, EML_TEST_DIR, "/tmp/eml-test-XXXXXX");
+    if (mkdtemp(dir) == NULL)
+        die("cannot make a folder", dir);
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *f)
+{
+    (void)st;
+    (void)kind;
+    (void)f;
+    return remove(path);
+}
+
+int eml_test_dir_drop(const char *dir)
+{
+    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0 ? 0 : -1;
 }
 
 static uint64_t rotl(uint64_t x, int k)

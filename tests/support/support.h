@@ -20,6 +20,12 @@ struct eml_buf eml_test_read(const char *path);
 /* Decodes hex (even length, either case); aborts on anything else. */
 struct eml_buf eml_test_hex(const char *hex);
 
+/* Makes a folder of its own for a test program, under /tmp, and says where. Aborts if it cannot. */
+enum { EML_TEST_DIR = 64 };
+void eml_test_dir_make(char dir[EML_TEST_DIR]);
+/* Removes it with all that is in it. 0, or -1 if something is left: what a teardown returns. */
+int eml_test_dir_drop(const char *dir);
+
 /* Prints what a property test tried, once it has passed: a line of docs/assurance.md. */
 void eml_assured(long cases, const char *what);
 

@@ -12,7 +12,6 @@
 #include "topology/topology.h"
 
 #include <dirent.h>
-#include <ftw.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -34,7 +33,7 @@ enum service { GIVE, MISSING, SHORT, LONG, CUT, BIT };
 enum sink_does { KEEP, FULL, SILENT };
 
 static struct {
-    char dir[64], enclave[96], service[96], pki[96];
+    char dir[EML_TEST_DIR], enclave[96], service[96], pki[96];
     pid_t pid;
     int service_fd;
     pthread_t host;
@@ -197,9 +196,7 @@ static int up(void **state)
     (void)state;
     int status;
     char pem[128];
-    (void)strcpy(w.dir, "/tmp/eml-zone-XXXXXX");
-    if (mkdtemp(w.dir) == NULL)
-        return 1;
+    eml_test_dir_make(w.dir);
     (void)snprintf(w.enclave, sizeof w.enclave, "unix:%s/enclave", w.dir);
     (void)snprintf(w.service, sizeof w.service, "unix:%s/service", w.dir);
     (void)snprintf(w.pki, sizeof w.pki, "%s/pki", w.dir);
@@ -221,14 +218,6 @@ static int up(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *f)
-{
-    (void)st;
-    (void)kind;
-    (void)f;
-    return remove(path);
-}
-
 static int down(void **state)
 {
     (void)state;
@@ -243,7 +232,7 @@ static int down(void **state)
     eml_net_close(&w.service_fd);
     eml_buf_free(&w.object);
     eml_buf_free(&w.topology);
-    return !ended || nftw(w.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) != 0;
+    return !ended || eml_test_dir_drop(w.dir) != 0;
 }
 
 /* Process ids of the broker's children. */

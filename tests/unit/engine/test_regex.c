@@ -152,6 +152,12 @@ static void time_is_bounded(void **state)
     assert_true(matches(text));
 }
 
+static void append(char *out, size_t room, const char *text)
+{
+    const size_t n = strlen(out);
+    (void)snprintf(out + n, room - n, "%s", text);
+}
+
 /* Appends a random pattern that means the same to POSIX. */
 static void some_pattern(struct eml_gen *g, char *out, size_t room, int depth)
 {
@@ -161,15 +167,15 @@ static void some_pattern(struct eml_gen *g, char *out, size_t room, int depth)
     const int64_t n = eml_gen_range(g, 1, 3);
     for (int64_t i = 0; i < n && strlen(out) + 40 < room; i++) {
         if (i > 0 && eml_gen_range(g, 0, 3) == 0)
-            (void)strncat(out, "|", room - strlen(out) - 1);
+            append(out, room, "|");
         if (depth > 0 && eml_gen_range(g, 0, 2) == 0) {
-            (void)strncat(out, "(", room - strlen(out) - 1);
+            append(out, room, "(");
             some_pattern(g, out, room - 8, depth - 1);
-            (void)strncat(out, ")", room - strlen(out) - 1);
+            append(out, room, ")");
         } else {
-            (void)strncat(out, atoms[eml_gen_range(g, 0, 5)], room - strlen(out) - 1);
+            append(out, room, atoms[eml_gen_range(g, 0, 5)]);
         }
-        (void)strncat(out, repeats[eml_gen_range(g, 0, 9)], room - strlen(out) - 1);
+        append(out, room, repeats[eml_gen_range(g, 0, 9)]);
     }
 }
 

@@ -11,21 +11,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char dir[64];
+static char dir[EML_TEST_DIR];
 
 static int enter(void **state)
 {
     (void)state;
-    (void)strcpy(dir, "/tmp/eml-test-file-XXXXXX");
-    return mkdtemp(dir) != NULL && chdir(dir) == 0 ? 0 : -1;
+    eml_test_dir_make(dir);
+    return chdir(dir);
 }
 
 static int leave(void **state)
 {
     (void)state;
-    char command[96];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
+    return chdir("/") == 0 ? eml_test_dir_drop(dir) : -1;
 }
 
 static size_t entries(const char *path)

@@ -4,7 +4,6 @@
 #include "host/sink.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,27 +12,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char dir[64];
+static char dir[EML_TEST_DIR];
 
 static int make(void **state)
 {
     (void)state;
-    (void)strcpy(dir, "/tmp/eml-sink-XXXXXX");
-    return mkdtemp(dir) == NULL;
-}
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *f)
-{
-    (void)st;
-    (void)kind;
-    (void)f;
-    return remove(path);
+    eml_test_dir_make(dir);
+    return 0;
 }
 
 static int drop(void **state)
 {
     (void)state;
-    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return eml_test_dir_drop(dir);
 }
 
 /* Entries "e<i>" and hashes filled with their index: to the sink they are bytes. */

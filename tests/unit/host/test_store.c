@@ -5,7 +5,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,18 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char dir[64];
+static char dir[EML_TEST_DIR];
 static struct eml_store *store;
 static const uint8_t id[EML_HOST_ID_BYTES] = {0xab, 1, 2, 3};
 static const char name[] = "ab01020300000000000000000000000000000000000000000000000000000000";
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *w)
-{
-    (void)st;
-    (void)kind;
-    (void)w;
-    return remove(path);
-}
 
 static void reopen(uint64_t object_max, uint64_t total_max)
 {
@@ -36,8 +27,8 @@ static void reopen(uint64_t object_max, uint64_t total_max)
 static int up(void **state)
 {
     (void)state;
-    (void)strcpy(dir, "/tmp/eml-store-XXXXXX");
-    return mkdtemp(dir) == NULL || eml_store_open(dir, 1000, 2000, &store, NULL) != EML_OK;
+    eml_test_dir_make(dir);
+    return eml_store_open(dir, 1000, 2000, &store, NULL) != EML_OK;
 }
 
 static int down(void **state)
@@ -45,7 +36,7 @@ static int down(void **state)
     (void)state;
     eml_store_close(store);
     store = NULL;
-    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return eml_test_dir_drop(dir);
 }
 
 static enum eml_host_status put(const uint8_t *which, const char *text, uint64_t size)

@@ -15,15 +15,15 @@
 #define DOCUMENT EML_VECTORS "/attestation/2021-03-24_b9db8022"
 #define DOCUMENT_TIME 1616602241
 
-static char dir[64];
+static char dir[EML_TEST_DIR];
 static struct eml_kmsd_api api = {.region = "us-east-1"};
 
 static int set_up(void **state)
 {
     (void)state;
     struct eml_why why;
-    (void)snprintf(dir, sizeof dir, "%s", "/tmp/eml-kmsd-api-XXXXXX");
-    if (mkdtemp(dir) == NULL || eml_kmsd_store_open(dir, &api.store, &why) != EML_OK)
+    eml_test_dir_make(dir);
+    if (eml_kmsd_store_open(dir, &api.store, &why) != EML_OK)
         return 1;
     api.trust.root[0] = eml_attest_aws_root;
     api.trust.n_roots = 1;
@@ -34,12 +34,7 @@ static int tear_down(void **state)
 {
     (void)state;
     eml_kmsd_store_close(api.store);
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
-        (void)unlinkat(dirfd(d), e->d_name, 0);
-    if (d != NULL)
-        (void)closedir(d);
-    return rmdir(dir);
+    return eml_test_dir_drop(dir);
 }
 
 /* Calls and parses; takes `body` over. */

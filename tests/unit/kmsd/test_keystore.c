@@ -18,24 +18,19 @@
     "{\"Statement\":[{\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"*\",\"Resource\":"      \
     "\"*\"}]}"
 
-static char dir[64];
+static char dir[EML_TEST_DIR];
 
 static int make_dir(void **state)
 {
     (void)state;
-    (void)snprintf(dir, sizeof dir, "%s", "/tmp/eml-keystore-XXXXXX");
-    return mkdtemp(dir) == NULL;
+    eml_test_dir_make(dir);
+    return 0;
 }
 
 static int remove_dir(void **state)
 {
     (void)state;
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
-        (void)unlinkat(dirfd(d), e->d_name, 0);
-    if (d != NULL)
-        (void)closedir(d);
-    return rmdir(dir);
+    return eml_test_dir_drop(dir);
 }
 
 static json_t *policy(const char *text)

@@ -11,14 +11,15 @@
 #include <time.h>
 #include <unistd.h>
 
-static char dir[] = "/tmp/eml-nsm-mock-XXXXXX";
+static char dir[EML_TEST_DIR];
 static struct eml_sha256 root;
 
 static int make_pki(void **state)
 {
     (void)state;
     eml_crypto_init();
-    if (mkdtemp(dir) == NULL || setenv("EML_DEV_PKI", dir, 1) != 0)
+    eml_test_dir_make(dir);
+    if (setenv("EML_DEV_PKI", dir, 1) != 0)
         return -1;
     return eml_pki_dir_create(dir, (int64_t)time(NULL), &root, NULL) == EML_OK ? 0 : -1;
 }
@@ -30,14 +31,8 @@ static void path_in_dir(char path[128], const char *name)
 
 static int remove_pki(void **state)
 {
-    static const char *const names[] = {"root.pem", "root.key", "kms-ca.pem", "kms.pem", "kms.key"};
     (void)state;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char path[128];
-        path_in_dir(path, names[i]);
-        (void)unlink(path);
-    }
-    return rmdir(dir);
+    return eml_test_dir_drop(dir);
 }
 
 struct exchange {

@@ -10,15 +10,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char dir[64];
+static char dir[EML_TEST_DIR];
 
 static int enter(void **state)
 {
     (void)state;
     static const uint8_t weights[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    (void)strcpy(dir, "/tmp/eml-test-external-XXXXXX");
-    if (mkdtemp(dir) == NULL || chdir(dir) != 0 || mkdir("m", 0700) != 0 ||
-        mkdir("m/sub", 0700) != 0 || symlink("../outside", "m/link") != 0)
+    eml_test_dir_make(dir);
+    if (chdir(dir) != 0 || mkdir("m", 0700) != 0 || mkdir("m/sub", 0700) != 0 ||
+        symlink("../outside", "m/link") != 0)
         return -1;
     return eml_file_write_atomic("outside", 0600, EML_BYTES(weights), NULL) == EML_OK &&
                    eml_file_write_atomic("m/w.bin", 0600, EML_BYTES(weights), NULL) == EML_OK &&
@@ -30,9 +30,7 @@ static int enter(void **state)
 static int leave(void **state)
 {
     (void)state;
-    char command[96];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
+    return chdir("/") == 0 ? eml_test_dir_drop(dir) : -1;
 }
 
 static void put_kv(struct eml_buf *t, const char *key, const char *value)

@@ -249,132 +249,131 @@ static enum eml_err verify(struct eml_bytes receipt, struct eml_why *why)
     return eml_air_verify(receipt, &secret.pk, &any, &a, why);
 }
 
+/* The payload with one claim replaced by n others, in CBOR, and the rule that it breaks. */
+static const struct {
+    size_t at;
+    const char *pairs;
+    uint64_t n;
+    const char *rule;
+} bad_claims[] = {
+    {0, "", 0, "L3 MISSING_CLAIM:iss"},
+    {1, "", 0, "L3 MISSING_CLAIM:iat"},
+    {2, "", 0, "L3 MISSING_CLAIM:cti"},
+    {4, "", 0, "L3 MISSING_CLAIM:eat_profile"},
+    {5, "", 0, "L3 MISSING_CLAIM:model_id"},
+    {6, "", 0, "L3 MISSING_CLAIM:model_version"},
+    {7, "", 0, "L3 MISSING_CLAIM:model_hash"},
+    {8, "", 0, "L3 MISSING_CLAIM:request_hash"},
+    {9, "", 0, "L3 MISSING_CLAIM:response_hash"},
+    {10, "", 0, "L3 MISSING_CLAIM:attestation_doc_hash"},
+    {11, "", 0, "L3 MISSING_CLAIM:enclave_measurements"},
+    {12, "", 0, "L3 MISSING_CLAIM:policy_version"},
+    {13, "", 0, "L3 MISSING_CLAIM:sequence_number"},
+    {14, "", 0, "L3 MISSING_CLAIM:execution_time_ms"},
+    {15, "", 0, "L3 MISSING_CLAIM:memory_peak_mb"},
+    {16, "", 0, "L3 MISSING_CLAIM:security_mode"},
+    {0, "0101", 1, "L3 WRONG_TYPE:iss"},
+    {0, "01f6", 1, "L3 WRONG_TYPE:iss"},
+    {1, "0620", 1, "L3 WRONG_TYPE:iat"},
+    {1, "06fb3ff0000000000000", 1, "L3 WRONG_TYPE:iat"},
+    {2, "076161", 1, "L3 WRONG_TYPE:cti"},
+    {3, "0a6161", 1, "L3 WRONG_TYPE:eat_nonce"},
+    {7, "3a000100026161", 1, "L3 WRONG_TYPE:model_hash"},
+    {11, "3a0001000680", 1, "L3 WRONG_TYPE:enclave_measurements"},
+    {13, "3a000100084100", 1, "L3 WRONG_TYPE:sequence_number"},
+    {16, "3a0001000b01", 1, "L3 WRONG_TYPE:security_mode"},
+    {17, "3a0001000cf5", 1, "L3 WRONG_TYPE:model_hash_scheme"},
+    {0, "0160", 1, "L3 BAD_TEXT_LENGTH:iss"},
+    {5, "3a0001000060", 1, "L3 BAD_TEXT_LENGTH:model_id"},
+    {1, "0600", 1, "L3 BAD_IAT: iat is zero"},
+    {2, "074f000102030405060708090a0b0c0d0e", 1,
+     "L3 BAD_CTI_LENGTH: cti is not 16 bytes, or all zero"},
+    {2, "075000000000000000000000000000000000", 1,
+     "L3 BAD_CTI_LENGTH: cti is not 16 bytes, or all zero"},
+    {3, "0a4700010203040506", 1, "L3 BAD_NONCE_LENGTH: eat_nonce is not 8 to 64 bytes"},
+    {3, "0a5841" H32 H32 "00", 1, "L3 BAD_NONCE_LENGTH: eat_nonce is not 8 to 64 bytes"},
+    {7, "3a00010002581f" H16 "000102030405060708090a0b0c0d0e", 1, "L3 BAD_HASH_LENGTH:model_hash"},
+    {8, "3a000100035821" H32 "00", 1, "L3 BAD_HASH_LENGTH:request_hash"},
+    {9, "3a0001000440", 1, "L3 BAD_HASH_LENGTH:response_hash"},
+    {10, "3a0001000541ff", 1, "L3 BAD_HASH_LENGTH:attestation_doc_hash"},
+    {7,
+     "3a000100025820"
+     "0000000000000000000000000000000000000000000000000000000000000000",
+     1, "L3 ZERO_MODEL_HASH: model_hash is all zero"},
+    {11, "3a00010006a3" PCRS, 1, "L3 MISSING_CLAIM:measurement_type"},
+    {11,
+     "3a00010006a3"
+     "64706372305830" H48 "64706372315830" H48 TYPE,
+     1, "L3 MISSING_CLAIM:pcr0, pcr1 or pcr2"},
+    {11, "3a00010006a1" TYPE, 1, "L3 MISSING_CLAIM:pcr0, pcr1 or pcr2"},
+    {11, "3a00010006a4" PCRS "706d6561737572656d656e745f747970656173", 1,
+     "L3 UNKNOWN_MTYPE: measurement_type has no meaning"},
+    {11, "3a00010006a5" PCRS "64706372355830" H48 TYPE, 1,
+     "L3 UNKNOWN_MEASUREMENT: a measurement has no meaning"},
+    {11, "3a00010006a5" PCRS "64706372325830" H48 TYPE, 1,
+     "L3 DUPLICATE_MEASUREMENT: a measurement comes twice"},
+    {11, "3a00010006a5" PCRS TYPE TYPE, 1, "L3 DUPLICATE_MEASUREMENT: a measurement comes twice"},
+    {11, "3a00010006a5" PCRS "6470637234582f" H32 "000102030405060708090a0b0c0d0e" TYPE, 1,
+     "L3 BAD_MEASUREMENT_LENGTH: a measurement is not 48 bytes"},
+    {11,
+     "3a00010006a5" PCRS "64706372385830" H48
+     "706d6561737572656d656e745f747970656d7464782d6d7274642d72746d72",
+     1, "L3 UNKNOWN_MEASUREMENT: pcr8 is none of TDX"},
+    {11, "3a00010006a4" TYPE PCRS, 1, "L3 NOT_DETERMINISTIC: measurements are not in order"},
+    {16, "3a0001000b6b476174657761794f6e6c79", 1,
+     "L3 UNKNOWN_SECURITY_MODE: neither production nor evaluation"},
+    {17, "3a0001000c66736861323536", 1,
+     "L3 UNKNOWN_MODEL_HASH_SCHEME: model_hash_scheme has no meaning"},
+    {PAIRS, "3a0001000d00", 1, "L3 UNKNOWN_CLAIM: a claim has no meaning"},
+    {PAIRS, "616100", 1, "L3 UNKNOWN_CLAIM: a claim has no meaning"},
+    {0,
+     "000001"
+     "6161",
+     2, "L3 UNKNOWN_CLAIM: a claim has no meaning"},
+    {0,
+     "01616101"
+     "6161",
+     2, "L3 DUPLICATE_CLAIM: a claim comes twice"},
+    {PAIRS, "3a0001000c6d7368613235362d73696e676c65", 1, "L3 DUPLICATE_CLAIM: a claim comes twice"},
+    {0,
+     "06010161"
+     "61",
+     2, "L3 NOT_DETERMINISTIC: claims are not in order"},
+    {4, "1901096161", 1, "L1 WRONG_PROFILE: eat_profile is not AIR v1"},
+    {4, "19010901", 1, "L1 WRONG_PROFILE: eat_profile is not AIR v1"},
+    {0,
+     "01"
+     "780161",
+     1, "L1 PAYLOAD_NOT_MAP: payload is not one map"},
+    {0,
+     "1801"
+     "6161",
+     1, "L1 PAYLOAD_NOT_MAP: payload is not one map"},
+    {0,
+     "01"
+     "7f6161ff",
+     1, "L1 PAYLOAD_NOT_MAP: payload is not one map"},
+    {PAIRS, "00", 0, "L1 PAYLOAD_NOT_MAP: payload is not one map"},
+    {PAIRS, "", 1, "L1 PAYLOAD_NOT_MAP: payload is not one map"},
+};
+
 static void claims_against_the_rules(void **state)
 {
     (void)state;
-    static const struct {
-        size_t at;
-        const char *pairs;
-        uint64_t n;
-        const char *rule;
-    } bad[] = {
-        {0, "", 0, "L3 MISSING_CLAIM:iss"},
-        {1, "", 0, "L3 MISSING_CLAIM:iat"},
-        {2, "", 0, "L3 MISSING_CLAIM:cti"},
-        {4, "", 0, "L3 MISSING_CLAIM:eat_profile"},
-        {5, "", 0, "L3 MISSING_CLAIM:model_id"},
-        {6, "", 0, "L3 MISSING_CLAIM:model_version"},
-        {7, "", 0, "L3 MISSING_CLAIM:model_hash"},
-        {8, "", 0, "L3 MISSING_CLAIM:request_hash"},
-        {9, "", 0, "L3 MISSING_CLAIM:response_hash"},
-        {10, "", 0, "L3 MISSING_CLAIM:attestation_doc_hash"},
-        {11, "", 0, "L3 MISSING_CLAIM:enclave_measurements"},
-        {12, "", 0, "L3 MISSING_CLAIM:policy_version"},
-        {13, "", 0, "L3 MISSING_CLAIM:sequence_number"},
-        {14, "", 0, "L3 MISSING_CLAIM:execution_time_ms"},
-        {15, "", 0, "L3 MISSING_CLAIM:memory_peak_mb"},
-        {16, "", 0, "L3 MISSING_CLAIM:security_mode"},
-        {0, "0101", 1, "L3 WRONG_TYPE:iss"},
-        {0, "01f6", 1, "L3 WRONG_TYPE:iss"},
-        {1, "0620", 1, "L3 WRONG_TYPE:iat"},
-        {1, "06fb3ff0000000000000", 1, "L3 WRONG_TYPE:iat"},
-        {2, "076161", 1, "L3 WRONG_TYPE:cti"},
-        {3, "0a6161", 1, "L3 WRONG_TYPE:eat_nonce"},
-        {7, "3a000100026161", 1, "L3 WRONG_TYPE:model_hash"},
-        {11, "3a0001000680", 1, "L3 WRONG_TYPE:enclave_measurements"},
-        {13, "3a000100084100", 1, "L3 WRONG_TYPE:sequence_number"},
-        {16, "3a0001000b01", 1, "L3 WRONG_TYPE:security_mode"},
-        {17, "3a0001000cf5", 1, "L3 WRONG_TYPE:model_hash_scheme"},
-        {0, "0160", 1, "L3 BAD_TEXT_LENGTH:iss"},
-        {5, "3a0001000060", 1, "L3 BAD_TEXT_LENGTH:model_id"},
-        {1, "0600", 1, "L3 BAD_IAT: iat is zero"},
-        {2, "074f000102030405060708090a0b0c0d0e", 1,
-         "L3 BAD_CTI_LENGTH: cti is not 16 bytes, or all zero"},
-        {2, "075000000000000000000000000000000000", 1,
-         "L3 BAD_CTI_LENGTH: cti is not 16 bytes, or all zero"},
-        {3, "0a4700010203040506", 1, "L3 BAD_NONCE_LENGTH: eat_nonce is not 8 to 64 bytes"},
-        {3, "0a5841" H32 H32 "00", 1, "L3 BAD_NONCE_LENGTH: eat_nonce is not 8 to 64 bytes"},
-        {7, "3a00010002581f" H16 "000102030405060708090a0b0c0d0e", 1,
-         "L3 BAD_HASH_LENGTH:model_hash"},
-        {8, "3a000100035821" H32 "00", 1, "L3 BAD_HASH_LENGTH:request_hash"},
-        {9, "3a0001000440", 1, "L3 BAD_HASH_LENGTH:response_hash"},
-        {10, "3a0001000541ff", 1, "L3 BAD_HASH_LENGTH:attestation_doc_hash"},
-        {7,
-         "3a000100025820"
-         "0000000000000000000000000000000000000000000000000000000000000000",
-         1, "L3 ZERO_MODEL_HASH: model_hash is all zero"},
-        {11, "3a00010006a3" PCRS, 1, "L3 MISSING_CLAIM:measurement_type"},
-        {11,
-         "3a00010006a3"
-         "64706372305830" H48 "64706372315830" H48 TYPE,
-         1, "L3 MISSING_CLAIM:pcr0, pcr1 or pcr2"},
-        {11, "3a00010006a1" TYPE, 1, "L3 MISSING_CLAIM:pcr0, pcr1 or pcr2"},
-        {11, "3a00010006a4" PCRS "706d6561737572656d656e745f747970656173", 1,
-         "L3 UNKNOWN_MTYPE: measurement_type has no meaning"},
-        {11, "3a00010006a5" PCRS "64706372355830" H48 TYPE, 1,
-         "L3 UNKNOWN_MEASUREMENT: a measurement has no meaning"},
-        {11, "3a00010006a5" PCRS "64706372325830" H48 TYPE, 1,
-         "L3 DUPLICATE_MEASUREMENT: a measurement comes twice"},
-        {11, "3a00010006a5" PCRS TYPE TYPE, 1,
-         "L3 DUPLICATE_MEASUREMENT: a measurement comes twice"},
-        {11, "3a00010006a5" PCRS "6470637234582f" H32 "000102030405060708090a0b0c0d0e" TYPE, 1,
-         "L3 BAD_MEASUREMENT_LENGTH: a measurement is not 48 bytes"},
-        {11,
-         "3a00010006a5" PCRS "64706372385830" H48
-         "706d6561737572656d656e745f747970656d7464782d6d7274642d72746d72",
-         1, "L3 UNKNOWN_MEASUREMENT: pcr8 is none of TDX"},
-        {11, "3a00010006a4" TYPE PCRS, 1, "L3 NOT_DETERMINISTIC: measurements are not in order"},
-        {16, "3a0001000b6b476174657761794f6e6c79", 1,
-         "L3 UNKNOWN_SECURITY_MODE: neither production nor evaluation"},
-        {17, "3a0001000c66736861323536", 1,
-         "L3 UNKNOWN_MODEL_HASH_SCHEME: model_hash_scheme has no meaning"},
-        {PAIRS, "3a0001000d00", 1, "L3 UNKNOWN_CLAIM: a claim has no meaning"},
-        {PAIRS, "616100", 1, "L3 UNKNOWN_CLAIM: a claim has no meaning"},
-        {0,
-         "000001"
-         "6161",
-         2, "L3 UNKNOWN_CLAIM: a claim has no meaning"},
-        {0,
-         "01616101"
-         "6161",
-         2, "L3 DUPLICATE_CLAIM: a claim comes twice"},
-        {PAIRS, "3a0001000c6d7368613235362d73696e676c65", 1,
-         "L3 DUPLICATE_CLAIM: a claim comes twice"},
-        {0,
-         "06010161"
-         "61",
-         2, "L3 NOT_DETERMINISTIC: claims are not in order"},
-        {4, "1901096161", 1, "L1 WRONG_PROFILE: eat_profile is not AIR v1"},
-        {4, "19010901", 1, "L1 WRONG_PROFILE: eat_profile is not AIR v1"},
-        {0,
-         "01"
-         "780161",
-         1, "L1 PAYLOAD_NOT_MAP: payload is not one map"},
-        {0,
-         "1801"
-         "6161",
-         1, "L1 PAYLOAD_NOT_MAP: payload is not one map"},
-        {0,
-         "01"
-         "7f6161ff",
-         1, "L1 PAYLOAD_NOT_MAP: payload is not one map"},
-        {PAIRS, "00", 0, "L1 PAYLOAD_NOT_MAP: payload is not one map"},
-        {PAIRS, "", 1, "L1 PAYLOAD_NOT_MAP: payload is not one map"},
-    };
     struct eml_why why;
     struct eml_buf payload = payload_with(PAIRS, "", 0);
     struct eml_buf receipt = envelope("a2012703183d", eml_buf_bytes(&payload));
     assert_int_equal(verify(eml_buf_bytes(&receipt), &why), EML_OK);
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof bad_claims / sizeof bad_claims[0]; i++) {
         eml_buf_free(&payload);
         eml_buf_free(&receipt);
-        payload = payload_with(bad[i].at, bad[i].pairs, bad[i].n);
+        payload = payload_with(bad_claims[i].at, bad_claims[i].pairs, bad_claims[i].n);
         receipt = envelope("a2012703183d", eml_buf_bytes(&payload));
         why.rule = "";
         enum eml_err e = verify(eml_buf_bytes(&receipt), &why);
         /* what has a wrong key at level 3 had another one's value after it */
-        if (e != EML_E_INPUT || strcmp(why.rule, bad[i].rule) != 0)
-            fail_msg("%zu: %s: %s", i, bad[i].rule, why.rule);
+        if (e != EML_E_INPUT || strcmp(why.rule, bad_claims[i].rule) != 0)
+            fail_msg("%zu: %s: %s", i, bad_claims[i].rule, why.rule);
     }
     eml_buf_free(&payload);
     eml_buf_free(&receipt);
