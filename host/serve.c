@@ -193,6 +193,7 @@ static void serve_commits(struct eml_host *h, int fd)
         if (s != EML_HOST_OK)
             eml_log_event("audit.refused", eml_host_status_err(s), {"status", s});
         (void)status(h, fd, s);
+        eml_sink_settle(h->sink);
     }
     eml_buf_free(&frame);
 }

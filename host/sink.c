@@ -2,6 +2,8 @@
 #include "host/sink.h"
 
 #include "base/text.h"
+#include "host/files.h"
+#include "host/journal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -11,11 +13,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* Levels of tiles, and the entries after them. */
 enum { PARTS = EML_TILE_LEVELS + 1, DIGITS = 20, PATH_BYTES = EML_TILE_PATH_MAX };
+/* Percent of the journal's room from which on a new epoch begins between two commits. */
+enum { JOURNAL_FULL = 75 };
 
 /* The last, partial tile of a level. */
 struct edge {
@@ -27,114 +32,21 @@ struct eml_sink {
     int dir;
     uint64_t bytes_max;
     pthread_mutex_t lock; /* of what follows */
+    bool replaying;       /* files that are there may be read by others */
+    bool failed;          /* nobody knows what is on the disk: nothing more until it is reopened */
     uint64_t size, bytes;
     struct eml_buf checkpoint;
     struct edge edge[PARTS];
+    struct eml_journal *journal;
+    uint64_t settled;  /* full tiles of a log of this size are on disk for good */
+    uint64_t document; /* index of a document that is not yet; NONE: all are */
 };
+#define NONE UINT64_MAX
 
 static enum eml_host_status disk_status(void)
 {
     return errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? EML_HOST_TOO_LARGE
                                                                 : EML_HOST_SYSTEM;
-}
-
-/* --- files --- */
-
-static bool sync_dir(int at, const char *path)
-{
-    int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    bool ok = fsync(fd) == 0;
-    (void)close(fd);
-    return ok;
-}
-
-/* "a/b" of "a/b/c", "." of "c". */
-static void parent_of(const char *path, char out[PATH_BYTES])
-{
-    const char *slash = strrchr(path, '/');
-    size_t n = slash != NULL ? (size_t)(slash - path) : 1;
-    memcpy(out, slash != NULL ? path : ".", n);
-    out[n] = '\0';
-}
-
-/* Every directory on the way to `path`, each new one on disk before anything is put into it. */
-static bool make_parents(int at, const char *path)
-{
-    char dir[PATH_BYTES], above[PATH_BYTES];
-    for (const char *p = path; (p = strchr(p, '/')) != NULL; p++) {
-        memcpy(dir, path, (size_t)(p - path));
-        dir[p - path] = '\0';
-        if (mkdirat(at, dir, 0755) != 0) {
-            if (errno != EEXIST)
-                return false;
-            continue;
-        }
-        parent_of(dir, above);
-        if (!sync_dir(at, above))
-            return false;
-    }
-    return true;
-}
-
-static bool write_all(int fd, struct eml_bytes b)
-{
-    while (b.len > 0) {
-        ssize_t n = write(fd, b.ptr, b.len);
-        if (n < 0 && errno != EINTR)
-            return false;
-        if (n > 0)
-            b = eml_bytes(b.ptr + n, b.len - (size_t)n);
-    }
-    return true;
-}
-
-/* Content only; the name is the directory's. */
-static bool write_file(int at, const char *path, struct eml_bytes b)
-{
-    int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
-    int fd = openat(at, path, flags, 0644);
-    if (fd < 0 && errno == ENOENT && make_parents(at, path))
-        fd = openat(at, path, flags, 0644);
-    if (fd < 0)
-        return false;
-    bool ok = write_all(fd, b) && fsync(fd) == 0;
-    int saved = errno;
-    (void)close(fd);
-    errno = saved;
-    return ok;
-}
-
-static bool write_durably(int at, const char *path, struct eml_bytes b)
-{
-    char dir[PATH_BYTES];
-    parent_of(path, dir);
-    return write_file(at, path, b) && sync_dir(at, dir);
-}
-
-static bool replace_checkpoint(int at, struct eml_bytes note)
-{
-    return write_file(at, "checkpoint.new", note) &&
-           renameat(at, "checkpoint.new", at, "checkpoint") == 0 && sync_dir(at, ".");
-}
-
-/* *missing: there is no such file, which may be fine. */
-static bool read_file(int at, const char *path, size_t max, struct eml_buf *out, bool *missing)
-{
-    int fd = openat(at, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    *missing = fd < 0 && errno == ENOENT;
-    ssize_t n = 1;
-    out->len = 0;
-    while (fd >= 0 && n > 0 && out->len <= max) {
-        size_t at_len = out->len;
-        uint8_t *p = eml_buf_grow(out, 16384);
-        n = p != NULL ? read(fd, p, 16384) : -1;
-        out->len = at_len + (n > 0 ? (size_t)n : 0);
-    }
-    if (fd >= 0)
-        (void)close(fd);
-    return fd >= 0 && n == 0 && out->len <= max;
 }
 
 /* --- opening --- */
@@ -199,16 +111,17 @@ static bool load_edge(struct eml_sink *s, unsigned part)
     if (e->width == 0)
         return true;
     eml_tile_path(part, n, e->width, path);
-    return read_file(s->dir, path, EML_HOST_LOG_COMMIT_MAX, &e->bytes, &missing) &&
+    return eml_files_read(s->dir, path, EML_HOST_LOG_COMMIT_MAX, &e->bytes, &missing) &&
            whole(part, e->width, eml_buf_bytes(&e->bytes));
 }
 
-/* What is on disk, as far as the checkpoint says. */
+/* A log without a journal: what is on disk, as far as the checkpoint says. */
 static bool load(struct eml_sink *s)
 {
     bool missing;
     s->size = 0;
-    if (!read_file(s->dir, "checkpoint", EML_HOST_LOG_CHECKPOINT_MAX, &s->checkpoint, &missing) &&
+    if (!eml_files_read(s->dir, "checkpoint", EML_HOST_LOG_CHECKPOINT_MAX, &s->checkpoint,
+                        &missing) &&
         !missing)
         return false;
     if (!missing && !size_of(eml_buf_bytes(&s->checkpoint), &s->size))
@@ -216,6 +129,7 @@ static bool load(struct eml_sink *s)
     bool ok = true;
     for (unsigned part = 0; part < PARTS; part++)
         ok = load_edge(s, part) && ok;
+    s->settled = s->size;
     return ok;
 }
 
@@ -238,6 +152,284 @@ static uint64_t bytes_on_disk(struct eml_sink *s)
     return sum;
 }
 
+/* --- adding to tiles --- */
+
+static void free_edges(struct edge edge[PARTS])
+{
+    for (unsigned part = 0; part < PARTS; part++) {
+        eml_buf_free(&edge[part].bytes);
+        edge[part].width = 0;
+    }
+}
+
+static bool copy_edges(const struct edge from[PARTS], struct edge to[PARTS])
+{
+    bool ok = true;
+    for (unsigned part = 0; part < PARTS; part++) {
+        to[part].width = from[part].width;
+        eml_buf_put(&to[part].bytes, eml_buf_bytes(&from[part].bytes));
+        ok = ok && eml_buf_ok(&to[part].bytes) == EML_OK;
+    }
+    return ok;
+}
+
+static bool is_there(int at, const char *path, struct eml_bytes b)
+{
+    struct eml_buf old = {0};
+    bool missing;
+    bool same =
+        eml_files_read(at, path, b.len, &old, &missing) && eml_bytes_equal(eml_buf_bytes(&old), b);
+    eml_buf_free(&old);
+    return same;
+}
+
+static bool put_file(const struct eml_sink *s, const char *path, struct eml_bytes b)
+{
+    return (s->replaying && is_there(s->dir, path, b)) || eml_files_write(s->dir, path, b);
+}
+
+static bool write_tile(const struct eml_sink *s, unsigned part, uint64_t n, const struct edge *e)
+{
+    char path[PATH_BYTES];
+    eml_tile_path(part, n, e->width, path);
+    return put_file(s, path, eml_buf_bytes(&e->bytes));
+}
+
+/* Appends the items one by one to the last tile of the log; full ones are written on the way, the
+ * rest at the end (but in a replay, where the next commit goes on). */
+static bool extend(const struct eml_sink *s, unsigned part, struct edge *e, struct eml_bytes items,
+                   uint64_t count)
+{
+    struct eml_cur c = eml_cur(items);
+    uint64_t n = eml_tile_count(s->size, part) / EML_TILE_WIDTH;
+    for (uint64_t i = 0; i < count; i++) {
+        struct eml_cur start = c;
+        if (part == EML_TILE_ENTRIES)
+            (void)eml_tile_entry(&c);
+        else
+            (void)eml_cur_take(&c, EML_TILE_HASH);
+        eml_buf_put(&e->bytes, eml_cur_take(&start, c.pos - start.pos));
+        if (++e->width < EML_TILE_WIDTH)
+            continue;
+        if (eml_buf_ok(&e->bytes) != EML_OK || !write_tile(s, part, n, e))
+            return false;
+        n++;
+        e->width = 0;
+        e->bytes.len = 0;
+    }
+    if (eml_buf_ok(&e->bytes) != EML_OK)
+        return false;
+    return s->replaying || count == 0 || e->width == 0 || write_tile(s, part, n, e);
+}
+
+static bool write_document(const struct eml_sink *s, const struct eml_host_commit *c)
+{
+    char path[PATH_BYTES];
+    if (c->document.len == 0)
+        return true;
+    (void)snprintf(path, sizeof path, "boots/%" PRIu64 ".cose", c->first);
+    return put_file(s, path, c->document);
+}
+
+static bool write_commit(const struct eml_sink *s, const struct eml_host_commit *c,
+                         struct edge edge[PARTS])
+{
+    bool ok = write_document(s, c) &&
+              extend(s, EML_TILE_ENTRIES, &edge[EML_TILE_ENTRIES], c->entries, c->n);
+    for (unsigned level = 0; ok && level < EML_TILE_LEVELS; level++)
+        ok = extend(s, level, &edge[level], c->hashes[level], c->hashes[level].len / EML_TILE_HASH);
+    return ok;
+}
+
+/* The commit is part of the log; takes the edges. */
+static bool adopt(struct eml_sink *s, const struct eml_host_commit *c, struct edge edge[PARTS])
+{
+    if (edge != s->edge) {
+        free_edges(s->edge);
+        memcpy(s->edge, edge, sizeof s->edge);
+    }
+    s->checkpoint.len = 0;
+    eml_buf_put(&s->checkpoint, c->checkpoint);
+    s->size = c->first + c->n;
+    if (c->document.len != 0)
+        s->document = c->first;
+    return eml_buf_ok(&s->checkpoint) == EML_OK;
+}
+
+/* --- settling --- */
+
+/* The partial tiles of the size before; their directories too, if the tile is full now. */
+static void remove_old(struct eml_sink *s, uint64_t old, uint64_t now)
+{
+    char path[PATH_BYTES];
+    for (unsigned part = 0; part < PARTS; part++) {
+        uint64_t n = eml_tile_count(old, part) / EML_TILE_WIDTH;
+        unsigned width = eml_tile_width(old, part, n);
+        if (width == 0 || width == eml_tile_width(now, part, n))
+            continue;
+        eml_tile_path(part, n, width, path);
+        (void)unlinkat(s->dir, path, 0);
+        *strrchr(path, '/') = '\0';
+        (void)unlinkat(s->dir, path, AT_REMOVEDIR); /* fails unless it is empty */
+    }
+}
+
+static bool sync_full_tiles(struct eml_sink *s)
+{
+    char path[PATH_BYTES];
+    bool ok = true;
+    for (unsigned part = 0; part < PARTS; part++) {
+        uint64_t end = eml_tile_count(s->size, part) / EML_TILE_WIDTH;
+        for (uint64_t n = eml_tile_count(s->settled, part) / EML_TILE_WIDTH; ok && n < end; n++) {
+            eml_tile_path(part, n, EML_TILE_WIDTH, path);
+            ok = eml_files_sync(s->dir, path);
+        }
+    }
+    if (ok && s->document != NONE) {
+        (void)snprintf(path, sizeof path, "boots/%" PRIu64 ".cose", s->document);
+        ok = eml_files_sync(s->dir, path);
+        s->document = NONE;
+    }
+    return ok;
+}
+
+/* be64 size || be16 length || checkpoint, and for each part be32 length || its last, partial tile
+ */
+static bool put_snapshot(const struct eml_sink *s, struct eml_buf *out)
+{
+    uint8_t be[8];
+    eml_store_u64(be, s->size);
+    eml_buf_put(out, EML_BYTES(be));
+    eml_store_u16(be, (uint16_t)s->checkpoint.len);
+    eml_buf_put(out, eml_bytes(be, 2));
+    eml_buf_put(out, eml_buf_bytes(&s->checkpoint));
+    for (unsigned part = 0; part < PARTS; part++) {
+        eml_store_u32(be, (uint32_t)s->edge[part].bytes.len);
+        eml_buf_put(out, eml_bytes(be, 4));
+        eml_buf_put(out, eml_buf_bytes(&s->edge[part].bytes));
+    }
+    return eml_buf_ok(out) == EML_OK;
+}
+
+static bool begin_epoch(struct eml_sink *s)
+{
+    struct eml_buf snapshot = {0};
+    bool ok = put_snapshot(s, &snapshot) && eml_journal_begin(s->journal, eml_buf_bytes(&snapshot));
+    eml_buf_free(&snapshot);
+    return ok;
+}
+
+/* What the journal alone has is put where it belongs for good; with `room`, or when there is little
+ * left, a new epoch begins. */
+static void settle(struct eml_sink *s, bool room)
+{
+    if (s->failed)
+        return;
+    if (s->settled != s->size) {
+        remove_old(s, s->settled, s->size);
+        s->failed = !sync_full_tiles(s);
+        s->settled = s->size;
+    }
+    if (!s->failed && (room || eml_journal_used(s->journal) >= JOURNAL_FULL))
+        s->failed = !begin_epoch(s);
+}
+
+void eml_sink_settle(struct eml_sink *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    settle(s, false);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+/* --- recovery --- */
+
+static bool take_snapshot(struct eml_sink *s, struct eml_bytes b)
+{
+    struct eml_cur c = eml_cur(b);
+    uint64_t size = 0;
+    s->size = eml_cur_u64(&c);
+    size_t len = eml_cur_u16(&c);
+    s->checkpoint.len = 0;
+    eml_buf_put(&s->checkpoint, eml_cur_take(&c, len));
+    for (unsigned part = 0; part < PARTS && eml_cur_ok(&c); part++) {
+        struct edge *e = &s->edge[part];
+        e->width = eml_tile_width(s->size, part, eml_tile_count(s->size, part) / EML_TILE_WIDTH);
+        len = eml_cur_u32(&c);
+        e->bytes.len = 0;
+        eml_buf_put(&e->bytes, eml_cur_take(&c, len));
+        if (eml_buf_ok(&e->bytes) != EML_OK || !whole(part, e->width, eml_buf_bytes(&e->bytes)))
+            return false;
+    }
+    s->settled = s->size;
+    return eml_cur_done(&c) && eml_buf_ok(&s->checkpoint) == EML_OK &&
+           (s->size == 0 ? s->checkpoint.len == 0
+                         : size_of(eml_buf_bytes(&s->checkpoint), &size) && size == s->size);
+}
+
+static bool take_commit(struct eml_sink *s, struct eml_bytes frame)
+{
+    struct eml_host_commit c;
+    uint64_t size = 0;
+    return eml_host_commit_decode(frame, &c) == EML_OK && c.first == s->size &&
+           size_of(c.checkpoint, &size) && size == c.first + c.n && write_commit(s, &c, s->edge) &&
+           adopt(s, &c, s->edge);
+}
+
+static bool write_checkpoint(int at, struct eml_bytes note)
+{
+    return eml_files_write(at, "checkpoint.new", note);
+}
+
+static bool show_checkpoint(int at)
+{
+    return renameat(at, "checkpoint.new", at, "checkpoint") == 0;
+}
+
+/* What the journal says, whatever a crash has left of the files. */
+static bool replay(struct eml_sink *s)
+{
+    struct eml_bytes frame;
+    s->replaying = true;
+    if (!eml_journal_next(s->journal, &frame) || !take_snapshot(s, frame))
+        return false;
+    while (eml_journal_next(s->journal, &frame))
+        if (!take_commit(s, frame))
+            return false;
+    for (unsigned part = 0; part < PARTS; part++) {
+        uint64_t n = eml_tile_count(s->size, part) / EML_TILE_WIDTH;
+        if (s->edge[part].width != 0 && !write_tile(s, part, n, &s->edge[part]))
+            return false;
+    }
+    s->replaying = false;
+    if (s->size != 0 &&
+        !(write_checkpoint(s->dir, eml_buf_bytes(&s->checkpoint)) && show_checkpoint(s->dir)))
+        return false;
+    for (unsigned part = 0; part < PARTS; part++)
+        remove_others(s->dir, s->size, part);
+    return true;
+}
+
+static enum eml_err begin(struct eml_sink *s, struct eml_why *why)
+{
+    bool found;
+    if (flock(s->dir, LOCK_EX | LOCK_NB) != 0)
+        return eml_fail(why, EML_E_SYSTEM, "audit: another process keeps a log here", -1);
+    enum eml_err err = eml_journal_open(s->dir, &s->journal, &found);
+    if (err != EML_OK)
+        return eml_fail(why, err, "audit: the journal cannot be read", -1);
+    errno = 0;
+    if (!(found ? replay(s) : load(s)))
+        return errno != 0 && errno != ENOENT
+                   ? eml_fail(why, EML_E_SYSTEM, "audit: the log cannot be read or written", -1)
+                   : eml_fail(why, EML_E_INPUT, "audit: the log is not what its checkpoint says",
+                              -1);
+    settle(s, true);
+    if (s->failed)
+        return eml_fail(why, EML_E_SYSTEM, "audit: the disk does not take the log", -1);
+    s->bytes = bytes_on_disk(s);
+    return EML_OK;
+}
+
 enum eml_err eml_sink_open(const char *dir, uint64_t bytes_max, struct eml_sink **out,
                            struct eml_why *why)
 {
@@ -247,6 +439,7 @@ enum eml_err eml_sink_open(const char *dir, uint64_t bytes_max, struct eml_sink 
         return eml_fail(why, EML_E_SYSTEM, "audit: out of memory", -1);
     s->bytes_max = bytes_max;
     s->dir = -1;
+    s->document = NONE;
     if (mkdir(dir, 0755) == 0 || errno == EEXIST)
         s->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->dir < 0 || pthread_mutex_init(&s->lock, NULL) != 0) {
@@ -255,13 +448,12 @@ enum eml_err eml_sink_open(const char *dir, uint64_t bytes_max, struct eml_sink 
         free(s);
         return eml_fail(why, EML_E_SYSTEM, "audit: cannot open or make this directory", -1);
     }
-    if (!load(s)) {
+    enum eml_err err = begin(s, why);
+    if (err == EML_OK)
+        *out = s;
+    else
         eml_sink_close(s);
-        return eml_fail(why, EML_E_INPUT, "audit: the log is not what its checkpoint says", -1);
-    }
-    s->bytes = bytes_on_disk(s);
-    *out = s;
-    return EML_OK;
+    return err;
 }
 
 void eml_sink_close(struct eml_sink *s)
@@ -271,6 +463,7 @@ void eml_sink_close(struct eml_sink *s)
     for (unsigned part = 0; part < PARTS; part++)
         eml_buf_free(&s->edge[part].bytes);
     eml_buf_free(&s->checkpoint);
+    eml_journal_close(s->journal);
     (void)close(s->dir);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
@@ -291,83 +484,53 @@ enum eml_err eml_sink_state(struct eml_sink *s, struct eml_buf *answer)
                                        .checkpoint = eml_buf_bytes(&s->checkpoint)};
     for (unsigned level = 0; level < EML_TILE_LEVELS; level++)
         state.edge[level] = eml_buf_bytes(&s->edge[level].bytes);
-    enum eml_err err = eml_host_log_state_encode(&state, answer);
+    enum eml_err err = s->failed ? EML_E_SYSTEM : eml_host_log_state_encode(&state, answer);
     (void)pthread_mutex_unlock(&s->lock);
     return err;
 }
 
 /* --- committing --- */
 
-static bool write_tile(struct eml_sink *s, unsigned part, uint64_t n)
+/* Durable in the journal if true. */
+static bool append(struct eml_sink *s, const struct eml_host_commit *c)
 {
-    char path[PATH_BYTES];
-    eml_tile_path(part, n, s->edge[part].width, path);
-    return write_durably(s->dir, path, eml_buf_bytes(&s->edge[part].bytes));
+    struct eml_buf frame = {0};
+    bool ok = eml_host_commit_encode(c, &frame) == EML_OK;
+    if (ok && !eml_journal_fits(s->journal, frame.len))
+        settle(s, true);
+    ok = ok && !s->failed && eml_journal_append(s->journal, eml_buf_bytes(&frame));
+    eml_buf_free(&frame);
+    return ok;
 }
 
-/* Appends what `c` takes item by item to the last tile; full ones are written on the way, the rest
- * at the end. */
-static bool extend(struct eml_sink *s, unsigned part, struct eml_bytes items, uint64_t count)
+/* First what nobody looks at yet, since the checkpoint does not cover it; then the journal, by
+ * which it is part of the log; then the checkpoint, by which all see it. */
+static enum eml_host_status write_all_of(struct eml_sink *s, const struct eml_host_commit *c)
 {
-    struct edge *e = &s->edge[part];
-    struct eml_cur c = eml_cur(items);
-    uint64_t n = eml_tile_count(s->size, part) / EML_TILE_WIDTH;
-    for (uint64_t i = 0; i < count; i++) {
-        struct eml_cur start = c;
-        if (part == EML_TILE_ENTRIES)
-            (void)eml_tile_entry(&c);
-        else
-            (void)eml_cur_take(&c, EML_TILE_HASH);
-        eml_buf_put(&e->bytes, eml_cur_take(&start, c.pos - start.pos));
-        if (++e->width < EML_TILE_WIDTH)
-            continue;
-        if (eml_buf_ok(&e->bytes) != EML_OK || !write_tile(s, part, n))
-            return false;
-        n++;
-        e->width = 0;
-        e->bytes.len = 0;
+    struct edge edge[PARTS] = {{0}};
+    enum eml_host_status status = EML_HOST_OK;
+    errno = 0;
+    if (!copy_edges(s->edge, edge) || !write_commit(s, c, edge) ||
+        !write_checkpoint(s->dir, c->checkpoint) || !append(s, c)) {
+        /* A full disk, or no descriptor to be had, leaves the log what it was. */
+        status = disk_status();
+        s->failed = s->failed || errno == EIO;
+        free_edges(edge);
+        return status;
     }
-    if (eml_buf_ok(&e->bytes) != EML_OK)
-        return false;
-    return count == 0 || e->width == 0 || write_tile(s, part, n);
-}
-
-static bool write_document(struct eml_sink *s, const struct eml_host_commit *c)
-{
-    char path[PATH_BYTES];
-    if (c->document.len == 0)
-        return true;
-    (void)snprintf(path, sizeof path, "boots/%" PRIu64 ".cose", c->first);
-    return write_durably(s->dir, path, c->document);
-}
-
-static bool write_commit(struct eml_sink *s, const struct eml_host_commit *c)
-{
-    bool ok = write_document(s, c) && extend(s, EML_TILE_ENTRIES, c->entries, c->n);
-    for (unsigned level = 0; ok && level < EML_TILE_LEVELS; level++)
-        ok = extend(s, level, c->hashes[level], c->hashes[level].len / EML_TILE_HASH);
-    return ok && replace_checkpoint(s->dir, c->checkpoint);
-}
-
-/* The partial tiles of the size before; their directories too, if the tile is full now. */
-static void remove_old(struct eml_sink *s, uint64_t old, uint64_t now)
-{
-    char path[PATH_BYTES];
-    for (unsigned part = 0; part < PARTS; part++) {
-        uint64_t n = eml_tile_count(old, part) / EML_TILE_WIDTH;
-        unsigned width = eml_tile_width(old, part, n);
-        if (width == 0 || width == eml_tile_width(now, part, n))
-            continue;
-        eml_tile_path(part, n, width, path);
-        (void)unlinkat(s->dir, path, 0);
-        *strrchr(path, '/') = '\0';
-        (void)unlinkat(s->dir, path, AT_REMOVEDIR); /* fails unless it is empty */
+    if (!adopt(s, c, edge) || !show_checkpoint(s->dir)) {
+        s->failed = true;
+        status = EML_HOST_SYSTEM;
     }
+    return status;
 }
 
 static enum eml_host_status commit(struct eml_sink *s, const struct eml_host_commit *c)
 {
-    uint64_t size, bytes = c->entries.len + c->document.len, old = s->size;
+    uint64_t size, bytes = c->entries.len + c->document.len;
+    settle(s, false);
+    if (s->failed)
+        return EML_HOST_SYSTEM;
     if (c->first != s->size)
         return EML_HOST_EXISTS;
     if (!size_of(c->checkpoint, &size) || size != c->first + c->n)
@@ -376,23 +539,10 @@ static enum eml_host_status commit(struct eml_sink *s, const struct eml_host_com
         bytes += c->hashes[level].len;
     if (bytes > s->bytes_max || s->bytes > s->bytes_max - bytes)
         return EML_HOST_TOO_LARGE;
-    errno = 0;
-    if (!write_commit(s, c)) {
-        bool failed = errno == EIO;
-        enum eml_host_status status = disk_status();
-        /* A full disk, or no descriptor to be had, leaves what the checkpoint says. After a disk
-         * that failed nobody knows what is on it (a second fsync may well succeed): nothing more
-         * until it is opened again. */
-        if (failed || !load(s))
-            s->size = UINT64_MAX;
-        return status;
-    }
-    s->checkpoint.len = 0;
-    eml_buf_put(&s->checkpoint, c->checkpoint);
-    s->size = size;
-    s->bytes += bytes;
-    remove_old(s, old, size);
-    return eml_buf_ok(&s->checkpoint) == EML_OK ? EML_HOST_OK : EML_HOST_SYSTEM;
+    enum eml_host_status status = write_all_of(s, c);
+    if (status == EML_HOST_OK)
+        s->bytes += bytes;
+    return status;
 }
 
 enum eml_host_status eml_sink_commit(struct eml_sink *s, const struct eml_host_commit *c)

@@ -2,8 +2,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 import unittest
 
 import numpy as np
@@ -323,6 +325,47 @@ class Tampering(Base):
         everything = b"".join(self.log.entries)
         self.assertNotIn(services.CANARY.encode(), everything)
         self.assertLess(max(map(len, self.log.entries)), 600)
+
+
+class Living(Base):
+    """Anybody may read a log whose host goes on writing it, or has just been killed: what was acknowledged is there."""
+
+    def inferences(self):
+        code, report, err = verify(self.s.path("audit"), "--policy", self.s.path("policy.json"))
+        self.assertEqual(code, 0, err)
+        done = services.run("eml", "audit", "report", self.s.path("audit"), "--format", "json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        summary = json.loads(done.stdout)
+        self.assertGreaterEqual(summary["size"], report["size"])
+        return summary["events"].get("inference", {}).get("ok", 0)
+
+    def test_read_while_it_is_written(self):
+        failures = []
+
+        def load():
+            for _ in range(6):
+                done = self.infer(60)
+                if done.returncode != 0:
+                    failures.append(done.stderr)
+
+        before = self.inferences()
+        thread = threading.Thread(target=load)
+        thread.start()
+        while thread.is_alive():
+            self.inferences()
+        thread.join()
+        self.assertEqual(failures, [])
+        self.assertEqual(self.inferences() - before, 360)
+
+    def test_after_a_kill(self):
+        for _ in range(3):
+            before = self.inferences()
+            self.assertEqual(self.infer(7).returncode, 0)
+            self.s.stop("host", signal.SIGKILL)
+            self.assertEqual(self.inferences() - before, 7)
+            self.s.start_host(self.s.host_port)
+            # The log goes on as soon as the enclave has noticed.
+            self.s.wait(lambda: self.infer(1).returncode == 0, "the enclave")
 
 
 if __name__ == "__main__":
