@@ -88,8 +88,10 @@ static enum eml_err one_request(struct eml_worker *w, bool *over)
     bool first = w->model.arena == NULL;
     if (err == EML_OK)
         err = eml_worker_infer(w, content, &fatal);
-    /* The first message of a session holds the names of its model; it goes with the model. */
-    if (!(first && w->model.arena != NULL))
+    bool open = w->model.arena != NULL;
+    /* The first message of a session holds the names of its model and goes with it; and when an
+     * open model has gone, all that came after it has, this message too. */
+    if (open != first)
         w->times.wiped_bytes += eml_arena_reset(&w->arena, mark);
     if (type == EML_MSG_REQUEST && !w->reported)
         (void)!eml_worker_report(w, err, (struct eml_room){0}, &none);
@@ -111,10 +113,8 @@ static void linger(int fd)
             break;
 }
 
-static enum eml_err serve(struct eml_worker *w)
+enum eml_err eml_worker_requests(struct eml_worker *w)
 {
-    w->session_end_ms = eml_net_now_ms() + (int64_t)w->options->session_s * 1000;
-    EML_TRY(eml_worker_handshake(w));
     enum eml_err err = EML_OK;
     for (bool over = false; !over;)
         err = one_request(w, &over);
@@ -122,9 +122,15 @@ static enum eml_err serve(struct eml_worker *w)
     return err;
 }
 
-/* The session's secrets: model, arena, channel, and the stacks of the pool's threads. What is freed
- * is first taken out of the signal handler's sight. */
-static void forget(struct eml_worker *w)
+static enum eml_err serve(struct eml_worker *w)
+{
+    w->session_end_ms = eml_net_now_ms() + (int64_t)w->options->session_s * 1000;
+    EML_TRY(eml_worker_handshake(w));
+    return eml_worker_requests(w);
+}
+
+/* What is freed is first taken out of the signal handler's sight. */
+void eml_worker_forget(struct eml_worker *w)
 {
     struct eml_channel *channel = w->channel;
     struct eml_pool *pool = w->pool;
@@ -148,7 +154,7 @@ enum eml_err eml_worker_run(const struct eml_options *o)
         err = serve(&w);
     bool open = w.model.arena != NULL;
     /* Everything secret goes before anything else is waited for. */
-    forget(&w);
+    eml_worker_forget(&w);
     eml_wipe_stack();
     if (open)
         eml_worker_report_destruction(&w);

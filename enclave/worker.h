@@ -34,6 +34,11 @@ struct eml_worker {
 
 /* The whole process: descriptors EML_CHILD_FD_0 (client) and _1 (broker). */
 EML_MUST enum eml_err eml_worker_run(const struct eml_options *o);
+/* After the handshake: requests, until the session ends, and END to the client. Neither this nor
+ * what it calls knows of processes: a test can play client and broker. */
+EML_MUST enum eml_err eml_worker_requests(struct eml_worker *w);
+/* The session's secrets go: model, arena, channel, and the stacks of the pool's threads. */
+void eml_worker_forget(struct eml_worker *w);
 
 /* --- message.c: frames and messages --- */
 /* Hello, evidence, open. */
