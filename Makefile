@@ -9,7 +9,7 @@ export EML_NODE_MODULES := $(EML_MODELS)/node_modules
 
 help:
 	@echo 'make demo [TEXT="..."]  the main job, end to end, on a real model'
-	@echo 'make test               every test: gcc, clang, sanitizers, fuzz smoke run'
+	@echo 'make test               every test: gcc, clang, sanitizers, fuzz smoke run, the image in QEMU'
 	@echo 'make eif                the enclave image and its measurements, in build/eif'
 	@echo 'make test-nitro         boots that image in QEMU: attestation, KMS, inference'
 	@echo 'make bench              speeds, against ONNX Runtime'
@@ -39,11 +39,11 @@ demo: programs
 	@tools/fetch-models.sh $(MODELS) ocr
 	@demo/demo.sh build/dev $(MODELS) "$(TEXT)"
 
-test: test-dev test-clang test-asan test-fuzz
+test: test-dev test-clang test-asan test-fuzz test-nitro
 	@echo 'all tests passed'
 
 test-dev: build models
-	ctest --test-dir build/dev --output-on-failure --no-tests=error -j2
+	ctest --test-dir build/dev --output-on-failure --no-tests=error -j2 -LE 'nitro|full'
 
 test-clang: setup
 	@cmake --preset clang >/dev/null
@@ -59,12 +59,14 @@ test-fuzz: setup
 	cmake --build --preset fuzz
 	ctest --test-dir build/fuzz --output-on-failure --no-tests=error -j2 -L fuzz
 
-# The image; REGION is KMS's, CONFIG=DIR another configuration than production's, KERNEL=FILE another kernel.
+# The image; REGION is KMS's, CONFIG=DIR another configuration than production's, KERNEL=FILE another kernel, or KERNEL=debian for
+# Debian's stock cloud kernel (build/eif-debian).
 eif: setup
 	@tools/image/build.sh $(if $(KERNEL),--kernel $(KERNEL)) $(if $(CONFIG),--config $(CONFIG)) $(if $(REGION),--region $(REGION))
-	@head -n 8 build/eif/eml.pcrs.json
+	@head -n 8 build/eif$(if $(filter debian,$(KERNEL)),-debian)/eml.pcrs.json
 
-# A QEMU with the nitro-enclave machine and the kernel are built once, some minutes each, and kept under build/.
+# A QEMU with the nitro-enclave machine and the kernel are built once, some minutes each, and kept under build/ until what they are
+# made of changes.
 test-nitro: build eif
 	@tools/fetch-models.sh $(MODELS) ocr
 	@tests/nitro/build-qemu.sh build/qemu
@@ -76,12 +78,16 @@ test-nitro: build eif
 analyze: setup
 	@tools/analyze.sh build/analyze
 
-# Beyond CI: the newer ONNX node tests; host and enclave killed 200 times under load; deliberate
-# breakages, each of which a test must notice.
+# Beyond CI: the newer ONNX node tests; host and enclave killed 200 times under load; the kernel built a second time, and Debian's
+# booted; deliberate breakages, each of which a test must notice.
 test-full: test
 	@tools/fetch-node-tests.sh build/onnx-1.17
 	build/dev/tests/conformance/onnx-node-tests build/onnx-1.17/node
 	cd tests/integration && EML_BIN=$(abspath build/dev) EML_KILLS=200 /usr/bin/python3 test_audit_kill.py
+	$(MAKE) eif KERNEL=debian
+	@cmake --preset dev -DEML_NITRO=ON -DEML_NITRO_FULL=ON >/dev/null
+	@cmake --build --preset dev
+	ctest --test-dir build/dev --output-on-failure --no-tests=error -L full
 	tests/mutations.py build/mutations --page docs/assurance.md
 
 docs: build

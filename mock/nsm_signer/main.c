@@ -5,7 +5,9 @@
  * this program at that place (tests/nitro/qemu-nsm-signer.h), and the image that is booted is the
  * production image, unchanged. It signs whatever it is given, under a development root that no
  * policy names but that of the test which made it. With --debug it zeroes the PCRs, as the real
- * hypervisor does for an enclave in debug mode.
+ * hypervisor does for an enclave in debug mode. --unlocked answers DescribeNSM as if PCR 15 could
+ * still be extended, --short gives 31 random bytes, --mute answers with an error: a hypervisor with
+ * which an enclave must not start.
  */
 #include "attest/document.h"
 #include "cose/sign1.h"
@@ -23,8 +25,9 @@ enum { ZEROS = 64, MODULE_MAX = 256 };
 struct signer {
     struct eml_minted root, chain[EML_CHAIN_N];
     int64_t leaf_until_unix_s;
-    bool debug;
+    enum { FAITHFUL, DEBUG, UNLOCKED, SHORT, MUTE, MODES_N } mode;
 };
+static const char *const mode_names[MODES_N] = {NULL, "--debug", "--unlocked", "--short", "--mute"};
 
 static enum eml_err refresh_chain(struct signer *s, struct eml_bytes module_id)
 {
@@ -56,7 +59,7 @@ static enum eml_err sign(struct signer *s, struct eml_bytes document, struct eml
     for (size_t i = 0; i < EML_CHAIN_N; i++)
         d.cert[i] = eml_buf_bytes(&s->chain[i].cert);
     d.n_certs = EML_CHAIN_N;
-    if (s->debug)
+    if (s->mode == DEBUG)
         memset(d.pcr, 0, sizeof d.pcr);
     enum eml_err err = eml_document_encode(&d, &payload);
     if (err == EML_OK)
@@ -66,10 +69,32 @@ static enum eml_err sign(struct signer *s, struct eml_bytes document, struct eml
     return err;
 }
 
-/* One response of the emulated NSM; all but documents (and, in debug mode, PCRs) pass unchanged. */
-static enum eml_err answer(struct signer *s, struct eml_bytes response, struct eml_buf *out)
+/* Other values for what `response` says, by the mode. False: it passes as it is. */
+static bool spoil(enum eml_nsm_call call, const struct signer *s, struct eml_bytes response,
+                  struct eml_nsm_response *r)
 {
     static const uint8_t zero[sizeof(struct eml_sha384)];
+    enum { LAST_OF_BOOT = 15, TOO_FEW = 31 };
+    if (eml_nsm_response_decode(response, call, r, NULL) != EML_OK)
+        return false;
+    if (call == EML_NSM_DESCRIBE_PCR)
+        r->data = EML_BYTES(zero);
+    else if (call == EML_NSM_GET_RANDOM && s->mode == SHORT)
+        r->random.len = TOO_FEW;
+    else if (call == EML_NSM_GET_RANDOM)
+        *r = (struct eml_nsm_response){.call = call, .error = EML_NSM_INTERNAL_ERROR};
+    else
+        r->locked_pcrs &= ~(1u << LAST_OF_BOOT);
+    return true;
+}
+
+/* One response of the emulated NSM; all but documents and what the mode says pass unchanged. */
+static enum eml_err answer(struct signer *s, struct eml_bytes response, struct eml_buf *out)
+{
+    static const enum eml_nsm_call spoilt[MODES_N] = {[DEBUG] = EML_NSM_DESCRIBE_PCR,
+                                                      [UNLOCKED] = EML_NSM_DESCRIBE_NSM,
+                                                      [SHORT] = EML_NSM_GET_RANDOM,
+                                                      [MUTE] = EML_NSM_GET_RANDOM};
     struct eml_nsm_response r = {0};
     struct eml_bytes document;
     struct eml_buf is_signed = {0};
@@ -80,9 +105,7 @@ static enum eml_err answer(struct signer *s, struct eml_bytes response, struct e
                                       .document = eml_buf_bytes(&is_signed)};
         if (err == EML_OK)
             err = eml_nsm_response_encode(&r, out);
-    } else if (s->debug &&
-               eml_nsm_response_decode(response, EML_NSM_DESCRIBE_PCR, &r, NULL) == EML_OK) {
-        r.data = EML_BYTES(zero);
+    } else if (s->mode != FAITHFUL && spoil(spoilt[s->mode], s, response, &r)) {
         err = eml_nsm_response_encode(&r, out);
     } else {
         eml_buf_put(out, response);
@@ -111,10 +134,14 @@ static enum eml_err serve_one(struct signer *s, int listener)
 
 int main(int argc, char **argv)
 {
-    struct signer s = {.debug = argc == 4 && strcmp(argv[3], "--debug") == 0};
-    struct eml_why why = {.rule = "usage: eml-test-nsm-signer PKI_DIR SOCKET [--debug]"};
+    struct signer s = {.mode = FAITHFUL};
+    struct eml_why why = {
+        .rule = "usage: eml-test-nsm-signer PKI_DIR SOCKET [--debug|--unlocked|--short|--mute]"};
     int listener = -1;
-    enum eml_err err = argc == 3 || s.debug ? EML_OK : EML_E_USAGE;
+    for (int i = DEBUG; i < MODES_N && argc == 4; i++)
+        if (strcmp(argv[3], mode_names[i]) == 0)
+            s.mode = i;
+    enum eml_err err = argc == 3 || s.mode != FAITHFUL ? EML_OK : EML_E_USAGE;
     eml_crypto_init();
     if (err == EML_OK)
         err = eml_pki_dir_load(argv[1], &s.root, &why);

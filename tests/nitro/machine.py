@@ -23,36 +23,42 @@ IMAGE = os.environ["EML_IMAGE_DIR"]
 KERNEL = os.environ["EML_KERNEL"]
 CMDLINE = os.path.join(HERE, "..", "..", "tools", "image", "cmdline")
 MIB = 1 << 20
+PATIENCE, BOOTS = 240, 3  # seconds that a step may take, on a machine with much else to do
 
 
 class Machine:
-    """Boots `image`; folder is for sockets and logs. signer: None (documents stay unsigned), "sign" or "debug"."""
+    """Boots `image`; folder is for sockets and logs. signer: None (documents stay unsigned), "sign", or an option of the signer's.
+    acpi: devices are found by ACPI, not by words of the command line. words: more such, as from the hypervisor: not measured."""
 
-    def __init__(self, image, folder, pki, signer="sign", parent_cid=3, heartbeat=True, memory_mib=512):
+    def __init__(self, image, folder, pki, signer="sign", parent_cid=3, heartbeat=True, memory_mib=512, cpus=1, acpi=False, words=()):
         os.makedirs(folder)
-        self.folder, self.memory_mib, self.processes = folder, memory_mib, []
-        self.beats, self.listener = [], None
+        self.image, self.folder, self.parent_cid, self.memory_mib, self.cpus = image, folder, parent_cid, memory_mib, cpus
+        self.acpi, self.words = acpi, words
+        self.processes, self.beats, self.listener = [], [], None
+        self.environment = dict(os.environ)
         if heartbeat:
             self.listener = socket.socket(socket.AF_UNIX)
             self.listener.bind(self.path("vm.vsock_9000"))
             self.listener.listen()
             threading.Thread(target=self.beat, daemon=True).start()
-        environment = dict(os.environ)
         if signer is not None:
-            self.spawn("signer", SIGNER, pki, "unix:" + self.path("signer"), *(["--debug"] if signer == "debug" else []))
-            self.wait_file("signer")
-            environment["EML_TEST_NSM_SIGNER"] = self.path("signer")
-        self.spawn("vsockd", VSOCKD, self.path("vhost"), self.path("vm.vsock"), "4", str(parent_cid))
-        self.wait_file("vhost")
-        start = time.monotonic()
+            self.spawn("signer", SIGNER, pki, "unix:" + self.path("signer"), *([] if signer == "sign" else ["--" + signer]))
+            Services.wait(lambda: "FOR TESTS ONLY" in self.log("signer"), "signer", PATIENCE)
+            self.environment["EML_TEST_NSM_SIGNER"] = self.path("signer")
+        self.start_qemu()
+
+    def start_qemu(self):
+        self.spawn("vsockd", VSOCKD, self.path("vhost"), self.path("vm.vsock"), "4", str(self.parent_cid))
+        Services.wait(lambda: os.path.exists(self.path("vhost")), "vsockd", PATIENCE)
+        machine = "nitro-enclave,vsock=c,id=i-0123456789abcdef0-enc0123456789abcde" + (",acpi=on" if self.acpi else "")
+        self.start = time.monotonic()
         self.qemu = self.spawn(
-            "console", QEMU, "-M", "nitro-enclave,vsock=c,id=i-0123456789abcdef0-enc0123456789abcde", "-accel", "tcg", "-cpu", "max",
-            "-smp", "1", "-m", str(memory_mib), "-kernel", image,
+            "console", QEMU, "-M", machine, "-accel", "tcg", "-cpu", "max", "-smp", str(self.cpus), "-m", str(self.memory_mib), "-kernel",
+            self.image,
             # A timer check of the kernel's fails now and then when this machine is busy. Not measured, as on Nitro, where the hypervisor
             # adds words of its own; a KVM guest, as on Nitro, makes no such check.
-            "-append", "no_timer_check", "-chardev", f"socket,id=c,path={self.path('vhost')}", "-display",
-            "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", env=environment)
-        self.start = start
+            "-append", " ".join(("no_timer_check", *self.words)), "-chardev", f"socket,id=c,path={self.path('vhost')}", "-display",
+            "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", env=self.environment)
 
     def path(self, *parts):
         return os.path.join(self.folder, *parts)
@@ -62,9 +68,6 @@ class Machine:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=env)
         self.processes.append(process)
         return process
-
-    def wait_file(self, name):
-        Services.wait(lambda: os.path.exists(self.path(name)), name)
 
     def beat(self):
         while True:
@@ -76,18 +79,38 @@ class Machine:
                 self.beats.append(c.recv(1))
                 c.sendall(b"\xb7")
 
-    def console(self):
-        with open(self.path("console.log"), errors="replace", encoding="utf-8") as f:
+    def log(self, name):
+        with open(self.path(name + ".log"), errors="replace", encoding="utf-8") as f:
             return f.read()
 
-    def wait_ready(self, seconds=240):
+    def console(self):
+        return self.log("console")
+
+    def wait_init(self):
+        """Until the kernel starts PID 1. QEMU's emulated timers can leave a kernel waiting for ever before that; then it is started anew.
+        Nothing of what is tested has run by then."""
+        for attempt in range(BOOTS):
+            try:
+                Services.wait(lambda: "as init process" in self.console() or self.qemu.poll() is not None, "PID 1", PATIENCE)
+                return
+            except TimeoutError:
+                if attempt == BOOTS - 1:
+                    raise
+                print(f"    QEMU's kernel did not start PID 1 in {PATIENCE} s; started anew", flush=True)
+                self.stop(self.qemu)
+                self.stop(self.processes[-2])  # its vsockd
+                self.start_qemu()
+
+    def wait_ready(self):
         """Until the broker serves. Returns how long it took from starting QEMU."""
-        Services.wait(lambda: "event=ready" in self.console() or self.qemu.poll() is not None, "boot", seconds)
+        self.wait_init()
+        Services.wait(lambda: "event=ready" in self.console() or self.qemu.poll() is not None, "boot", PATIENCE)
         assert self.qemu.poll() is None, self.console()
         return time.monotonic() - self.start
 
-    def wait_end(self, seconds=240):
-        self.qemu.wait(seconds)
+    def wait_end(self):
+        self.wait_init()
+        self.qemu.wait(PATIENCE)
         return self.console()
 
     def memory(self):
@@ -101,11 +124,15 @@ class Machine:
                     return mmap.mmap(f.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ)
         raise AssertionError("QEMU's memory file was not found")
 
+    @staticmethod
+    def stop(process):
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+
     def close(self):
         for process in reversed(self.processes):
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-            process.wait()
+            self.stop(process)
         if self.listener is not None:
             self.listener.close()
 

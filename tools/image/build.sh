@@ -4,33 +4,40 @@
 #   DIR/eml.eif        the image                DIR/eml.pcrs.json  its measurements
 #   DIR/eml.spdx.json  what is in it, and of what packages it was made
 #
+# --kernel: a bzImage, or "debian": Debian's stock cloud kernel with the modules that it needs, in build/eif-debian.
 # Two ramdisks: the program and its mount points (PCR1, with kernel and command line), and the configuration (PCR2). --config
 # takes a folder in place of the production configuration: KMS of the region, under Amazon's roots.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-kernel="" config="" region=us-east-1 output=$root/build/eif
+kernel="" config="" region=us-east-1 output="" cmdline=$here/cmdline
 while [ $# -gt 0 ]; do
     case $1 in
     --kernel) kernel=$2 ;;
     --config) config=$2 ;;
     --region) region=$2 ;;
     --output) output=$2 ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
     shift 2
 done
+[ -n "$output" ] || output=$root/build/eif$([ "$kernel" != debian ] || echo -debian)
 umask 022
 export LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=0
+unset CFLAGS CPPFLAGS LDFLAGS # they would be in the program
 mkdir -p "$output"
 output=$(cd "$output" && pwd)
-boot=$output/boot cmdline=$here/cmdline
+boot=$output/boot
 rm -rf "$boot" "$output/config"
 mkdir -p "$boot/dev" "$boot/proc" "$boot/sys" "$output/config/etc"
 
 if [ -z "$kernel" ]; then
     kernel=$root/build/kernel/bzImage
     "$here/build-kernel.sh" "$root/build/kernel"
+elif [ "$kernel" = debian ]; then
+    "$here/debian-kernel.sh" "$root/build/kernel-debian"
+    kernel=$root/build/kernel-debian/bzImage cmdline=$root/build/kernel-debian/cmdline
+    cp -R "$root/build/kernel-debian/modules" "$boot/"
 fi
 (cd "$root" && cmake --preset image >"$output/build.log" && cmake --build --preset image >>"$output/build.log") || {
     tail -30 "$output/build.log" >&2
