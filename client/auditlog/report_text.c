@@ -3,7 +3,9 @@
 
 #include "wire/json.h"
 
+#include <ctype.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef unsigned long long ull;
 
@@ -139,6 +141,16 @@ enum eml_err eml_report_summary_json(const struct eml_log_view *v, struct eml_bu
 
 /* --- Markdown --- */
 
+/* Text from outside: whatever has a meaning in Markdown or HTML loses it. */
+static void md_text(const char *text, struct eml_buf *out)
+{
+    for (; *text != '\0'; text++) {
+        if (ispunct((unsigned char)*text) != 0 && strchr("/.-:", *text) == NULL)
+            eml_buf_put_u8(out, '\\');
+        eml_buf_put_u8(out, (uint8_t)*text);
+    }
+}
+
 static void md_checks(const struct eml_log_view *v, struct eml_buf *out)
 {
     eml_put(out, "## Verification\n\n");
@@ -189,7 +201,9 @@ static void md_notable(const struct eml_stats *s, struct eml_buf *out)
 
 enum eml_err eml_report_markdown(const struct eml_log_view *v, struct eml_buf *out)
 {
-    eml_put(out, "# Audit report\n\nLog `%s`, ", v->report->origin);
+    eml_put(out, "# Audit report\n\nLog ");
+    md_text(v->report->origin, out);
+    eml_put(out, ", ");
     eml_put_time(out, v->report->first_ms);
     eml_put(out, " to ");
     eml_put_time(out, v->report->last_ms);

@@ -121,9 +121,9 @@ static enum eml_err read_result(struct reader *r, uint8_t *slot, uint32_t *n)
         if (r->ellipsis && !t.dots)
             return wrong(r, "Einsum: the result drops the ellipsis");
     } else {
-        for (uint8_t s = 0; s < LETTERS; s++)
+        for (uint32_t s = 0; s < LETTERS; s++)
             if (r->seen[s] == 1)
-                t.letter[t.n++] = s;
+                t.letter[t.n++] = (uint8_t)s;
     }
     bool used[LETTERS] = {false};
     *n = 0;
