@@ -65,11 +65,10 @@ static void gather(const struct job *j, int64_t n, int64_t row, int64_t column, 
         int64_t first = (n * j->offset_groups + ch / per) * j->taps;
         for (int64_t t = 0; t < j->taps; t++) {
             const float *offset = j->offset + (first + t) * 2 * pixels + at;
-            float v =
-                (float)(row * w->stride[0] - w->pad_begin[0] + t / w->kernel[1] * w->dilation[0]) +
-                offset[0];
-            float u = (float)(column * w->stride[1] - w->pad_begin[1] +
-                              t % w->kernel[1] * w->dilation[1]) +
+            const int64_t down = t / w->kernel[1], right = t % w->kernel[1];
+            float v = (float)(row * w->stride[0] - w->pad_begin[0] + down * w->dilation[0]) +
+                      offset[0];
+            float u = (float)(column * w->stride[1] - w->pad_begin[1] + right * w->dilation[1]) +
                       offset[pixels];
             float m = j->mask != NULL ? j->mask[(first + t) * pixels + at] : 1;
             *out++ = m * bilinear(image, w->in[0], w->in[1], v, u);
