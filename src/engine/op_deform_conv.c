@@ -66,8 +66,8 @@ static void gather(const struct job *j, int64_t n, int64_t row, int64_t column, 
         for (int64_t t = 0; t < j->taps; t++) {
             const float *offset = j->offset + (first + t) * 2 * pixels + at;
             const int64_t down = t / w->kernel[1], right = t % w->kernel[1];
-            float v = (float)(row * w->stride[0] - w->pad_begin[0] + down * w->dilation[0]) +
-                      offset[0];
+            float v =
+                (float)(row * w->stride[0] - w->pad_begin[0] + down * w->dilation[0]) + offset[0];
             float u = (float)(column * w->stride[1] - w->pad_begin[1] + right * w->dilation[1]) +
                       offset[pixels];
             float m = j->mask != NULL ? j->mask[(first + t) * pixels + at] : 1;
