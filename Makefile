@@ -60,10 +60,10 @@ test-fuzz: setup
 	ctest --test-dir build/fuzz --output-on-failure --no-tests=error -j2 -L fuzz
 
 # The image; REGION is KMS's, CONFIG=DIR another configuration than production's, KERNEL=FILE another kernel, or KERNEL=debian for
-# Debian's stock cloud kernel (build/eif-debian).
+# Debian's stock cloud kernel (build/eif-debian); LIBC=musl for the program with that C library (build/eif-musl).
 eif: setup
-	@tools/image/build.sh $(if $(KERNEL),--kernel $(KERNEL)) $(if $(CONFIG),--config $(CONFIG)) $(if $(REGION),--region $(REGION))
-	@head -n 8 build/eif$(if $(filter debian,$(KERNEL)),-debian)/eml.pcrs.json
+	@tools/image/build.sh $(if $(KERNEL),--kernel $(KERNEL)) $(if $(LIBC),--libc $(LIBC)) $(if $(CONFIG),--config $(CONFIG)) $(if $(REGION),--region $(REGION))
+	@head -n 8 build/eif$(if $(filter debian,$(KERNEL)),-debian)$(if $(LIBC),-$(LIBC))/eml.pcrs.json
 
 # A QEMU with the nitro-enclave machine and the kernel are built once, some minutes each, and kept under build/ until what they are
 # made of changes.

@@ -31,9 +31,9 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "setup: installing Debian packages:$missing"
 export DEBIAN_FRONTEND=noninteractive
-$sudo apt-get -o Acquire::Retries=5 update -q >/dev/null || { echo "setup: apt-get update failed" >&2; exit 1; }
+$sudo apt-get -o Acquire::Retries=5 -o DPkg::Lock::Timeout=600 update -q >/dev/null || { echo "setup: apt-get update failed" >&2; exit 1; }
 # shellcheck disable=SC2086 # a list of words
-$sudo apt-get -o Acquire::Retries=5 install -y -q --no-install-recommends $missing >/dev/null || {
+$sudo apt-get -o Acquire::Retries=5 -o DPkg::Lock::Timeout=600 install -y -q --no-install-recommends $missing >/dev/null || {
     echo "setup: apt-get install failed; see the messages above" >&2
     exit 1
 }

@@ -18,38 +18,16 @@ fail() {
     echo "qemu: $*" >&2
     exit 1
 }
-sources=/etc/apt/sources.list.d
-
-# The mirror that apt uses here already. A deb-src entry changes nothing about which packages get installed; of backports, only
-# meson is taken (Debian 12's is too old for QEMU 10).
-mirror=$(grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list $sources 2>/dev/null | head -n 1 | tr -d ' ')
-[ -n "$mirror" ] || fail 'no Debian mirror in the sources of apt'
-entry() { # NAME TYPES SUITE
-    printf 'Types: %s\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' \
-        "$2" "$mirror" "$3" | $sudo tee "$sources/eml-$1.sources" >/dev/null
-}
-grep -rqs 'bookworm-backports' /etc/apt/sources.list $sources || entry backports deb bookworm-backports
-grep -rlsE '^(Types:.*deb-src|deb-src )' /etc/apt/sources.list $sources | xargs -r grep -qsw trixie || entry source deb-src trixie
+# Of backports only meson is taken: Debian 12's is too old for QEMU 10.
+"$here/../../tools/debian-suite.sh" deb bookworm-backports
 export DEBIAN_FRONTEND=noninteractive
-retry="-o Acquire::Retries=5"
-# shellcheck disable=SC2086 # two words
-$sudo apt-get $retry update -qq || fail 'apt-get update failed'
-# shellcheck disable=SC2086
-$sudo apt-get $retry install -y -qq --no-install-recommends dpkg-dev gcc libc6-dev make pkg-config ninja-build bison flex python3 \
+$sudo apt-get -o Acquire::Retries=5 -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends gcc libc6-dev make pkg-config ninja-build bison flex python3 \
     python3-venv python3-pip python3-setuptools zlib1g-dev libglib2.0-dev libgnutls28-dev libcbor-dev libfdt-dev \
-    meson/bookworm-backports qemu-system-data >/dev/null || fail "apt-get cannot install what QEMU is built with"
+    meson/bookworm-backports qemu-system-data >/dev/null || fail 'apt-get cannot install what QEMU is built with'
 
 rm -rf "$out/src" "$out/stamp"
-mkdir "$out/src"
-cd "$out/src"
-# shellcheck disable=SC2086
-apt-get $retry source -qq --download-only qemu/trixie 2>apt.log || {
-    cat apt.log >&2
-    fail "apt-get cannot fetch QEMU's source (deb-src of trixie, from $mirror)"
-}
-# Debian 12's keyring may lack trixie's uploader; apt has checked the files against the signed index.
-dpkg-source --no-check -x qemu_*.dsc tree >/dev/null
-cd tree
+"$here/../../tools/debian-source.sh" qemu "$out/src"
+cd "$out/src/qemu"
 
 # Each response of the emulated NSM through the hook; the two places must be there.
 cp "$here/qemu-nsm-signer.h" hw/virtio/

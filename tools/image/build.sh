@@ -1,27 +1,29 @@
 #!/bin/sh
-# build.sh [--kernel FILE] [--config DIR] [--region REGION] [--output DIR]: the enclave image from source.
+# build.sh [--kernel FILE] [--libc musl] [--config DIR] [--region REGION] [--output DIR]: the enclave image from source.
 #
 #   DIR/eml.eif        the image                DIR/eml.pcrs.json  its measurements
 #   DIR/eml.spdx.json  what is in it, and of what packages it was made
 #
 # --kernel: a bzImage, or "debian": Debian's stock cloud kernel with the modules that it needs, in build/eif-debian.
+# --libc musl: the program with musl and without intel-ipsec-mb, in build/eif-musl.
 # Two ramdisks: the program and its mount points (PCR1, with kernel and command line), and the configuration (PCR2). --config
 # takes a folder in place of the production configuration: KMS of the region, under Amazon's roots.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-kernel="" config="" region=us-east-1 output="" cmdline=$here/cmdline
+kernel="" config="" region=us-east-1 output="" libc="" cmdline=$here/cmdline
 while [ $# -gt 0 ]; do
     case $1 in
     --kernel) kernel=$2 ;;
+    --libc) libc=$2 ;;
     --config) config=$2 ;;
     --region) region=$2 ;;
     --output) output=$2 ;;
-    *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
     shift 2
 done
-[ -n "$output" ] || output=$root/build/eif$([ "$kernel" != debian ] || echo -debian)
+[ -n "$output" ] || output=$root/build/eif$([ "$kernel" != debian ] || echo -debian)${libc:+-$libc}
 umask 022
 export LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=0
 unset CFLAGS CPPFLAGS LDFLAGS # they would be in the program
@@ -43,8 +45,20 @@ fi
     tail -30 "$output/build.log" >&2
     exit 1
 }
-strip --strip-all --remove-section=.comment --remove-section=.note.gnu.build-id -o "$boot/init" \
-    "$root/build/image/enclave/eml-enclaved"
+program=$root/build/image/enclave/eml-enclaved
+case $libc in
+'') ;;
+musl)
+    "$here/musl.sh" "$root/build/musl"
+    (cd "$root" && cmake --preset image-musl >"$output/build.log" && cmake --build --preset image-musl >>"$output/build.log") || {
+        tail -30 "$output/build.log" >&2
+        exit 1
+    }
+    program=$root/build/image-musl/enclave/eml-enclaved
+    ;;
+*) echo "build.sh: no C library '$libc'" >&2; exit 2 ;;
+esac
+strip --strip-all --remove-section=.comment --remove-section=.note.gnu.build-id -o "$boot/init" "$program"
 
 if [ -n "$config" ]; then
     cp -R "$config/." "$output/config"
@@ -60,4 +74,4 @@ fi
 "$root/build/image/tools/eif/eml-eif" build --kernel "$kernel" --cmdline-file "$cmdline" --ramdisk "$boot" \
     --ramdisk "$output/config" --output "$output/eml.eif" >"$output/eml.pcrs.json"
 python3 "$here/sbom.py" --image "$output/eml.eif" --pcrs "$output/eml.pcrs.json" --kernel "$kernel" \
-    --program-map "$root/build/image/enclave/eml-enclaved.map" "$boot" "$output/config" >"$output/eml.spdx.json"
+    --program-map "$program.map" ${libc:+--built "$root/build/$libc/packages.json"} "$boot" "$output/config" >"$output/eml.spdx.json"

@@ -47,6 +47,15 @@ def describe(package):
             "sourceInfo": f"built from Debian source package {source} {source_version}" + (f"; {home}" if home else "")}
 
 
+def describe_built(package):
+    """A library that was built here, from Debian's source."""
+    name, version = package["name"], package["version"]
+    return {"SPDXID": "SPDXRef-package-" + name, "name": name, "versionInfo": version, "supplier": "Organization: Debian",
+            "downloadLocation": "NOASSERTION", "filesAnalyzed": False, "licenseConcluded": "NOASSERTION",
+            "licenseDeclared": "NOASSERTION", "copyrightText": "NOASSERTION",
+            "sourceInfo": f"built from Debian source package {name} {version}"}
+
+
 def files_of(trees, kernel):
     yield "kernel", kernel
     for number, tree in enumerate(trees):
@@ -65,13 +74,18 @@ def main():
     a = argparse.ArgumentParser(description=__doc__)
     for name in ("--image", "--pcrs", "--kernel", "--program-map"):
         a.add_argument(name, required=True)
+    a.add_argument("--built", help="libraries linked into the program that were built with it, a JSON object on each line")
     a.add_argument("trees", nargs=2)
     o = a.parse_args()
     with open(o.pcrs, encoding="utf-8") as f:
         pcrs = json.load(f)["Measurements"]
     size, image_digests = digests(o.image)
     packages = {package_of(path) for path in linked_files(o.program_map)}
-    if not {"libc6-dev", "libssl-dev"} <= packages:
+    built = []
+    if o.built:
+        with open(o.built, encoding="utf-8") as f:
+            built = [json.loads(line) for line in f]
+    if not ({"libc6-dev", "libssl-dev"} <= packages or built and "musl-dev" in packages):
         sys.exit("sbom: the linker's map names neither the C library nor OpenSSL: it is not what it is taken for")
     image = {"SPDXID": "SPDXRef-image", "name": "ephemeralml-enclave", "versionInfo": pcrs["PCR0"], "downloadLocation": "NOASSERTION",
              "filesAnalyzed": False, "checksums": image_digests, "packageFileName": os.path.basename(o.image),
@@ -95,7 +109,7 @@ def main():
                       "copyrightText": "NOASSERTION", "comment": f"{size} bytes"})
         relations.append(relation("SPDXRef-image", "CONTAINS", ref))
         if name == "ramdisk1/init":
-            relations += [relation(ref, "STATIC_LINK", "SPDXRef-package-" + p) for p in sorted(packages)]
+            relations += [relation(ref, "STATIC_LINK", "SPDXRef-package-" + p) for p in sorted(packages | {b["name"] for b in built})]
         if name == "kernel" and kernel_package:
             relations.append(relation(ref, "GENERATED_FROM", kernel_package["SPDXID"]))
     document = {
@@ -103,7 +117,7 @@ def main():
         "documentNamespace": "urn:ephemeralml:eif:" + image_digests[1]["checksumValue"],
         # The time of the image, not of the run: the same input gives the same document.
         "creationInfo": {"created": "1970-01-01T00:00:00Z", "creators": ["Tool: tools/image/sbom.py"]},
-        "packages": [image] + ([kernel_package] if kernel_package else []) + [describe(p) for p in sorted(packages)],
+        "packages": [image] + ([kernel_package] if kernel_package else []) + [describe(p) for p in sorted(packages)] + [describe_built(b) for b in built],
         "files": files, "relationships": relations}
     json.dump(document, sys.stdout, indent=1)
     print()
