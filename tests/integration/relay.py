@@ -34,7 +34,7 @@ class Stream:
 
     def __init__(self, relay, connection, up, source, sink):
         self.relay, self.connection, self.up, self.source, self.sink = relay, connection, up, source, sink
-        self.n, self.raw, self.ended, self.other = 0, False, False, None
+        self.n, self.raw, self.ended, self.other = 0, relay.raw, False, None
 
     def read(self, n):
         data = b""
@@ -86,12 +86,16 @@ class Stream:
 
 
 class Relay:
-    def __init__(self, target, tamper=None, listen=None):
-        """target: address to connect to. listen: path of a Unix socket; else a TCP port of loopback."""
+    def __init__(self, target, tamper=None, listen=None, raw=False):
+        """target: address to connect to. listen: path of a Unix socket; else a TCP port of loopback. raw: what passes is no frames,
+        and tamper(stream, bytes) returns the bytes to send on."""
+        self.raw = raw
         self.target, self.path = target, listen
         self.connections, self.bytes_up, self.bytes_down = 0, bytearray(), bytearray()
         self.lock = threading.Lock()
-        if tamper is not None:
+        if tamper is not None and raw:
+            self.tamper_raw = tamper
+        elif tamper is not None:
             self.tamper = tamper
         if listen is None:
             self.listener = socket.create_server(("127.0.0.1", 0))
@@ -106,7 +110,7 @@ class Relay:
     def tamper(self, stream, frame):  # pylint: disable=method-hidden
         return [framed(frame)]
 
-    def tamper_raw(self, stream, data):
+    def tamper_raw(self, stream, data):  # pylint: disable=method-hidden
         return data
 
     def record(self, stream, data):

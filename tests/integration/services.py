@@ -159,11 +159,12 @@ class Services:
                    "--tls-cert", self.path("tls/kms.pem"), "--tls-key", self.path("tls/kms.key"),
                    "--root", self.path("pki/root.pem"), "--access-key", f"{self.KEY}={self.SECRET}")
 
-    def start_host(self, port=None):
+    def start_host(self, port=None, kms_port=None):
+        """kms_port: where the host's tunnels to KMS end, if that is not this KMS."""
         self.host_port = port or free_port()
         self.spawn("host", "eml-hostd", "--listen", f"tcp:127.0.0.1:{self.host_port}", "--enclave",
                    "unix:" + self.path("enclave.sock"), "--service", "unix:" + self.path("service.sock"), "--store",
-                   self.path("store"), "--audit", self.path("audit"), "--kms-endpoint", f"tcp:127.0.0.1:{self.kms_port}", "--credentials",
+                   self.path("store"), "--audit", self.path("audit"), "--kms-endpoint", f"tcp:127.0.0.1:{kms_port or self.kms_port}", "--credentials",
                    self.path("credentials.json"), *self.host_args)
 
     def start_enclave(self, service=None):
@@ -201,6 +202,25 @@ class Services:
         for name, file in inputs:
             args += ["--input", f"{name}={file}"]
         return run(*args, env=self.environment, **kwargs)
+
+    def create_key(self, pcr0):
+        """At KMS: its ARN. Only an enclave with this PCR0 may have it decrypt."""
+        account = {"AWS": "arn:aws:iam::000000000000:root"}
+        policy = {"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": account, "Resource": "*",
+             "Action": ["kms:DescribeKey", "kms:PutKeyPolicy", "kms:GenerateDataKey", "kms:Encrypt"]},
+            {"Effect": "Allow", "Principal": account, "Resource": "*", "Action": "kms:Decrypt",
+             "Condition": {"StringEqualsIgnoreCase": {"kms:RecipientAttestation:PCR0": pcr0}}}]}
+        done = subprocess.run(
+            ["curl", "-sS", "--fail-with-body", "--cacert", self.path("tls/kms-ca.pem"), "--aws-sigv4", "aws:amz:us-east-1:kms", "--user",
+             f"{self.KEY}:{self.SECRET}", "-H", "Content-Type: application/x-amz-json-1.1", "-H", "X-Amz-Target: TrentService.CreateKey",
+             "--data-binary", json.dumps({"Policy": json.dumps(policy)}), f"https://localhost:{self.kms_port}/"],
+            capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)["KeyMetadata"]["Arn"]
+
+    def kms_options(self, arn):
+        return ["--kms-key", arn, "--kms-endpoint", f"https://localhost:{self.kms_port}", "--kms-ca", self.path("tls/kms-ca.pem")]
 
     def store_objects(self):
         return [os.path.join(d, f) for d, _, files in os.walk(self.path("store")) for f in files]

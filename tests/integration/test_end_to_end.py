@@ -429,33 +429,13 @@ class PeersDie(Base):
 class WithKms(Base):
     kms = True
 
-    def create_key(self, pcr0):
-        account = {"AWS": "arn:aws:iam::000000000000:root"}
-        policy = {"Version": "2012-10-17", "Statement": [
-            {"Effect": "Allow", "Principal": account, "Resource": "*",
-             "Action": ["kms:DescribeKey", "kms:PutKeyPolicy", "kms:GenerateDataKey", "kms:Encrypt"]},
-            {"Effect": "Allow", "Principal": account, "Resource": "*", "Action": "kms:Decrypt",
-             "Condition": {"StringEqualsIgnoreCase": {"kms:RecipientAttestation:PCR0": pcr0}}}]}
-        done = subprocess.run(
-            ["curl", "-sS", "--fail-with-body", "--cacert", self.s.path("tls/kms-ca.pem"), "--aws-sigv4",
-             "aws:amz:us-east-1:kms", "--user", f"{self.s.KEY}:{self.s.SECRET}", "-H",
-             "Content-Type: application/x-amz-json-1.1", "-H", "X-Amz-Target: TrentService.CreateKey", "--data-binary",
-             json.dumps({"Policy": json.dumps(policy)}), f"https://localhost:{self.s.kms_port}/"],
-            capture_output=True, text=True, check=False)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        return json.loads(done.stdout)["KeyMetadata"]["Arn"]
-
-    def kms_options(self, arn):
-        return ["--kms-key", arn, "--kms-endpoint", f"https://localhost:{self.s.kms_port}", "--kms-ca",
-                self.s.path("tls/kms-ca.pem")]
-
     def test_right_measurement(self):
-        done = self.infer(*self.kms_options(self.create_key(self.s.pcrs["0"])))
+        done = self.infer(*self.s.kms_options(self.s.create_key(self.s.pcrs["0"])))
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assert_result(os.path.join(self.out, "y.npy"))
 
     def test_wrong_measurement_is_refused_by_kms(self):
-        done = self.infer(*self.kms_options(self.create_key("ab" * 48)))
+        done = self.infer(*self.s.kms_options(self.s.create_key("ab" * 48)))
         self.assert_fails(done, REFUSED)
         self.assert_works()
 
@@ -463,21 +443,21 @@ class WithKms(Base):
         self.assert_fails(self.infer("--kms-endpoint", "https://localhost:1"), USAGE, "--kms-key")
 
     def test_unknown_key(self):
-        done = self.infer(*self.kms_options("arn:aws:kms:us-east-1:000000000000:key/00000000-0000-4000-8000-000000000000"))
+        done = self.infer(*self.s.kms_options("arn:aws:kms:us-east-1:000000000000:key/00000000-0000-4000-8000-000000000000"))
         self.assertNotEqual(done.returncode, 0)
         self.assertFalse(os.path.exists(self.out))
 
     def test_untrusted_kms_certificate(self):
         self.assertEqual(run("eml-devpki", "--tls", self.s.path("tls2"), "localhost").returncode, 0)
-        options = self.kms_options(self.create_key(self.s.pcrs["0"]))
+        options = self.s.kms_options(self.s.create_key(self.s.pcrs["0"]))
         options[-1] = self.s.path("tls2/kms-ca.pem")
         self.assert_fails(self.infer(*options), REFUSED)
 
     def test_kms_gone(self):
-        arn = self.create_key(self.s.pcrs["0"])
+        arn = self.s.create_key(self.s.pcrs["0"])
         self.s.stop("kms")
         try:
-            self.assert_fails(self.infer(*self.kms_options(arn)), PEER)
+            self.assert_fails(self.infer(*self.s.kms_options(arn)), PEER)
             self.assert_works()
         finally:
             self.s.start_kms()
