@@ -14,6 +14,7 @@
 void eml_broker_answer(struct eml_session *s, enum eml_err err, struct eml_bytes body, int fd)
 {
     struct eml_buf packet = {0};
+    s->refused = s->refused || err == EML_E_REFUSED;
     eml_buf_put_u8(&packet, (uint8_t)err);
     if (err == EML_OK)
         eml_buf_put(&packet, body);
@@ -99,6 +100,7 @@ static void on_kms_document(struct eml_broker *b, struct eml_session *s,
         return;
     }
     const struct eml_nsm_attest_args args = {.public_key = spki};
+    s->kms_due = true;
     answer_document(b, s, EML_ATTESTATION_KMS, EML_BYTES(digest.b), &args);
 }
 
@@ -110,6 +112,7 @@ static void on_kms_unwrap(struct eml_broker *b, struct eml_session *s,
     enum eml_err err = b->rsa == NULL
                            ? EML_E_AUTH
                            : eml_rsa_oaep_decrypt(b->rsa, EML_BYTES(r->block), EML_ROOM(key), &n);
+    s->kms_due = false;
     (void)eml_broker_record(b, s, (struct eml_record){.event = EML_EVENT_KMS, .outcome = err});
     eml_broker_answer(s, err, eml_bytes(key, n), -1);
     eml_wipe(key, sizeof key);
@@ -179,6 +182,7 @@ static void on_host_connect(struct eml_broker *b, struct eml_session *s,
 static void on_begin(struct eml_broker *b, struct eml_session *s, const struct eml_ipc_request *r)
 {
     (void)r;
+    s->kms_due = s->refused = false;
     eml_session_begin(s, eml_net_now_ms() + (int64_t)b->options->request_s * 1000);
     const uint8_t threads[] = {(uint8_t)eml_session_share(&b->sessions, b->options->threads)};
     eml_broker_answer(s, eml_audit_log_health(b->log), EML_BYTES(threads), -1);

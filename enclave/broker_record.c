@@ -57,7 +57,10 @@ uint64_t eml_broker_record_request(struct eml_broker *b, const struct eml_sessio
     if (n[0] != 0) /* a further request finds its model assembled */
         (void)eml_broker_record(
             b, s, (struct eml_record){.event = EML_EVENT_ASSEMBLY, .number = {n[0], n[1]}});
-    if (r->err == EML_E_REFUSED)
+    if (s->kms_due) /* KMS gave no key, or none that holds */
+        (void)eml_broker_record(b, s,
+                                (struct eml_record){.event = EML_EVENT_KMS, .outcome = r->err});
+    else if (r->err == EML_E_REFUSED && !s->refused)
         eml_broker_record_budget(b, s, EML_BUDGET_REQUEST);
     if (n[5] != 0)
         eml_broker_record_destruction(b, s, r);

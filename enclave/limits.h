@@ -13,6 +13,7 @@
 #define EML_SEND_MS 60000      /* a client that does not read */
 #define EML_LINGER_MS 2000     /* after the last byte, for the client to read it */
 #define EML_STOP_MS 2000       /* from SIGTERM to SIGKILL */
+#define EML_BACKSTOP_MS 1000   /* a worker's own deadlines after the broker's, which records them */
 #define EML_KMS_MS 20000       /* one call to KMS, whole */
 #define EML_KMS_RESPONSE_MAX 65536u
 #define EML_KMS_CA_BYTES_MAX (1u << 20)

@@ -51,7 +51,7 @@ static enum eml_err begin(struct eml_worker *w)
     struct eml_ipc_request r = {.type = EML_IPC_BEGIN};
     uint8_t threads[1] = {1};
     struct eml_ipc_answer a = {.body = EML_ROOM(threads)};
-    w->request_end_ms = in_ms((int64_t)w->options->request_s * 1000);
+    w->request_end_ms = in_ms((int64_t)w->options->request_s * 1000 + EML_BACKSTOP_MS);
     if (w->request_end_ms > w->session_end_ms)
         w->request_end_ms = w->session_end_ms;
     EML_TRY(eml_ipc_call(w->broker, &r, w->request_end_ms, &a));

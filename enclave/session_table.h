@@ -23,6 +23,9 @@ struct eml_session {
      * inference's; 0: none is due. */
     uint64_t durable_at;
     bool succeeded; /* what it reported: the answer is a receipt */
+    /* Of the request that runs: it has a document for KMS and no key yet; the broker has refused it
+     * something, and recorded that where it is to be. */
+    bool kms_due, refused;
 };
 
 struct eml_session_table {

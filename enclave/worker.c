@@ -93,6 +93,8 @@ static enum eml_err one_request(struct eml_worker *w, bool *over)
      * open model has gone, all that came after it has, this message too. */
     if (open != first)
         w->times.wiped_bytes += eml_arena_reset(&w->arena, mark);
+    if (!fatal && w->mode == EML_MODE_SESSION)
+        w->times.wiped_bytes = 0; /* the model stays: no destruction yet */
     if (type == EML_MSG_REQUEST && !w->reported)
         (void)!eml_worker_report(w, err, (struct eml_room){0}, &none);
     if (err != EML_OK && w->sent == EML_OK)
@@ -124,7 +126,7 @@ enum eml_err eml_worker_requests(struct eml_worker *w)
 
 static enum eml_err serve(struct eml_worker *w)
 {
-    w->session_end_ms = eml_net_now_ms() + (int64_t)w->options->session_s * 1000;
+    w->session_end_ms = eml_net_now_ms() + (int64_t)w->options->session_s * 1000 + EML_BACKSTOP_MS;
     EML_TRY(eml_worker_handshake(w));
     return eml_worker_requests(w);
 }

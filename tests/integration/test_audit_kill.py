@@ -1,7 +1,8 @@
 """Host or enclave killed (SIGKILL) at random moments under load, EML_KILLS times: no acknowledged event is lost.
 
-An event is acknowledged when a client has its result. The log must verify in the end, hold at least as many good
-inferences as clients got results, and contain every checkpoint that was seen on the way."""
+An event is acknowledged when a client has its result. The log must verify in the end, hold for each result the record
+that its receipt names, at its place and with its digest, and contain every checkpoint that was seen on the way."""
+import hashlib
 import json
 import os
 import random
@@ -15,6 +16,7 @@ import unittest
 import numpy as np
 
 import services
+from test_receipt import AIR, parse
 
 
 class Load(threading.Thread):
@@ -23,11 +25,13 @@ class Load(threading.Thread):
     def __init__(self, s):
         super().__init__()
         self.s, self.results, self.failures, self.stop = s, 0, 0, False
+        self.receipts = tempfile.mkdtemp(dir=s.dir)
 
     def run(self):
         out = tempfile.mkdtemp(dir=self.s.dir)
         while not self.stop:
-            done = self.s.infer(self.s.path("model"), [("x", self.s.path("x.npy"))], out, "--timeout", "20")
+            receipt = os.path.join(self.receipts, str(self.results))
+            done = self.s.infer(self.s.path("model"), [("x", self.s.path("x.npy"))], out, "--timeout", "20", "--receipt", receipt)
             if done.returncode == 0:
                 self.results += 1
             else:
@@ -81,6 +85,14 @@ class Kills(unittest.TestCase):
         self.assertGreater(results, 0)
         self.assertGreaterEqual(logged, results)
         self.assertGreaterEqual(report["boots"], killed["enclave"] + 1)
+        rows = services.run("eml", "audit", "report", s.path("audit"), "--format", "csv").stdout.splitlines()[1:]
+        for load in loads:
+            for k in range(load.results):
+                path = os.path.join(load.receipts, str(k))
+                shown = json.loads(services.run("eml", "receipt", "show", path, "--json").stdout)
+                row = rows[shown["log"]["index"]].split(",", 6)
+                self.assertEqual(row[4:6], ["inference", "ok"])
+                self.assertIn("receipt_sha256=" + hashlib.sha256(parse(path)[AIR]).hexdigest(), row[6])
         for i in range(0, kills, 5):
             if os.path.exists(s.path(f"seen{i}")):
                 done = services.run("eml", "audit", "verify", s.path("audit"), "--checkpoint", s.path(f"seen{i}"))
