@@ -72,7 +72,8 @@ static enum eml_err receive_result(struct eml_remote *r, struct eml_arena *arena
         if (kept == NULL) {
             e = eml_fail(why, EML_E_SYSTEM, "not enough memory for the result", -1);
         } else {
-            memcpy(kept, content.ptr, content.len);
+            if (content.len != 0)
+                memcpy(kept, content.ptr, content.len);
             e = eml_result_decode(eml_bytes(kept, content.len), arena, out, why);
         }
     }

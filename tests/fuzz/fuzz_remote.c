@@ -1,0 +1,470 @@
+// link: remote
+// wrap: eml_net_connect eml_net_close eml_net_recv_frame eml_net_send eml_net_send_frame
+// wrap: eml_attest_verify eml_receipt_verify eml_random
+/* A session as the client lives it: the input is a script of what the host answers and of what an
+ * enclave says that holds the session's keys. The linker puts the functions here in the place of
+ * the sockets; half of a real channel plays the enclave. A stand-in for a document shows nonce and
+ * user data, a stand-in for a receipt is right if it says so; both real verifiers have targets of
+ * their own.
+ *
+ * Whatever comes: the enclave's half can open all that was sent, the request is the one that was
+ * asked for, nothing is sent to whom the verifier refused, and a result is given only if it is what
+ * the enclave sealed as one, with a receipt that was found right; else nothing of it comes out. */
+#include "testsupport/channel_pair.h"
+#include "testsupport/script.h"
+
+#include "channel/hpke.h"
+#include "channel/state.h"
+#include "hostproto/hostproto.h"
+#include "net/net.h"
+#include "remote/infer.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { N = 4, HOST = 1000 };
+
+static struct {
+    bool made;
+    float x[N], z[N];
+    struct eml_policy policy;
+    struct eml_channel *client, *server; /* just opened */
+    struct eml_arena arena;
+    struct eml_buf receipt;
+} fixed;
+
+static struct {
+    struct eml_cur script;
+    uint64_t random;
+    struct eml_channel *server;
+    bool relayed, verified, open, connected;
+    bool honest, right;    /* nobody did wrong; a receipt was found right */
+    struct eml_buf sent;   /* by the client, in this message */
+    struct eml_buf frames; /* from the enclave, not delivered yet, from frames_at */
+    size_t frames_at;
+    struct eml_buf last;     /* delivered last */
+    struct eml_buf evidence; /* to be delivered */
+    unsigned requests;       /* that the enclave has got whole */
+    struct eml_buf result;   /* what it sealed as a result last */
+} now;
+
+enum eml_err __wrap_eml_random(struct eml_room out);
+enum eml_err __wrap_eml_net_connect(const char *address, int64_t deadline_ms, int *fd,
+                                    struct eml_why *why);
+void __wrap_eml_net_close(int *fd);
+enum eml_err __wrap_eml_net_send(int fd, struct eml_bytes bytes, int64_t deadline_ms);
+enum eml_err __wrap_eml_net_send_frame(int fd, struct eml_bytes frame, int64_t deadline_ms);
+enum eml_err __wrap_eml_net_recv_frame(int fd, size_t max, int64_t deadline_ms,
+                                       struct eml_buf *out);
+enum eml_err __wrap_eml_attest_verify(struct eml_bytes document, const struct eml_policy *policy,
+                                      const struct eml_attest_expect *expect,
+                                      struct eml_attested *out, struct eml_attest_report *report,
+                                      struct eml_why *why);
+enum eml_err __wrap_eml_receipt_verify(const struct eml_receipt *r,
+                                       const struct eml_receipt_expect *expect,
+                                       struct eml_receipt_verified *out,
+                                       struct eml_receipt_report *report, struct eml_why *why);
+
+enum eml_err __wrap_eml_random(struct eml_room out)
+{
+    for (size_t i = 0; i < out.len; i++) {
+        now.random = now.random * 6364136223846793005u + 1442695040888963407u;
+        out.ptr[i] = (uint8_t)(now.random >> 56);
+    }
+    return EML_OK;
+}
+
+static void meddle(struct eml_buf *b)
+{
+    if (eml_script_meddle(&now.script, b))
+        now.honest = false;
+}
+
+/* --- the verifiers --- */
+
+enum eml_err __wrap_eml_attest_verify(struct eml_bytes document, const struct eml_policy *policy,
+                                      const struct eml_attest_expect *expect,
+                                      struct eml_attested *out, struct eml_attest_report *report,
+                                      struct eml_why *why)
+{
+    struct eml_cur c = eml_cur(document);
+    struct eml_bytes nonce = eml_cur_take(&c, EML_CHANNEL_NONCE_BYTES);
+    struct eml_bytes user_data = eml_cur_take(&c, EML_CHANNEL_USER_DATA_BYTES);
+    *out = (struct eml_attested){0};
+    *report = (struct eml_attest_report){0};
+    EML_ASSERT(policy == &fixed.policy && expect->nonce.len == EML_CHANNEL_NONCE_BYTES);
+    EML_ASSERT(expect->user_data_bytes == EML_CHANNEL_USER_DATA_BYTES);
+    if (!eml_cur_done(&c) || !eml_bytes_equal(nonce, expect->nonce) ||
+        !eml_bytes_equal(eml_bytes(user_data.ptr, expect->user_data_prefix.len),
+                         expect->user_data_prefix))
+        return eml_fail(why, EML_E_AUTH, "not this session's", -1);
+    out->user_data = user_data;
+    now.verified = true;
+    return EML_OK;
+}
+
+enum eml_err __wrap_eml_receipt_verify(const struct eml_receipt *r,
+                                       const struct eml_receipt_expect *expect,
+                                       struct eml_receipt_verified *out,
+                                       struct eml_receipt_report *report, struct eml_why *why)
+{
+    (void)report;
+    *out = (struct eml_receipt_verified){.index = 0};
+    EML_ASSERT(expect->policy == &fixed.policy && expect->request_hash != NULL &&
+               expect->response_hash != NULL && expect->model_hash != NULL);
+    if (!eml_bytes_equal(r->statement, EML_LIT("right")))
+        return eml_fail(why, EML_E_AUTH, "not right", -1);
+    now.right = true;
+    return EML_OK;
+}
+
+/* --- the enclave --- */
+
+static void seal(enum eml_msg_type type, struct eml_bytes content)
+{
+    (void)!eml_channel_seal(now.server, type, content, &now.frames);
+}
+
+static void send_result(bool altered)
+{
+    static const uint8_t salt[EML_SALT_BYTES] = {2};
+    struct eml_named_tensor z = {EML_LIT("z"), {EML_DT_F32, {1, {N}}, fixed.z, sizeof fixed.z}};
+    const struct eml_result r = {.n_outputs = 1,
+                                 .outputs = &z,
+                                 .kernels = EML_LIT("ref"),
+                                 .salt = EML_BYTES(salt),
+                                 .receipt = eml_buf_bytes(&fixed.receipt)};
+    now.result.len = 0;
+    EML_ASSERT(eml_result_encode(&r, (struct eml_part_sink){eml_part_to_buf, &now.result}) ==
+               EML_OK);
+    if (altered)
+        meddle(&now.result);
+    seal(EML_MSG_RESULT, eml_buf_bytes(&now.result));
+}
+
+static void send_any_record(struct eml_bytes plain)
+{
+    struct eml_direction *d = &now.server->send;
+    uint8_t text[256] = {0}, length[EML_FRAME_HEADER_BYTES];
+    const size_t sealed = sizeof text + EML_HPKE_TAG_BYTES;
+    struct eml_nonce nonce = eml_hpke_compute_nonce(&d->iv, d->seq);
+    if (plain.len != 0)
+        memcpy(text, plain.ptr, plain.len);
+    eml_store_u32(length, (uint32_t)sealed);
+    eml_buf_put(&now.frames, EML_BYTES(length));
+    uint8_t *room = eml_buf_grow(&now.frames, sealed);
+    EML_ASSERT(room != NULL);
+    EML_ASSERT(eml_aead_seal(&d->key, &nonce, EML_BYTES(length), EML_BYTES(text),
+                             (struct eml_room){room, sealed}) == EML_OK);
+    d->seq++;
+}
+
+/* Says something, true to its part only where the script has run out or says so. */
+static void act(void)
+{
+    uint8_t op = eml_cur_u8(&now.script);
+    if (op % 8 > 1) {
+        now.honest = false;
+        now.result.len = 0;
+    }
+    switch (op % 8) {
+    case 0:
+        send_result(false);
+        break;
+    case 1:
+        send_result(true);
+        break;
+    case 2:
+        seal((enum eml_msg_type)(op / 8 % EML_MSG_N), eml_script_bytes(&now.script));
+        break;
+    case 3:
+        seal(EML_MSG_END, (struct eml_bytes){0});
+        break;
+    case 4:
+        send_any_record(eml_script_bytes(&now.script));
+        break;
+    case 5:
+        (void)!eml_channel_seal_begin(now.server, EML_MSG_RESULT,
+                                      (uint64_t)eml_cur_u16(&now.script) << (op / 8 % 16),
+                                      &now.frames);
+        break;
+    case 6:
+        (void)!eml_channel_seal_part(now.server, eml_script_bytes(&now.script), &now.frames);
+        break;
+    default:
+        now.frames.len = now.frames_at;
+        eml_buf_put(&now.frames, EML_LIT("\0\0\0\10damaged."));
+        break;
+    }
+}
+
+/* The next frame on its way through the host; false: the stream has ended. */
+static bool next_frame(struct eml_buf *out)
+{
+    struct eml_bytes content;
+    if (now.frames_at == now.frames.len && now.honest && now.requests == 1)
+        act();
+    while (now.frames_at == now.frames.len && eml_cur_left(&now.script) != 0)
+        act();
+    struct eml_cur c =
+        eml_cur(eml_bytes(now.frames.ptr + now.frames_at, now.frames.len - now.frames_at));
+    if (now.frames_at == now.frames.len || !eml_pair_frame(&c, &content))
+        return false;
+    uint8_t how = eml_cur_u8(&now.script);
+    now.honest = now.honest && how < 240;
+    if (how < 252)
+        eml_buf_put(out, content);
+    if (how < 252 && how >= 248)
+        return true;
+    now.frames_at += c.pos;
+    if (how >= 252)
+        eml_buf_put(out, eml_buf_bytes(&now.last));
+    else if (how >= 240)
+        meddle(out);
+    now.last.len = 0;
+    eml_buf_put(&now.last, eml_buf_bytes(out));
+    return true;
+}
+
+/* --- the host --- */
+
+enum eml_err __wrap_eml_net_connect(const char *address, int64_t deadline_ms, int *fd,
+                                    struct eml_why *why)
+{
+    (void)address;
+    (void)deadline_ms;
+    (void)why;
+    *fd = HOST;
+    now.connected = true;
+    return EML_OK;
+}
+
+void __wrap_eml_net_close(int *fd)
+{
+    *fd = -1;
+    now.connected = false;
+}
+
+enum eml_err __wrap_eml_net_send_frame(int fd, struct eml_bytes frame, int64_t deadline_ms)
+{
+    struct eml_host_request r;
+    (void)deadline_ms;
+    EML_ASSERT(fd == HOST && eml_host_request_decode(frame, &r) == EML_OK);
+    EML_ASSERT(r.kind == EML_HOST_RELAY || r.kind == EML_HOST_PUT);
+    return EML_OK;
+}
+
+static void take_hello(struct eml_bytes frame)
+{
+    struct eml_buf document = {0};
+    EML_ASSERT(eml_channel_server_hello(&now.server, frame, NULL) == EML_OK);
+    EML_ASSERT(eml_pair_document(now.server, &document) == EML_OK);
+    EML_ASSERT(eml_channel_server_evidence(now.server, eml_buf_bytes(&document), &now.evidence) ==
+               EML_OK);
+    eml_buf_free(&document);
+}
+
+static void take_record(struct eml_bytes record)
+{
+    enum eml_msg_type type;
+    uint64_t total;
+    struct eml_bytes part;
+    struct eml_request r;
+    bool done;
+    if (now.server->state != EML_CHANNEL_OPEN)
+        return; /* it broke it itself */
+    EML_ASSERT(eml_channel_open(now.server, record, &type, &total, &part, &done, NULL) == EML_OK);
+    eml_buf_put(&now.sent, part);
+    if (!done)
+        return;
+    if (type == EML_MSG_REQUEST) {
+        EML_ASSERT(eml_request_decode(eml_buf_bytes(&now.sent), &fixed.arena, &r, NULL) == EML_OK);
+        EML_ASSERT(r.n_inputs == 1 && r.inputs[0].tensor.bytes == sizeof fixed.x &&
+                   memcmp(r.inputs[0].tensor.data, fixed.x, sizeof fixed.x) == 0);
+        now.requests++;
+    } else {
+        EML_ASSERT(type == EML_MSG_END);
+    }
+    now.sent.len = 0;
+}
+
+enum eml_err __wrap_eml_net_send(int fd, struct eml_bytes bytes, int64_t deadline_ms)
+{
+    struct eml_cur c = eml_cur(bytes);
+    struct eml_bytes frame;
+    (void)deadline_ms;
+    EML_ASSERT(fd == HOST);
+    if (!now.relayed)
+        return EML_OK; /* an object that is pushed */
+    while (!eml_cur_done(&c)) {
+        EML_ASSERT(eml_pair_frame(&c, &frame));
+        if (now.server == NULL) {
+            take_hello(frame);
+        } else if (!now.open) {
+            EML_ASSERT(now.verified);
+            enum eml_err e = eml_channel_server_open(now.server, frame, NULL);
+            EML_ASSERT(e == EML_OK || !now.honest);
+            now.open = true;
+        } else {
+            take_record(frame);
+        }
+    }
+    return EML_OK;
+}
+
+enum eml_err __wrap_eml_net_recv_frame(int fd, size_t max, int64_t deadline_ms, struct eml_buf *out)
+{
+    const struct eml_host_answer a = {.status = EML_HOST_OK};
+    (void)deadline_ms;
+    EML_ASSERT(fd == HOST && now.connected);
+    out->len = 0;
+    if (now.open) {
+        if (!next_frame(out))
+            return EML_E_NET;
+    } else if (now.evidence.len != 0) {
+        eml_buf_put(out, eml_bytes(now.evidence.ptr + EML_FRAME_HEADER_BYTES,
+                                   now.evidence.len - EML_FRAME_HEADER_BYTES));
+        meddle(out);
+    } else {
+        EML_ASSERT(eml_host_answer_encode(&a, out) == EML_OK);
+        meddle(out);
+        if (eml_cur_u8(&now.script) == 255) {
+            now.honest = false;
+            return EML_E_NET;
+        }
+    }
+    if (out->len <= max)
+        return eml_buf_ok(out);
+    out->len = 0;
+    return EML_E_INPUT;
+}
+
+/* --- the client --- */
+
+/* The result must be the one that was sealed, or nothing. */
+static void check(enum eml_err e, const struct eml_result *out,
+                  const struct eml_remote_receipt *receipt)
+{
+    struct eml_result want;
+    if (e != EML_OK) {
+        EML_ASSERT(!now.honest && out->n_outputs == 0 && out->outputs == NULL);
+        EML_ASSERT(receipt->file.len == 0);
+        return;
+    }
+    EML_ASSERT(now.right && receipt->file.len != 0);
+    if (now.result.len == 0)
+        return; /* made by hand, byte by byte */
+    EML_ASSERT(eml_result_decode(eml_buf_bytes(&now.result), &fixed.arena, &want, NULL) == EML_OK);
+    EML_ASSERT(want.n_outputs == out->n_outputs);
+    for (size_t i = 0; i < want.n_outputs; i++)
+        EML_ASSERT(want.outputs[i].tensor.bytes == out->outputs[i].tensor.bytes &&
+                   memcmp(want.outputs[i].tensor.data, out->outputs[i].tensor.data,
+                          want.outputs[i].tensor.bytes) == 0);
+}
+
+static void infer(struct eml_remote *r)
+{
+    static const struct eml_kms_config no_kms = {.key_arn = NULL};
+    struct eml_named_tensor x = {EML_LIT("x"), {EML_DT_F32, {1, {N}}, fixed.x, sizeof fixed.x}};
+    struct eml_request request = {
+        .mode = EML_MODE_SESSION, .topology = EML_LIT("the key"), .n_inputs = 1, .inputs = &x};
+    for (int i = 0; i < 3; i++) {
+        struct eml_result out;
+        struct eml_remote_receipt receipt;
+        struct eml_why why = {0};
+        now.right = false;
+        enum eml_err e =
+            eml_remote_infer(r, &request, &no_kms, 1767323045, &fixed.arena, &out, &receipt, &why);
+        check(e, &out, &receipt);
+        EML_ASSERT(e == EML_OK || why.rule != NULL);
+        eml_remote_receipt_free(&receipt);
+        if (e != EML_OK || eml_cur_left(&now.script) == 0)
+            break;
+        request.topology = (struct eml_bytes){0};
+    }
+}
+
+/* A channel that was just opened; its buffers are empty. */
+static struct eml_channel *copy(const struct eml_channel *from)
+{
+    struct eml_channel *ch = calloc(1, sizeof *ch);
+    EML_ASSERT(ch != NULL);
+    memcpy(ch, from, offsetof(struct eml_channel, send.plain));
+    memcpy(&ch->recv, &from->recv, offsetof(struct eml_direction, plain));
+    return ch;
+}
+
+static bool begin(struct eml_remote *r, uint8_t mode)
+{
+    struct eml_why why = {0};
+    now.relayed = true;
+    if ((mode & 1) == 0) { /* as if all had gone well so far */
+        *r =
+            (struct eml_remote){.fd = HOST, .channel = copy(fixed.client), .policy = &fixed.policy};
+        r->deadline_ms = INT64_MAX;
+        r->document = EML_LIT("document");
+        now.server = copy(fixed.server);
+        now.open = now.verified = now.connected = true;
+        return true;
+    }
+    enum eml_err e =
+        eml_remote_attest(r, "tcp:host:1", &fixed.policy, 1767323045000, INT64_MAX, &why);
+    EML_ASSERT(e == EML_OK ? now.verified : !now.honest && why.rule != NULL && r->fd == -1);
+    return e == EML_OK && eml_remote_open(r, &why) == EML_OK;
+}
+
+static void make_fixed(void)
+{
+    struct eml_pair p = {0};
+    const struct eml_receipt receipt = {.air = EML_LIT("air"),
+                                        .statement = EML_LIT("right"),
+                                        .record = EML_LIT("record"),
+                                        .proof = EML_LIT("proof")};
+    eml_crypto_init();
+    EML_ASSERT(eml_arena_create(&fixed.arena, 1 << 20) == EML_OK);
+    for (int i = 0; i < EML_PAIR_STEPS; i++)
+        EML_ASSERT(eml_pair_step(&p, i) == EML_OK);
+    fixed.client = p.client;
+    fixed.server = p.server;
+    p.client = p.server = NULL;
+    eml_pair_free(&p);
+    for (int i = 0; i < N; i++) {
+        fixed.x[i] = (float)i;
+        fixed.z[i] = (float)(3 * i);
+    }
+    EML_ASSERT(eml_receipt_encode(&receipt, &fixed.receipt) == EML_OK);
+    fixed.made = true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const uint8_t id[32] = {4};
+    struct eml_remote r = {.fd = -1};
+    struct eml_why why;
+    if (!fixed.made)
+        make_fixed();
+    memset(&now, 0, sizeof now);
+    now.script = eml_cur(eml_bytes(data, size));
+    now.honest = true;
+    uint8_t mode = eml_cur_u8(&now.script);
+    if (mode % 4 == 3) {
+        enum eml_err e = eml_remote_push("tcp:host:1", id, EML_LIT("sealed"), INT64_MAX, &why);
+        EML_ASSERT(e == EML_OK || eml_cur_left(&now.script) != size);
+        EML_ASSERT(!now.connected);
+        return 0;
+    }
+    if (begin(&r, mode))
+        infer(&r);
+    eml_remote_close(&r);
+    EML_ASSERT(r.channel == NULL && r.fd == -1 && !now.connected);
+    (void)eml_arena_reset(&fixed.arena, 0);
+    eml_channel_free(now.server);
+    eml_buf_free(&now.sent);
+    eml_buf_free(&now.frames);
+    eml_buf_free(&now.last);
+    eml_buf_free(&now.evidence);
+    eml_buf_free(&now.result);
+    return 0;
+}
