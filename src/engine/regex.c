@@ -1,14 +1,10 @@
-#include "engine/regex.h"
+#include "engine/regex_parts.h"
 
 #include <string.h>
 
-enum { TOKENS = 2048, DEPTH = 64, CODE_MAX = 0x10ffff };
-#define NO_NODE UINT16_MAX
-#define NOTHING UINT32_MAX /* beside the text */
+enum { TOKENS = 2048, DEPTH = 64 };
 
-enum kind { EMPTY, SET, ASSERT, SPLIT, ACCEPT }; /* of nodes; the first three of tokens */
-enum op { STAR = 8, PLUS, MAYBE, CAT, ALT };     /* of tokens only */
-enum assertion { BEGIN, END, BOUNDARY, NO_BOUNDARY };
+enum op { STAR = 8, PLUS, MAYBE, CAT, ALT }; /* of tokens only */
 
 struct token {
     uint8_t kind;
@@ -44,34 +40,6 @@ static bool too_large(struct parser *p)
 }
 
 /* ---- characters ---- */
-
-/* The code point at *at, which moves on; NOTHING at the end and where there is no UTF-8 (then *at
- * stays before the end). */
-static uint32_t next_code(struct eml_bytes t, size_t *at)
-{
-    static const uint32_t least[4] = {0, 0x80, 0x800, 0x10000};
-    if (*at >= t.len)
-        return NOTHING;
-    const uint8_t b = t.ptr[*at];
-    const size_t more = b < 0x80   ? 0
-                        : b < 0xc0 ? 9
-                        : b < 0xe0 ? 1
-                        : b < 0xf0 ? 2
-                        : b < 0xf8 ? 3
-                                   : 9;
-    if (more >= sizeof least / sizeof least[0] || more > t.len - *at - 1)
-        return NOTHING;
-    uint32_t v = more == 0 ? b : b & (0x3fU >> more);
-    for (size_t i = 1; i <= more; i++) {
-        if ((t.ptr[*at + i] & 0xc0) != 0x80)
-            return NOTHING;
-        v = v << 6 | (t.ptr[*at + i] & 0x3fU);
-    }
-    if (v < least[more] || v > CODE_MAX || (v >= 0xd800 && v < 0xe000))
-        return NOTHING;
-    *at += more + 1;
-    return v;
-}
 
 static int peek(const struct parser *p)
 {
@@ -110,7 +78,7 @@ static bool add_ranges(struct parser *p, const char *ends, bool complement)
             ok = add_range(p, from, lo - 1);
         from = hi + 1;
     }
-    return ok && (!complement || add_range(p, from, CODE_MAX));
+    return ok && (!complement || add_range(p, from, EML_REGEX_CODE_MAX));
 }
 
 /* \d and the like, ends ascending; false if c names no class. */
@@ -139,9 +107,10 @@ static bool hex_code(struct parser *p, uint32_t *code)
     const bool braces = eat(p, "{");
     size_t digits = 0;
     *code = 0;
-    for (; hex(peek(p)) >= 0 && *code <= CODE_MAX && (braces || digits < 2); digits++, p->at++)
+    for (; hex(peek(p)) >= 0 && *code <= EML_REGEX_CODE_MAX && (braces || digits < 2);
+         digits++, p->at++)
         *code = *code << 4 | (uint32_t)hex(peek(p));
-    if (digits == 0 || *code > CODE_MAX || (braces ? !eat(p, "}") : digits != 2))
+    if (digits == 0 || *code > EML_REGEX_CODE_MAX || (braces ? !eat(p, "}") : digits != 2))
         return fail(p, EML_E_INPUT, "RegexFullMatch: malformed \\x");
     return true;
 }
@@ -203,8 +172,9 @@ static bool set_character(struct parser *p, uint32_t *code)
 {
     if (eat(p, "\\"))
         return escaped(p, code);
-    *code = next_code(p->text, &p->at);
-    return *code != NOTHING || fail(p, EML_E_INPUT, "RegexFullMatch: brackets that do not end");
+    *code = eml_regex_code(p->text, &p->at);
+    return *code != EML_REGEX_NOTHING ||
+           fail(p, EML_E_INPUT, "RegexFullMatch: brackets that do not end");
 }
 
 static bool set_item(struct parser *p)
@@ -273,7 +243,7 @@ static bool atom(struct parser *p, int kind, uint16_t set)
 static bool end_alternative(struct parser *p)
 {
     if (p->now.atoms == 0)
-        return emit(p, EMPTY, 0);
+        return emit(p, EML_REGEX_EMPTY, 0);
     if (!make_room(p))
         return false;
     p->now.atoms = 0;
@@ -333,7 +303,7 @@ static bool repeat(struct parser *p, long lo, long hi)
     const long times = hi < 0 ? lo + 1 : hi;
     if (times == 0) {
         p->n = from;
-        return emit(p, EMPTY, 0);
+        return emit(p, EML_REGEX_EMPTY, 0);
     }
     if (n * (size_t)times > TOKENS)
         return too_large(p);
@@ -410,15 +380,15 @@ static bool escape(struct parser *p)
     uint16_t set;
     if (which != NULL) {
         p->at++;
-        return atom(p, ASSERT, (uint16_t)(which - assertions));
+        return atom(p, EML_REGEX_ASSERT, (uint16_t)(which - assertions));
     }
     if (class_of(c, &ends, &complement)) {
         p->at++;
         return add_ranges(p, ends, complement) && end_set(p, first, false, &set) &&
-               atom(p, SET, set);
+               atom(p, EML_REGEX_SET, set);
     }
     return escaped(p, &code) && add_range(p, code, code) && end_set(p, first, false, &set) &&
-           atom(p, SET, set);
+           atom(p, EML_REGEX_SET, set);
 }
 
 static bool character(struct parser *p)
@@ -426,13 +396,15 @@ static bool character(struct parser *p)
     const uint16_t first = p->r->n_ranges;
     uint16_t set;
     if (eat(p, "["))
-        return brackets(p, &set) && atom(p, SET, set);
+        return brackets(p, &set) && atom(p, EML_REGEX_SET, set);
     if (eat(p, ".")) /* all but the end of a line */
-        return add_range(p, '\n', '\n') && end_set(p, first, true, &set) && atom(p, SET, set);
-    const uint32_t code = next_code(p->text, &p->at);
-    if (code == NOTHING)
+        return add_range(p, '\n', '\n') && end_set(p, first, true, &set) &&
+               atom(p, EML_REGEX_SET, set);
+    const uint32_t code = eml_regex_code(p->text, &p->at);
+    if (code == EML_REGEX_NOTHING)
         return fail(p, EML_E_INPUT, "RegexFullMatch: the pattern is not UTF-8");
-    return add_range(p, code, code) && end_set(p, first, false, &set) && atom(p, SET, set);
+    return add_range(p, code, code) && end_set(p, first, false, &set) &&
+           atom(p, EML_REGEX_SET, set);
 }
 
 static bool step(struct parser *p)
@@ -452,9 +424,9 @@ static bool step(struct parser *p)
     if (eat(p, "\\"))
         return escape(p);
     if (eat(p, "^"))
-        return atom(p, ASSERT, BEGIN);
+        return atom(p, EML_REGEX_ASSERT, EML_REGEX_BEGIN);
     if (eat(p, "$"))
-        return atom(p, ASSERT, END);
+        return atom(p, EML_REGEX_ASSERT, EML_REGEX_END);
     return character(p);
 }
 
@@ -465,7 +437,8 @@ struct piece {
 };
 
 /* Room was counted by the caller. */
-static uint16_t node(struct eml_regex *r, enum kind kind, uint16_t set, uint16_t a, uint16_t b)
+static uint16_t node(struct eml_regex *r, enum eml_regex_kind kind, uint16_t set, uint16_t a,
+                     uint16_t b)
 {
     r->node[r->n_nodes] = (struct eml_regex_node){(uint8_t)kind, set, {a, b}};
     return r->n_nodes++;
@@ -473,23 +446,24 @@ static uint16_t node(struct eml_regex *r, enum kind kind, uint16_t set, uint16_t
 
 static struct piece single(struct eml_regex *r, const struct token *t)
 {
-    const uint16_t end = node(r, EMPTY, 0, NO_NODE, NO_NODE);
-    return (struct piece){node(r, (enum kind)t->kind, t->set, end, NO_NODE), end};
+    const uint16_t end = node(r, EML_REGEX_EMPTY, 0, EML_REGEX_NO_NODE, EML_REGEX_NO_NODE);
+    return (struct piece){node(r, (enum eml_regex_kind)t->kind, t->set, end, EML_REGEX_NO_NODE),
+                          end};
 }
 
 static struct piece repeated(struct eml_regex *r, int kind, struct piece x)
 {
-    const uint16_t end = node(r, EMPTY, 0, NO_NODE, NO_NODE);
-    const uint16_t fork = node(r, SPLIT, 0, x.start, end);
+    const uint16_t end = node(r, EML_REGEX_EMPTY, 0, EML_REGEX_NO_NODE, EML_REGEX_NO_NODE);
+    const uint16_t fork = node(r, EML_REGEX_SPLIT, 0, x.start, end);
     r->node[x.end].out[0] = kind == MAYBE ? end : fork;
     return (struct piece){kind == PLUS ? x.start : fork, end};
 }
 
 static struct piece either(struct eml_regex *r, struct piece a, struct piece b)
 {
-    const uint16_t end = node(r, EMPTY, 0, NO_NODE, NO_NODE);
+    const uint16_t end = node(r, EML_REGEX_EMPTY, 0, EML_REGEX_NO_NODE, EML_REGEX_NO_NODE);
     r->node[a.end].out[0] = r->node[b.end].out[0] = end;
-    return (struct piece){node(r, SPLIT, 0, a.start, b.start), end};
+    return (struct piece){node(r, EML_REGEX_SPLIT, 0, a.start, b.start), end};
 }
 
 static enum eml_err link(struct parser *p)
@@ -517,7 +491,7 @@ static enum eml_err link(struct parser *p)
     /* cppcheck-suppress uninitvar ; n is 1, so stack[0] was set */
     p->r->start = stack[0].start;
     p->r->accept = stack[0].end;
-    p->r->node[p->r->accept].kind = ACCEPT;
+    p->r->node[p->r->accept].kind = EML_REGEX_ACCEPT;
     return EML_OK;
 }
 
@@ -533,86 +507,4 @@ enum eml_err eml_regex_compile(struct eml_bytes pattern, struct eml_regex *out, 
     else
         (void)end_group(&p);
     return p.e != EML_OK ? p.e : link(&p);
-}
-
-/* ---- matching ---- */
-
-static bool is_word(uint32_t c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
-}
-
-static bool holds(uint16_t assertion, uint32_t before, uint32_t after)
-{
-    switch (assertion) {
-    case BEGIN:
-        return before == NOTHING;
-    case END:
-        return after == NOTHING;
-    case BOUNDARY:
-        return is_word(before) != is_word(after);
-    default:
-        return is_word(before) == is_word(after);
-    }
-}
-
-static bool in_set(const struct eml_regex *r, uint16_t set, uint32_t c)
-{
-    for (uint16_t i = 0; i < r->set[set].n; i++)
-        if (c >= r->range[r->set[set].first + i].lo && c <= r->range[r->set[set].first + i].hi)
-            return !r->set[set].negated;
-    return r->set[set].negated;
-}
-
-/* What can be reached from `from` between the characters, each node once per round. */
-static size_t reach(const struct eml_regex *r, struct eml_regex_run *run, uint16_t *list, size_t n,
-                    uint16_t from, uint32_t round, uint32_t before, uint32_t after)
-{
-    size_t depth = 0;
-    if (run->mark[from] != round) {
-        run->mark[from] = round;
-        run->stack[depth++] = from;
-    }
-    while (depth > 0) {
-        const uint16_t at = run->stack[--depth];
-        const struct eml_regex_node *x = &r->node[at];
-        if (x->kind == SET || x->kind == ACCEPT)
-            list[n++] = at;
-        if (x->kind == SET || x->kind == ACCEPT ||
-            (x->kind == ASSERT && !holds(x->set, before, after)))
-            continue;
-        for (size_t i = 0; i < 2; i++)
-            if (x->out[i] != NO_NODE && run->mark[x->out[i]] != round) {
-                run->mark[x->out[i]] = round;
-                run->stack[depth++] = x->out[i];
-            }
-    }
-    return n;
-}
-
-bool eml_regex_matches(const struct eml_regex *r, struct eml_bytes text, struct eml_regex_run *run)
-{
-    uint16_t *now = run->list[0], *then = run->list[1];
-    uint32_t round = 1;
-    size_t at = 0;
-    memset(run->mark, 0, r->n_nodes * sizeof run->mark[0]);
-    uint32_t next = next_code(text, &at);
-    size_t n = reach(r, run, now, 0, r->start, round, NOTHING, next);
-    while (next != NOTHING && n > 0) {
-        const uint32_t c = next;
-        size_t m = 0;
-        next = next_code(text, &at);
-        round++;
-        for (size_t i = 0; i < n; i++)
-            if (r->node[now[i]].kind == SET && in_set(r, r->node[now[i]].set, c))
-                m = reach(r, run, then, m, r->node[now[i]].out[0], round, c, next);
-        uint16_t *swapped = now;
-        now = then;
-        then = swapped;
-        n = m;
-    }
-    for (size_t i = 0; i < n && at == text.len; i++)
-        if (now[i] == r->accept)
-            return true;
-    return false;
 }

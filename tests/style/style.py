@@ -26,11 +26,9 @@ FUNCTION_LINES_MAX = 100
 FILE_LINES_MAX = 600
 # What is over: none may grow beyond what it is here.
 LONG_FILES = {
-    "src/engine/regex.c": 618,
     "tests/nitro/vsockd.c": 803,
     "tests/prop/prop_03_attestation.c": 701,
     "tests/prop/prop_13_receipt.c": 690,
-    "tests/unit/engine/test_ops.c": 988,
     "tests/unit/onnx/test_onnx.c": 631,
     "tests/zones/test_enclave.c": 740,
 }
