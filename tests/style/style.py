@@ -26,7 +26,6 @@ FUNCTION_LINES_MAX = 100
 FILE_LINES_MAX = 700  # about 600 is the aim
 # What is over: none may grow beyond what it is here.
 LONG_FILES = {
-    "tests/nitro/vsockd.c": 803,
     "tests/prop/prop_03_attestation.c": 710,
     "tests/zones/test_enclave.c": 760,
 }
