@@ -48,6 +48,7 @@ test-dev: build models
 test-clang: setup
 	@cmake --preset clang >/dev/null
 	cmake --build --preset clang
+	EML_BIN=$(abspath build/clang) EML_CASES=16 PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 tests/prop/prop_05_10_memory.py
 
 test-asan: setup
 	@cmake --preset asan >/dev/null
