@@ -1,19 +1,20 @@
-// usage: node service.mjs BUILD_DIR MODELS_DIR [--seconds N] [--sessions 1,2,4,8,16] [--results DIR]
+// usage: node service.mjs BUILD_DIR MODELS_DIR [--seconds N] [--sessions 1,2,4,8,16] [--threads N] [--turns N] [--results DIR]
 // The whole way on loopback: clients, eml-hostd, eml-enclaved-dev (the enclave with a development NSM), MiniLM at 128 tokens.
-// First where the time of one request goes, against a bare run of the same model; then how many requests per second come through
-// with ever more sessions at once; then the memory of a worker.
+// First where the time of one request goes, against a bare run of the same model; then what a tenant notices of another who uses all
+// that it may; then how many requests per second come through with ever more sessions at once; then the memory of a worker.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import path from 'node:path';
 import { writeNpy } from '../tests/support/npy.mjs';
 import * as b from './lib.mjs';
 
-const { positional, options } = b.parseArgs(process.argv.slice(2), { seconds: '8', sessions: '1,2,4,8,16', results: '' });
+const { positional, options } = b.parseArgs(process.argv.slice(2), { seconds: '8', sessions: '1,2,4,8,16', threads: '', turns: '6', results: '' });
 const [build, models] = positional;
 const program = (name) => path.resolve(build, name);
 const file = 'minilm-l6.onnx';
 const inputs = b.makeInputs(b.bert(128));
+const threads = Number(options.threads) || Math.max(1, Number(spawnSync('nproc', { encoding: 'utf8' }).stdout));
 
 function run(name, ...args) {
   const done = spawnSync(program(name), args, { encoding: 'utf8', maxBuffer: 1 << 28 });
@@ -52,7 +53,8 @@ class Services {
     return path.join(this.dir, name);
   }
   start(name, args, env = {}) {
-    const child = spawn(program(name), args, { stdio: 'ignore', env: { ...process.env, ...env } });
+    const log = openSync(this.at(`${path.basename(name)}.log`), 'a');
+    const child = spawn(program(name), args, { stdio: ['ignore', 'ignore', log], env: { ...process.env, ...env } });
     this.children.push(child);
     return child;
   }
@@ -64,7 +66,7 @@ class Services {
     const [enclave, service] = ['enclave.sock', 'service.sock'].map((n) => 'unix:' + this.at(n));
     this.host = `tcp:127.0.0.1:${port}`;
     this.start('host/eml-hostd', ['--listen', this.host, '--enclave', enclave, '--service', service, '--store', this.at('store')]);
-    this.enclave = this.start('enclave/eml-enclaved-dev', ['--listen', enclave, '--host', service], { EML_DEV_PKI: this.at('pki') });
+    this.enclave = this.start('enclave/eml-enclaved-dev', ['--listen', enclave, '--host', service, '--threads', String(threads)], { EML_DEV_PKI: this.at('pki') });
     await until(() => existsSync(this.at('enclave.sock')), 'the enclave');
     await until(() => answers(port), 'the host');
   }
@@ -72,14 +74,26 @@ class Services {
     mkdirSync(this.at('model'));
     run('client/cli/eml', 'decompose', path.join(models, file), '-o', this.at('model'));
     run('client/cli/eml', 'push', this.at('model'), '--host', this.host);
-    this.inputs = Object.entries(inputs).map(([name, tensor]) => {
-      writeNpy(this.at(`${name}.npy`), tensor);
-      return `${name}=${this.at(`${name}.npy`)}`;
+    this.inputs = this.files(inputs, '');
+    this.long = this.files(b.makeInputs(b.bert(512)), 'long-');
+  }
+  files(tensors, prefix) {
+    return Object.entries(tensors).map(([name, tensor]) => {
+      writeNpy(this.at(`${prefix}${name}.npy`), tensor);
+      return `${name}=${this.at(`${prefix}${name}.npy`)}`;
     });
   }
+  // How long each result waited for its record to be durable, in the order of the requests, since the last call.
+  durable() {
+    const text = readFileSync(this.at('eml-enclaved-dev.log'), 'utf8');
+    const all = [...text.matchAll(/event=durable class="ok" session=\d+ us=(\d+)/g)].map((m) => Number(m[1]));
+    const fresh = all.slice(this.seen ?? 0);
+    this.seen = all.length;
+    return fresh;
+  }
   // Rows of eml-load, as objects of numbers.
-  load(sessions, seconds, mode) {
-    const args = [this.host, this.at('policy.json'), this.at('model/topology.key'), String(sessions), String(seconds), mode, ...this.inputs];
+  load(sessions, seconds, mode, inputs = this.inputs) {
+    const args = [this.host, this.at('policy.json'), this.at('model/topology.key'), String(sessions), String(seconds), mode, ...inputs];
     return new Promise((resolve, reject) => {
       const child = spawn(program('bench/eml-load'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
       let text = '';
@@ -102,41 +116,68 @@ class Services {
 // ---- where the time of one request goes ----
 
 async function stages(services, scratch) {
-  const cores = Math.max(1, Number(spawnSync('nproc', { encoding: 'utf8' }).stdout));
-  const engine = new b.Ours(build, path.join(models, file), cores);
+  const engine = new b.Ours(build, path.join(models, file), threads);
   await engine.setInputs(inputs, scratch);
   await engine.bare(5);
   const csv = new b.Csv(options.results, 'stages.csv', ['mode', 'turn', 'stage', 'us']);
-  const table = new b.Table([['stage', -34], ['request', 8], ['%', 4], ['session', 8], ['%', 4]],
-    `one client, MiniLM @128, ${cores} threads: medians in ms; %: of a bare run in the same turns`);
   const columns = {};
+  services.durable();
   for (const mode of ['request', 'session']) {
     const all = { bare: [] };
-    for (let turn = 0; turn < 6; turn++) {
-      const bare = b.median(await engine.bare(5)) * 1000;
-      for (const r of await services.load(1, 1, mode)) {
+    for (let turn = 0; turn < Number(options.turns); turn++) {
+      for (const ms of await engine.bare(10)) all.bare.push(ms * 1000);
+      const rows = await services.load(1, 1, mode);
+      const durable = services.durable().slice(-rows.length); // in a session the first request was not counted
+      for (const [i, r] of rows.entries()) {
         const enclave = r.weights_us + r.assemble_us + r.run_us + r.wipe_us;
         const split = {
           'connection, evidence, verification': r.attest_us, 'key exchange': r.handshake_us, 'sealed weights': r.weights_us,
-          'decode, plan, open': r.assemble_us, run: r.run_us, 'wipe of the weights': r.wipe_us,
-          'records, relay, wipe of the rest': r.total_us - r.attest_us - r.handshake_us - enclave, total: r.total_us,
+          'decode, plan, open': r.assemble_us, run: r.run_us, 'wipe of the weights': r.wipe_us, 'receipt, until its record is durable': durable[i],
+          'records, relay, checks of the client': r.total_us - r.attest_us - r.handshake_us - enclave - durable[i],
+          'all but the run': r.total_us - r.run_us, total: r.total_us,
         };
         for (const [stage, us] of Object.entries(split)) {
           (all[stage] ??= []).push(us);
           csv.row(mode, turn, stage, us);
         }
       }
-      all.bare.push(bare);
-      csv.row(mode, turn, 'bare', bare);
     }
-    columns[mode] = Object.fromEntries(Object.entries(all).map(([k, v]) => [k, b.median(v)]));
+    for (const us of all.bare) csv.row(mode, '', 'bare', us);
+    columns[mode] = all;
   }
   await engine.end();
+  const modes = Object.keys(columns);
+  const table = new b.Table([['stage', -38], ...modes.flatMap((m) => [[m, 8], ['p95', 8], ['%', 5]])],
+    `one client, MiniLM @128, ${threads} threads: medians and p95 in ms; %: median, of the median of bare runs in the same turns`);
   for (const stage of Object.keys(columns.request))
-    table.row([stage, ...['request', 'session'].flatMap((m) => [b.ms(columns[m][stage] / 1000), b.fixed((columns[m][stage] / columns[m].bare) * 100, 0)])]);
-  for (const m of ['request', 'session']) {
-    const rest = columns[m].total - columns[m].run;
-    console.log(`${m} mode: everything but the run is ${b.ms(rest / 1000)} ms, ${b.fixed((rest / columns[m].run) * 100, 1)} % of the run`);
+    table.row([stage, ...modes.flatMap((m) => {
+      const [mid, bare] = [b.median(columns[m][stage]), b.median(columns[m].bare)];
+      return [b.ms(mid / 1000), b.ms(b.p95(columns[m][stage]) / 1000), b.fixed((mid / bare) * 100, 1)];
+    })]);
+}
+
+// ---- one tenant beside another who burns all that it may ----
+
+async function neighbours(services) {
+  const csv = new b.Csv(options.results, 'neighbours.csv', ['mode', 'beside', 'turn', 'total_us']);
+  const table = new b.Table([['mode', -8], ['beside', -28], ['requests', 8], ['median', 8], ['p95', 8], ['p99', 8], ['p99 / alone', 11]],
+    'a tenant with MiniLM @128, alone and beside one that asks for MiniLM @512 without a pause, in turns; ms');
+  for (const mode of ['session', 'request']) {
+    const times = { nobody: [], 'a tenant burning its budget': [] };
+    for (let turn = 0; turn < Number(options.turns); turn++) {
+      for (const [beside, list] of Object.entries(times)) {
+        const hostile = beside === 'nobody' ? Promise.resolve() : services.load(1, 3, 'session', services.long);
+        if (beside !== 'nobody') await new Promise((r) => setTimeout(r, 500));
+        for (const r of await services.load(1, 2, mode)) {
+          list.push(r.total_us / 1000);
+          csv.row(mode, beside, turn, r.total_us);
+        }
+        await hostile;
+      }
+    }
+    for (const [beside, list] of Object.entries(times))
+      table.row([mode, beside, list.length, b.ms(b.median(list)), b.ms(b.p95(list)), b.ms(b.quantile(list, 0.99)),
+        b.times(b.quantile(list, 0.99) / b.quantile(times.nobody, 0.99))]);
   }
 }
 
@@ -175,9 +216,18 @@ function anonymousKib(pid) {
   }
 }
 
+// Children that serve a session: with a client they have two sockets; those that wait for one have one.
 function workers(pid) {
+  const sockets = (child) => readdirSync(`/proc/${child}/fd`).filter((fd) => readlinkSync(`/proc/${child}/fd/${fd}`).startsWith('socket:')).length;
+  const serves = (child) => {
+    try {
+      return sockets(child) >= 2;
+    } catch {
+      return false; // it has ended
+    }
+  };
   try {
-    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean);
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).filter(serves);
   } catch {
     return [];
   }
@@ -206,6 +256,7 @@ if (b.present(models, file)) {
       services.publish();
       await services.load(1, 1, 'request'); // the enclave's cache has the sealed weights from here on
       await stages(services, dir);
+      await neighbours(services);
       await throughput(services);
       await memory(services);
     } finally {

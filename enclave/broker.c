@@ -34,7 +34,7 @@ static void on_signal(struct eml_broker *b)
 
 static void welcome(struct eml_broker *b)
 {
-    int client = -1, pair[2] = {-1, -1};
+    int client = -1, sock = -1;
     pid_t pid = -1;
     enum eml_err err = eml_net_accept(b->listener, eml_net_now_ms(), &client);
     if (err == EML_E_NET)
@@ -44,22 +44,18 @@ static void welcome(struct eml_broker *b)
         eml_net_close(&client);
         return;
     }
-    if (err == EML_OK && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
-        err = EML_E_SYSTEM;
     if (err == EML_OK)
-        err = eml_spawn(b->program, EML_ROLE_WORKER, client, pair[1], NULL, &pid);
+        err = eml_spare_serve(b, client, &pid, &sock);
     eml_net_close(&client);
-    eml_net_close(&pair[1]);
     if (err == EML_OK) {
         int64_t now = eml_net_now_ms();
-        const struct eml_session *s = eml_session_new(&b->sessions, pid, pair[0], now,
+        const struct eml_session *s = eml_session_new(&b->sessions, pid, sock, now,
                                                       now + (int64_t)b->options->session_s * 1000);
         (void)eml_broker_record(b, s,
                                 (struct eml_record){.event = EML_EVENT_SESSION_OPEN,
                                                     .number = {eml_session_count(&b->sessions)}});
         return;
     }
-    eml_net_close(&pair[0]);
     b->tired_until_ms = eml_net_now_ms() + TIRED_MS;
     eml_log_event("session.none", err, {"sessions", (int64_t)eml_session_count(&b->sessions)});
     eml_broker_record_error(b, EML_ERROR_SESSION, err);
@@ -117,6 +113,7 @@ static enum eml_err serve(struct eml_broker *b)
     while (err == EML_OK && !b->stopping)
         err = turn(b, p);
     b->stopping = true;
+    eml_spare_stop(b);
     for (size_t i = 0; i < b->sessions.n; i++)
         if (b->sessions.entry[i].pid != 0)
             eml_session_end(&b->sessions.entry[i], eml_net_now_ms());
@@ -205,6 +202,7 @@ static enum eml_err begin(struct eml_broker *b, struct eml_why *why)
         return eml_fail(why, EML_E_SYSTEM, "broker: cannot give up privileges", -1);
     EML_TRY(start_log(b, why));
     EML_TRY(eml_net_listen(b->options->listen, &b->listener, why));
+    eml_spare_fill(b);
     eml_log_event("ready", EML_OK, {"port", eml_net_port(b->listener)},
                   {"sessions", (int64_t)b->sessions.n}, {"threads", (int64_t)b->options->threads});
     return EML_OK;

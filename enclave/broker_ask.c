@@ -82,6 +82,8 @@ static void on_attest(struct eml_broker *b, struct eml_session *s, const struct 
                                              .nonce = EML_BYTES(r->nonce),
                                              .public_key = EML_BYTES(b->key.pk.b)};
     answer_document(b, s, EML_ATTESTATION_SESSION, (struct eml_bytes){0}, &args);
+    /* While the client judges it, its own worker has nothing to do. */
+    eml_spare_fill(b);
 }
 
 static void on_kms_document(struct eml_broker *b, struct eml_session *s,
@@ -202,11 +204,19 @@ static uint64_t unix_s(void)
     return t.tv_sec > 0 ? (uint64_t)t.tv_sec : 0;
 }
 
+static int64_t now_us(void)
+{
+    struct timespec t = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 /* Answered when what it tells is on the host's disk: receipt and result leave after that. */
 static void on_report(struct eml_broker *b, struct eml_session *s, const struct eml_ipc_request *r)
 {
     struct eml_sha256 receipt = {{0}};
     enum eml_err outcome = r->err;
+    s->reported_us = now_us();
     eml_session_rest(s);
     if (outcome == EML_OK)
         outcome = eml_notary_receive(&s->notary, &b->key, r, unix_s(), eml_nsm_genuine, &receipt);
@@ -283,6 +293,8 @@ void eml_broker_answer_reports(struct eml_broker *b)
         struct eml_session *s = &b->sessions.entry[i];
         if (s->pid == 0 || s->durable_at == 0 || (durable < s->durable_at && health == EML_OK))
             continue;
+        eml_log_event("durable", durable < s->durable_at ? health : EML_OK,
+                      {"session", (int64_t)s->number}, {"us", now_us() - s->reported_us});
         if (durable < s->durable_at)
             answer_plain(s, health);
         else if (s->succeeded)

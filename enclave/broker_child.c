@@ -66,6 +66,10 @@ void eml_broker_child_ended(struct eml_broker *b, pid_t pid, int status)
         fetcher_ended(b, e, pid, err);
         return;
     }
+    if (eml_spare_ended(b, pid)) {
+        eml_log_event("spare.end", err, {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0});
+        return;
+    }
     for (size_t i = 0; i < b->sessions.n; i++) {
         struct eml_session *s = &b->sessions.entry[i];
         if (s->pid == pid) {

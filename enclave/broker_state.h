@@ -1,7 +1,8 @@
 /* What the files of the broker share: its state, and what they do for each other.
  *
- * broker.c starts it and holds the poll loop, broker_ask.c what a worker may ask, broker_child.c
- * the ends of children, broker_record.c what goes into the audit log. One thread, so no locks.
+ * broker.c starts it and holds the poll loop, broker_spare.c workers that wait for a client,
+ * broker_ask.c what a worker may ask, broker_child.c the ends of children, broker_record.c what
+ * goes into the audit log. One thread, so no locks.
  */
 #ifndef EML_ENCLAVE_BROKER_STATE_H
 #define EML_ENCLAVE_BROKER_STATE_H
@@ -10,6 +11,7 @@
 #include "enclave/audit_log.h"
 #include "enclave/broker.h"
 #include "enclave/cache.h"
+#include "enclave/limits.h"
 #include "enclave/session_table.h"
 #include "nsm/nsm.h"
 
@@ -24,6 +26,11 @@ struct eml_broker {
     struct eml_cache cache;
     struct eml_session_table sessions;
     struct eml_audit_log *log;
+    struct eml_spare {
+        pid_t pid; /* 0: none */
+        int sock;
+    } spare[EML_SPARE_WORKERS]; /* workers that wait for a client; each gets one, and ends with it
+                                 */
     int listener, signals;
     bool stopping;
     int64_t tired_until_ms; /* no descriptors left: let the listener rest */
@@ -47,6 +54,18 @@ void eml_broker_record_destruction(struct eml_broker *b, const struct eml_sessio
 uint64_t eml_broker_record_request(struct eml_broker *b, const struct eml_session *s,
                                    enum eml_err outcome, const struct eml_ipc_request *r,
                                    const struct eml_sha256 *receipt);
+
+/* --- broker_spare.c: workers started ahead --- */
+/* Starts what is missing. Failure is no event: the session that would have had it starts its own.
+ */
+void eml_spare_fill(struct eml_broker *b);
+/* Gives the client to a spare worker, or to a new one. The caller keeps its descriptor; *sock is
+ * the broker's end, -1 on failure. */
+EML_MUST enum eml_err eml_spare_serve(struct eml_broker *b, int client, pid_t *pid, int *sock);
+/* Whether it was a spare one that ended; forgets it. */
+bool eml_spare_ended(struct eml_broker *b, pid_t pid);
+/* Ends all; they hold nothing yet. */
+void eml_spare_stop(struct eml_broker *b);
 
 /* --- broker_ask.c: what a worker may ask --- */
 /* Reads one message of s and deals with it. */

@@ -4,6 +4,7 @@
 
 #define EML_IPC_BODY_MAX 16384u    /* bytes of an answer: an attestation document */
 #define EML_CACHE_ENTRIES 64u      /* objects in the weights cache */
+#define EML_SPARE_WORKERS 2u       /* started ahead of their sessions */
 #define EML_HOST_CONNECTS_MAX 256u /* connections to the host for one session */
 #define EML_CONNECT_MS 10000       /* to the host */
 #define EML_FETCH_MS 600000        /* one object, whole */

@@ -22,7 +22,8 @@ struct eml_session {
     /* Its report is answered when so many records are durable, the last of which is the
      * inference's; 0: none is due. */
     uint64_t durable_at;
-    bool succeeded; /* what it reported: the answer is a receipt */
+    int64_t reported_us; /* when the report came; monotonic */
+    bool succeeded;      /* what it reported: the answer is a receipt */
     /* Of the request that runs: it has a document for KMS and no key yet; the broker has refused it
      * something, and recorded that where it is to be. */
     bool kms_due, refused;

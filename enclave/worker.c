@@ -115,6 +115,15 @@ static void linger(int fd)
             break;
 }
 
+/* One for a process: there is no second one after it. */
+static enum eml_err await_client(struct eml_worker *w)
+{
+    uint8_t packet[1];
+    size_t n;
+    enum eml_err err = eml_ipc_recv(w->broker, INT64_MAX, EML_ROOM(packet), &n, &w->client);
+    return err == EML_OK && w->client < 0 ? EML_E_SYSTEM : err;
+}
+
 enum eml_err eml_worker_requests(struct eml_worker *w)
 {
     enum eml_err err = EML_OK;
@@ -148,10 +157,12 @@ void eml_worker_forget(struct eml_worker *w)
 
 enum eml_err eml_worker_run(const struct eml_options *o)
 {
-    struct eml_worker w = {.options = o, .client = EML_CHILD_FD_0, .broker = EML_CHILD_FD_1};
+    struct eml_worker w = {.options = o, .client = -1, .broker = EML_CHILD_FD_0};
     to_wipe = &w;
     stack_top = __builtin_frame_address(0);
     enum eml_err err = acquire(&w);
+    if (err == EML_OK)
+        err = await_client(&w);
     if (err == EML_OK)
         err = serve(&w);
     bool open = w.model.arena != NULL;
@@ -162,7 +173,7 @@ enum eml_err eml_worker_run(const struct eml_options *o)
         eml_worker_report_destruction(&w);
     eml_buf_free(&w.frame);
     eml_buf_free(&w.kms_ca);
-    if (err != EML_E_SYSTEM)
+    if (err != EML_E_SYSTEM && w.client >= 0)
         linger(w.client);
     eml_net_close(&w.client);
     return err;

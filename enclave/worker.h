@@ -1,8 +1,9 @@
 /* The worker: one session, in a process of its own that ends with it.
  *
- * It takes what it needs (memory, threads, trust anchors), enters the sandbox, and only then reads
- * the client's first byte. All secrets of the session lie in its arena and its channel; both are
- * wiped on every way out, on SIGTERM too. Its exit status is the error class of the session.
+ * It takes what it needs (memory, threads, trust anchors), enters the sandbox, gets its client from
+ * the broker, and only then reads that one's first byte. All secrets of the session lie in its
+ * arena and its channel; both are wiped on every way out, on SIGTERM too. Its exit status is the
+ * error class of the session.
  */
 #ifndef EML_ENCLAVE_WORKER_H
 #define EML_ENCLAVE_WORKER_H
@@ -32,7 +33,8 @@ struct eml_worker {
     enum eml_err sent; /* of the last result: EML_OK, or why it could not be sent */
 };
 
-/* The whole process: descriptors EML_CHILD_FD_0 (client) and _1 (broker). */
+/* The whole process. EML_CHILD_FD_0 is the broker, who sends a client when there is one; until then
+ * it waits, in the sandbox, having read nothing. */
 EML_MUST enum eml_err eml_worker_run(const struct eml_options *o);
 /* After the handshake: requests, until the session ends, and END to the client. Neither this nor
  * what it calls knows of processes: a test can play client and broker. */

@@ -118,13 +118,24 @@ def children(pid):
     return out
 
 
+def sockets(pid):
+    """How many it has: a worker that waits for a client has one, to its broker; with a client it has two."""
+    n = 0
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            n += os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:")
+        except FileNotFoundError:
+            continue
+    return n
+
+
 def workers(broker):
-    """Of its children, those that serve a session: connectors and fetchers come and go beside them."""
+    """Of its children, those that serve a session: connectors and fetchers come and go beside them, and spare workers wait."""
     out = []
     for pid in children(broker):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as f:
-                if b"--role=worker" in f.read():
+                if b"--role=worker" in f.read() and sockets(pid) >= 2:
                     out.append(pid)
         except (FileNotFoundError, ProcessLookupError):
             continue

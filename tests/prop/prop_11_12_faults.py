@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from generated import Model  # noqa: E402
 import scan  # noqa: E402
+import scan  # noqa: E402
 from services import PATIENCE, Services, assured, run  # noqa: E402
 
 CASES = int(os.environ.get("EML_CASES", "120"))
@@ -54,7 +55,9 @@ class Fault:
 
     def __init__(self, pid, call, error, n):
         self.process = subprocess.Popen(["strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
-                                         f"inject={call}:error={error}:when={n}", "-p", str(pid)],
+                                         f"inject={call}:error={error}:when={n}",
+                                         # Those that wait for a client too, who would else be served by one that meets no fault.
+                                         *[a for p in (*scan.children(pid), pid) for a in ("-p", str(p))]],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         Services.wait(lambda: self.process.poll() is not None or scan.traced(pid), "strace")
 

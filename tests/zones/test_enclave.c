@@ -235,7 +235,24 @@ static int down(void **state)
     return !ended || eml_test_dir_drop(w.dir) != 0;
 }
 
-/* Process ids of the broker's children. */
+/* A worker that waits for a client has one socket, one with a client two. */
+static size_t sockets_of(pid_t pid)
+{
+    char path[64], target[256];
+    size_t n = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    DIR *d = opendir(path);
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+        ssize_t len = readlinkat(dirfd(d), e->d_name, target, sizeof target - 1);
+        target[len > 0 ? len : 0] = '\0';
+        n += strncmp(target, "socket:", 7) == 0;
+    }
+    if (d != NULL)
+        (void)closedir(d);
+    return n;
+}
+
+/* Process ids of the broker's children that serve a session (or fetch, or connect). */
 static size_t children(pid_t *out, size_t max)
 {
     char path[64];
@@ -244,7 +261,8 @@ static size_t children(pid_t *out, size_t max)
     FILE *f = fopen(path, "r");
     assert_non_null(f);
     for (int pid; n < max && fscanf(f, "%d", &pid) == 1;)
-        out[n++] = pid;
+        if (sockets_of(pid) >= 2)
+            out[n++] = pid;
     (void)fclose(f);
     return n;
 }
