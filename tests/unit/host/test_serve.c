@@ -379,11 +379,13 @@ static void metrics_count_what_happened(void **state)
     put(7, (const uint8_t *)"sealed", 6, EML_HOST_OK);
     the_relay_reaches_the_enclave(state);
     assert_int_equal(eml_http_start("127.0.0.1:0", &w.host, &http, NULL), EML_OK);
-    /* A relay is counted when its thread has ended, shortly after its client saw the end. */
+    /* A relay is counted when its thread has ended, its bytes last, shortly after its client saw
+     * the end. */
     for (int64_t until = soon(); eml_net_now_ms() < until;) {
         http_get(eml_http_port(http),
                  "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", &b);
-        if (has(&b, "eml_host_relay_seconds_bucket{le=\"+Inf\"} 2\n"))
+        if (has(&b, "eml_host_relay_seconds_bucket{le=\"+Inf\"} 2\n") &&
+            has(&b, "eml_host_bytes_total{way=\"client_to_enclave\"} 5\n"))
             break;
     }
     assert_true(has(&b, "HTTP/1.1 200"));
