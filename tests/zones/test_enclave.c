@@ -235,24 +235,31 @@ static int down(void **state)
     return !ended || eml_test_dir_drop(w.dir) != 0;
 }
 
-/* A worker that waits for a client has one socket, one with a client two. */
-static size_t sockets_of(pid_t pid)
+/* Serves a session: a worker that waits for a client has one socket, one with a client two. A child
+ * that is not yet another program has all of the broker's. */
+static bool serves(pid_t pid)
 {
-    char path[64], target[256];
-    size_t n = 0;
+    char path[64], target[256], args[512] = {0};
+    size_t sockets = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+    FILE *f = fopen(path, "r");
+    size_t n = f != NULL ? fread(args, 1, sizeof args - 1, f) : 0;
+    if (f != NULL)
+        (void)fclose(f);
+    const char *second = memchr(args, '\0', n);
     (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
     DIR *d = opendir(path);
     for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
         ssize_t len = readlinkat(dirfd(d), e->d_name, target, sizeof target - 1);
         target[len > 0 ? len : 0] = '\0';
-        n += strncmp(target, "socket:", 7) == 0;
+        sockets += strncmp(target, "socket:", 7) == 0;
     }
     if (d != NULL)
         (void)closedir(d);
-    return n;
+    return sockets >= 2 && second != NULL && strncmp(second + 1, "--role=worker", 13) == 0;
 }
 
-/* Process ids of the broker's children that serve a session (or fetch, or connect). */
+/* Process ids of the broker's children that serve a session. */
 static size_t children(pid_t *out, size_t max)
 {
     char path[64];
@@ -261,7 +268,7 @@ static size_t children(pid_t *out, size_t max)
     FILE *f = fopen(path, "r");
     assert_non_null(f);
     for (int pid; n < max && fscanf(f, "%d", &pid) == 1;)
-        if (sockets_of(pid) >= 2)
+        if (serves(pid))
             out[n++] = pid;
     (void)fclose(f);
     return n;
