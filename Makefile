@@ -79,14 +79,15 @@ test-nitro: build eif
 analyze: setup
 	@tools/analyze.sh build/analyze
 
-# Beyond CI: the newer ONNX node tests; memory searched under both compilers at -O2 and -O3; host and enclave killed 200 times under load; the kernel built a second time, and Debian's
-# booted; deliberate breakages, each of which a test must notice.
+# Beyond CI: the newer ONNX node tests; memory searched under both compilers at -O2 and -O3; host and enclave killed 200 times under
+# load; the kernel built a second time, Debian's booted, and the program with musl; deliberate breakages, each of which a test must notice.
 test-full: test
 	@tools/fetch-node-tests.sh build/onnx-1.17
 	build/dev/tests/conformance/onnx-node-tests build/onnx-1.17/node
 	tests/memory-configurations.sh
 	cd tests/integration && EML_BIN=$(abspath build/dev) EML_KILLS=200 /usr/bin/python3 test_audit_kill.py
 	$(MAKE) eif KERNEL=debian
+	$(MAKE) eif LIBC=musl
 	@cmake --preset dev -DEML_NITRO=ON -DEML_NITRO_FULL=ON >/dev/null
 	@cmake --build --preset dev
 	ctest --test-dir build/dev --output-on-failure --no-tests=error -L full

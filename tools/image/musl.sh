@@ -46,13 +46,14 @@ run ./Configure linux-x86_64 --prefix=/usr --openssldir=/nonexistent --libdir=li
     no-legacy no-afalgeng no-docs
 run nice -n 10 make -j"$(nproc)" build_libs
 run make install_dev DESTDIR="$out/openssl"
-for package in jansson libseccomp; do
-    cd "$out/src/$package"
-    [ -x configure ] || run autoreconf -i
-    run ./configure --prefix=/usr --host=x86_64-linux-musl --disable-shared --enable-static
-    run make -C src -j"$(nproc)"
-    run make -C src install DESTDIR="$out/$package"
-done
+cd "$out/src/jansson"
+run cmake -G Ninja -B build -DCMAKE_C_COMPILER="$CC" -DCMAKE_C_COMPILER_LAUNCHER= -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=/usr \
+    -DCMAKE_INSTALL_LIBDIR=lib -DJANSSON_BUILD_DOCS=OFF -DJANSSON_WITHOUT_TESTS=ON -DJANSSON_EXAMPLES=OFF
+run env DESTDIR="$out/jansson" cmake --build build --target install
+cd "$out/src/libseccomp"
+run ./configure --prefix=/usr --host=x86_64-linux-musl --disable-shared --enable-static
+run make -C src -j"$(nproc)"
+run make -C src install DESTDIR="$out/libseccomp"
 mkdir "$out/lib"
 cp "$out"/openssl/usr/lib/*.a "$out"/jansson/usr/lib/*.a "$out"/libseccomp/usr/lib/*.a "$out/lib/"
 cp -R "$out/openssl/usr/include/openssl" "$out"/jansson/usr/include/*.h "$out/include/"
