@@ -11,6 +11,7 @@
  * log, signed, with every hash right, in which nothing changes that was given before; and nothing
  * counts as durable but what the sink has taken. */
 #define _GNU_SOURCE
+#include "testsupport/digest_signature.h"
 #include "testsupport/script.h"
 #include "testsupport/support.h"
 
@@ -101,33 +102,6 @@ void __wrap_eml_log(const char *event, enum eml_err e, const struct eml_log_fiel
     EML_ASSERT(event != NULL && e >= EML_OK && e <= EML_E_SYSTEM);
     for (size_t i = 0; i < n; i++)
         EML_ASSERT(fields[i].key != NULL);
-}
-
-/* --- signatures: a digest stands for them, which is forty times as fast --- */
-
-enum eml_err __wrap_eml_ed25519_sign(const struct eml_ed25519_sk *sk, struct eml_bytes msg,
-                                     uint8_t signature[64]);
-enum eml_err __wrap_eml_ed25519_verify(const struct eml_ed25519_pk *pk, struct eml_bytes msg,
-                                       const uint8_t signature[64]);
-
-enum eml_err __wrap_eml_ed25519_sign(const struct eml_ed25519_sk *sk, struct eml_bytes msg,
-                                     uint8_t signature[64])
-{
-    const struct eml_bytes parts[] = {EML_BYTES(sk->pk.b), msg};
-    struct eml_sha256 d;
-    memset(signature, 0, 64);
-    EML_TRY(eml_sha256(parts, 2, &d));
-    memcpy(signature, d.b, sizeof d.b);
-    return EML_OK;
-}
-
-enum eml_err __wrap_eml_ed25519_verify(const struct eml_ed25519_pk *pk, struct eml_bytes msg,
-                                       const uint8_t signature[64])
-{
-    const struct eml_ed25519_sk sk = {.pk = *pk};
-    uint8_t right[64];
-    EML_TRY(__wrap_eml_ed25519_sign(&sk, msg, right));
-    return memcmp(right, signature, sizeof right) == 0 ? EML_OK : EML_E_AUTH;
 }
 
 /* --- the NSM --- */

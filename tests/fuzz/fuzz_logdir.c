@@ -6,6 +6,7 @@
  *
  * Whatever is there: verification ends; what it accepts has all its records, and none of the files
  * that hold records and their hashes was changed. */
+#include "testsupport/digest_signature.h"
 #include "testsupport/script.h"
 #include "testsupport/support.h"
 
@@ -30,32 +31,8 @@ static struct {
     struct eml_buf entries, hashes, checkpoint, boots;
 } now;
 
-enum eml_err __wrap_eml_ed25519_sign(const struct eml_ed25519_sk *sk, struct eml_bytes msg,
-                                     uint8_t signature[64]);
-enum eml_err __wrap_eml_ed25519_verify(const struct eml_ed25519_pk *pk, struct eml_bytes msg,
-                                       const uint8_t signature[64]);
 enum eml_err __wrap_eml_file_read(const char *path, uint64_t max, struct eml_buf *out,
                                   struct eml_why *why);
-
-enum eml_err __wrap_eml_ed25519_sign(const struct eml_ed25519_sk *sk, struct eml_bytes msg,
-                                     uint8_t signature[64])
-{
-    const struct eml_bytes parts[] = {EML_BYTES(sk->pk.b), msg};
-    struct eml_sha256 d;
-    memset(signature, 0, 64);
-    EML_TRY(eml_sha256(parts, 2, &d));
-    memcpy(signature, d.b, sizeof d.b);
-    return EML_OK;
-}
-
-enum eml_err __wrap_eml_ed25519_verify(const struct eml_ed25519_pk *pk, struct eml_bytes msg,
-                                       const uint8_t signature[64])
-{
-    const struct eml_ed25519_sk sk = {.pk = *pk};
-    uint8_t right[64];
-    EML_TRY(__wrap_eml_ed25519_sign(&sk, msg, right));
-    return memcmp(right, signature, sizeof right) == 0 ? EML_OK : EML_E_AUTH;
-}
 
 static bool ends_with(const char *path, const char *end)
 {

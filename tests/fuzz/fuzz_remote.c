@@ -11,16 +11,12 @@
  * Whatever comes: the enclave's half can open all that was sent, the request is the one that was
  * asked for, nothing is sent to whom the verifier refused, and a result is given only if it is what
  * the enclave sealed as one, with a receipt that was found right; else nothing of it comes out. */
-#include "testsupport/channel_pair.h"
-#include "testsupport/script.h"
+#include "testsupport/half_channel.h"
 
-#include "channel/hpke.h"
-#include "channel/state.h"
 #include "hostproto/hostproto.h"
 #include "net/net.h"
 #include "remote/infer.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -31,28 +27,21 @@ static struct {
     bool made;
     float x[N], z[N];
     struct eml_policy policy;
-    struct eml_channel *client, *server; /* just opened */
-    struct eml_channel client_now, server_now;
     struct eml_arena arena;
     struct eml_buf receipt;
 } fixed;
 
 static struct {
     struct eml_cur script;
-    uint64_t random;
-    struct eml_channel *server;
+    struct eml_half server;
     bool relayed, verified, open, connected;
-    bool honest, right;    /* nobody did wrong; a receipt was found right */
-    struct eml_buf sent;   /* by the client, in this message */
-    struct eml_buf frames; /* from the enclave, not delivered yet, from frames_at */
-    size_t frames_at;
-    struct eml_buf last;     /* delivered last */
+    bool right;              /* a receipt was found so */
+    struct eml_buf sent;     /* by the client, in this message */
     struct eml_buf evidence; /* to be delivered */
     unsigned requests;       /* that the enclave has got whole */
     struct eml_buf result;   /* what it sealed as a result last */
 } now;
 
-enum eml_err __wrap_eml_random(struct eml_room out);
 enum eml_err __wrap_eml_net_connect(const char *address, int64_t deadline_ms, int *fd,
                                     struct eml_why *why);
 void __wrap_eml_net_close(int *fd);
@@ -69,19 +58,10 @@ enum eml_err __wrap_eml_receipt_verify(const struct eml_receipt *r,
                                        struct eml_receipt_verified *out,
                                        struct eml_receipt_report *report, struct eml_why *why);
 
-enum eml_err __wrap_eml_random(struct eml_room out)
-{
-    for (size_t i = 0; i < out.len; i++) {
-        now.random = now.random * 6364136223846793005u + 1442695040888963407u;
-        out.ptr[i] = (uint8_t)(now.random >> 56);
-    }
-    return EML_OK;
-}
-
 static void meddle(struct eml_buf *b)
 {
     if (eml_script_meddle(&now.script, b))
-        now.honest = false;
+        now.server.honest = false;
 }
 
 /* --- the verifiers --- */
@@ -124,11 +104,6 @@ enum eml_err __wrap_eml_receipt_verify(const struct eml_receipt *r,
 
 /* --- the enclave --- */
 
-static void seal(enum eml_msg_type type, struct eml_bytes content)
-{
-    (void)!eml_channel_seal(now.server, type, content, &now.frames);
-}
-
 static void send_result(bool altered)
 {
     static const uint8_t salt[EML_SALT_BYTES] = {2};
@@ -143,91 +118,29 @@ static void send_result(bool altered)
                EML_OK);
     if (altered)
         meddle(&now.result);
-    seal(EML_MSG_RESULT, eml_buf_bytes(&now.result));
-}
-
-static void send_any_record(struct eml_bytes plain)
-{
-    struct eml_direction *d = &now.server->send;
-    uint8_t text[256] = {0}, length[EML_FRAME_HEADER_BYTES];
-    const size_t sealed = sizeof text + EML_HPKE_TAG_BYTES;
-    struct eml_nonce nonce = eml_hpke_compute_nonce(&d->iv, d->seq);
-    if (plain.len != 0)
-        memcpy(text, plain.ptr, plain.len);
-    eml_store_u32(length, (uint32_t)sealed);
-    eml_buf_put(&now.frames, EML_BYTES(length));
-    uint8_t *room = eml_buf_grow(&now.frames, sealed);
-    EML_ASSERT(room != NULL);
-    EML_ASSERT(eml_aead_seal(&d->key, &nonce, EML_BYTES(length), EML_BYTES(text),
-                             (struct eml_room){room, sealed}) == EML_OK);
-    d->seq++;
+    eml_half_seal(&now.server, EML_MSG_RESULT, eml_buf_bytes(&now.result));
 }
 
 /* Says something, true to its part only where the script has run out or says so. */
 static void act(void)
 {
     uint8_t op = eml_cur_u8(&now.script);
-    if (op % 8 > 1) {
-        now.honest = false;
+    if (op % 8 <= 1) {
+        send_result(op % 8 == 1);
+    } else {
+        eml_half_misbehave(&now.server, &now.script, op);
         now.result.len = 0;
-    }
-    switch (op % 8) {
-    case 0:
-        send_result(false);
-        break;
-    case 1:
-        send_result(true);
-        break;
-    case 2:
-        seal((enum eml_msg_type)(op / 8 % EML_MSG_N), eml_script_bytes(&now.script));
-        break;
-    case 3:
-        seal(EML_MSG_END, (struct eml_bytes){0});
-        break;
-    case 4:
-        send_any_record(eml_script_bytes(&now.script));
-        break;
-    case 5:
-        (void)!eml_channel_seal_begin(now.server, EML_MSG_RESULT,
-                                      (uint64_t)eml_cur_u16(&now.script) << (op / 8 % 16),
-                                      &now.frames);
-        break;
-    case 6:
-        (void)!eml_channel_seal_part(now.server, eml_script_bytes(&now.script), &now.frames);
-        break;
-    default:
-        now.frames.len = now.frames_at;
-        eml_buf_put(&now.frames, EML_LIT("\0\0\0\10damaged."));
-        break;
     }
 }
 
 /* The next frame on its way through the host; false: the stream has ended. */
 static bool next_frame(struct eml_buf *out)
 {
-    struct eml_bytes content;
-    if (now.frames_at == now.frames.len && now.honest && now.requests == 1)
+    if (!eml_half_has_frame(&now.server) && now.server.honest && now.requests == 1)
         act();
-    while (now.frames_at == now.frames.len && eml_cur_left(&now.script) != 0)
+    while (!eml_half_has_frame(&now.server) && eml_cur_left(&now.script) != 0)
         act();
-    struct eml_cur c =
-        eml_cur(eml_bytes(now.frames.ptr + now.frames_at, now.frames.len - now.frames_at));
-    if (now.frames_at == now.frames.len || !eml_pair_frame(&c, &content))
-        return false;
-    uint8_t how = eml_cur_u8(&now.script);
-    now.honest = now.honest && how < 240;
-    if (how < 252)
-        eml_buf_put(out, content);
-    if (how < 252 && how >= 248)
-        return true;
-    now.frames_at += c.pos;
-    if (how >= 252)
-        eml_buf_put(out, eml_buf_bytes(&now.last));
-    else if (how >= 240)
-        meddle(out);
-    now.last.len = 0;
-    eml_buf_put(&now.last, eml_buf_bytes(out));
-    return true;
+    return eml_half_deliver(&now.server, &now.script, out);
 }
 
 /* --- the host --- */
@@ -261,10 +174,10 @@ enum eml_err __wrap_eml_net_send_frame(int fd, struct eml_bytes frame, int64_t d
 static void take_hello(struct eml_bytes frame)
 {
     struct eml_buf document = {0};
-    EML_ASSERT(eml_channel_server_hello(&now.server, frame, NULL) == EML_OK);
-    EML_ASSERT(eml_pair_document(now.server, &document) == EML_OK);
-    EML_ASSERT(eml_channel_server_evidence(now.server, eml_buf_bytes(&document), &now.evidence) ==
-               EML_OK);
+    EML_ASSERT(eml_channel_server_hello(&now.server.channel, frame, NULL) == EML_OK);
+    EML_ASSERT(eml_pair_document(now.server.channel, &document) == EML_OK);
+    EML_ASSERT(eml_channel_server_evidence(now.server.channel, eml_buf_bytes(&document),
+                                           &now.evidence) == EML_OK);
     eml_buf_free(&document);
 }
 
@@ -275,9 +188,10 @@ static void take_record(struct eml_bytes record)
     struct eml_bytes part;
     struct eml_request r;
     bool done;
-    if (now.server->state != EML_CHANNEL_OPEN)
+    if (now.server.channel->state != EML_CHANNEL_OPEN)
         return; /* it broke it itself */
-    EML_ASSERT(eml_channel_open(now.server, record, &type, &total, &part, &done, NULL) == EML_OK);
+    EML_ASSERT(eml_channel_open(now.server.channel, record, &type, &total, &part, &done, NULL) ==
+               EML_OK);
     eml_buf_put(&now.sent, part);
     if (!done)
         return;
@@ -302,12 +216,12 @@ enum eml_err __wrap_eml_net_send(int fd, struct eml_bytes bytes, int64_t deadlin
         return EML_OK; /* an object that is pushed */
     while (!eml_cur_done(&c)) {
         EML_ASSERT(eml_pair_frame(&c, &frame));
-        if (now.server == NULL) {
+        if (now.server.channel == NULL) {
             take_hello(frame);
         } else if (!now.open) {
             EML_ASSERT(now.verified);
-            enum eml_err e = eml_channel_server_open(now.server, frame, NULL);
-            EML_ASSERT(e == EML_OK || !now.honest);
+            enum eml_err e = eml_channel_server_open(now.server.channel, frame, NULL);
+            EML_ASSERT(e == EML_OK || !now.server.honest);
             now.open = true;
         } else {
             take_record(frame);
@@ -333,7 +247,7 @@ enum eml_err __wrap_eml_net_recv_frame(int fd, size_t max, int64_t deadline_ms, 
         EML_ASSERT(eml_host_answer_encode(&a, out) == EML_OK);
         meddle(out);
         if (eml_cur_u8(&now.script) == 255) {
-            now.honest = false;
+            now.server.honest = false;
             return EML_E_NET;
         }
     }
@@ -351,7 +265,7 @@ static void check(enum eml_err e, const struct eml_result *out,
 {
     struct eml_result want;
     if (e != EML_OK) {
-        EML_ASSERT(!now.honest && out->n_outputs == 0 && out->outputs == NULL);
+        EML_ASSERT(!now.server.honest && out->n_outputs == 0 && out->outputs == NULL);
         EML_ASSERT(receipt->file.len == 0);
         return;
     }
@@ -388,59 +302,36 @@ static void infer(struct eml_remote *r)
     }
 }
 
-/* A channel that was just opened, in the place of one that is used for every input. */
-static struct eml_channel *copy(struct eml_channel *to, const struct eml_channel *from)
-{
-    memcpy(to, from, offsetof(struct eml_channel, send.plain));
-    memcpy(&to->recv, &from->recv, offsetof(struct eml_direction, plain));
-    return to;
-}
-
-void __wrap_eml_channel_free(struct eml_channel *ch);
-void __real_eml_channel_free(struct eml_channel *ch);
-
-void __wrap_eml_channel_free(struct eml_channel *ch)
-{
-    if (ch == &fixed.client_now || ch == &fixed.server_now)
-        eml_channel_wipe(ch);
-    else
-        __real_eml_channel_free(ch);
-}
-
 static bool begin(struct eml_remote *r, uint8_t mode)
 {
     struct eml_why why = {0};
     now.relayed = true;
     if ((mode & 1) == 0) { /* as if all had gone well so far */
-        *r = (struct eml_remote){
-            .fd = HOST, .channel = copy(&fixed.client_now, fixed.client), .policy = &fixed.policy};
+        *r = (struct eml_remote){.fd = HOST,
+                                 .channel =
+                                     eml_opened_again(&eml_opened.client_now, eml_opened.client),
+                                 .policy = &fixed.policy};
         r->deadline_ms = INT64_MAX;
         r->document = EML_LIT("document");
-        now.server = copy(&fixed.server_now, fixed.server);
+        now.server.channel = eml_opened_again(&eml_opened.server_now, eml_opened.server);
         now.open = now.verified = now.connected = true;
         return true;
     }
     enum eml_err e =
         eml_remote_attest(r, "tcp:host:1", &fixed.policy, 1767323045000, INT64_MAX, &why);
-    EML_ASSERT(e == EML_OK ? now.verified : !now.honest && why.rule != NULL && r->fd == -1);
+    EML_ASSERT(e == EML_OK ? now.verified : !now.server.honest && why.rule != NULL && r->fd == -1);
     return e == EML_OK && eml_remote_open(r, &why) == EML_OK;
 }
 
 static void make_fixed(void)
 {
-    struct eml_pair p = {0};
     const struct eml_receipt receipt = {.air = EML_LIT("air"),
                                         .statement = EML_LIT("right"),
                                         .record = EML_LIT("record"),
                                         .proof = EML_LIT("proof")};
     eml_crypto_init();
     EML_ASSERT(eml_arena_create(&fixed.arena, 1 << 20) == EML_OK);
-    for (int i = 0; i < EML_PAIR_STEPS; i++)
-        EML_ASSERT(eml_pair_step(&p, i) == EML_OK);
-    fixed.client = p.client;
-    fixed.server = p.server;
-    p.client = p.server = NULL;
-    eml_pair_free(&p);
+    eml_opened_make();
     for (int i = 0; i < N; i++) {
         fixed.x[i] = (float)i;
         fixed.z[i] = (float)(3 * i);
@@ -458,7 +349,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         make_fixed();
     memset(&now, 0, sizeof now);
     now.script = eml_cur(eml_bytes(data, size));
-    now.honest = true;
+    eml_opened.random = 0;
+    now.server.honest = true;
+    now.server.says = EML_MSG_RESULT;
     uint8_t mode = eml_cur_u8(&now.script);
     if (mode % 4 == 3) {
         enum eml_err e = eml_remote_push("tcp:host:1", id, EML_LIT("sealed"), INT64_MAX, &why);
@@ -471,10 +364,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     eml_remote_close(&r);
     EML_ASSERT(r.channel == NULL && r.fd == -1 && !now.connected);
     (void)eml_arena_reset(&fixed.arena, 0);
-    eml_channel_free(now.server);
+    eml_half_free(&now.server);
     eml_buf_free(&now.sent);
-    eml_buf_free(&now.frames);
-    eml_buf_free(&now.last);
     eml_buf_free(&now.evidence);
     eml_buf_free(&now.result);
     return 0;

@@ -11,12 +11,9 @@
  * Whatever comes: no result leaves before the broker has answered that the log is durable, all that
  * leaves opens at the client as the next record, a request that was left alone gives the right
  * result, and every question that the worker asks is one that the broker knows. */
-#include "testsupport/channel_pair.h"
-#include "testsupport/script.h"
+#include "testsupport/half_channel.h"
 
 #include "aws/cms.h"
-#include "channel/hpke.h"
-#include "channel/state.h"
 #include "enclave/cache.h"
 #include "enclave/worker.h"
 #include "hostproto/hostproto.h"
@@ -44,24 +41,18 @@ static struct {
     struct eml_sha256 key_id;
     struct eml_aead_key data_key, content_key;
     uint8_t block[EML_IPC_BLOCK];
-    struct eml_channel *client, *server; /* just opened */
-    struct eml_channel client_now, server_now;
     struct eml_arena arena, for_result;
 } fixed;
 
 /* Of one input. */
 static struct {
     struct eml_cur script;
-    uint64_t random;
     struct eml_worker w;
     struct eml_pair pair; /* pair.client is the client's half */
     int frames_asked;
     bool open;
-    bool gone;             /* the client does not read any more */
-    bool honest;           /* nobody has done anything wrong yet */
-    struct eml_buf sealed; /* frames not delivered yet, from sealed_at */
-    size_t sealed_at;
-    struct eml_buf last;    /* the frame delivered last */
+    bool gone; /* the client does not read any more */
+    struct eml_half client;
     struct eml_buf result;  /* of the message that the worker sends */
     bool runs, durable;     /* between BEGIN and REPORT; REPORT was answered well */
     unsigned sent, results; /* requests left alone, results */
@@ -70,7 +61,6 @@ static struct {
 
 /* --- what stands in for the outside --- */
 
-enum eml_err __wrap_eml_random(struct eml_room out);
 enum eml_err __wrap_eml_net_send(int fd, struct eml_bytes bytes, int64_t deadline_ms);
 enum eml_err __wrap_eml_net_send_frame(int fd, struct eml_bytes frame, int64_t deadline_ms);
 enum eml_err __wrap_eml_net_recv_frame(int fd, size_t max, int64_t deadline_ms,
@@ -86,20 +76,10 @@ enum eml_err __real_eml_https_call(const struct eml_https_peer *peer, struct eml
                                    size_t body_max, struct eml_http1_response *out,
                                    struct eml_why *why);
 
-/* The same for the same input. */
-enum eml_err __wrap_eml_random(struct eml_room out)
-{
-    for (size_t i = 0; i < out.len; i++) {
-        now.random = now.random * 6364136223846793005u + 1442695040888963407u;
-        out.ptr[i] = (uint8_t)(now.random >> 56);
-    }
-    return EML_OK;
-}
-
 static void meddle(struct eml_buf *b)
 {
     if (eml_script_meddle(&now.script, b))
-        now.honest = false;
+        now.client.honest = false;
 }
 
 /* Of the session's: it is used again. */
@@ -149,7 +129,7 @@ static void put_request(enum eml_mode mode, bool first, struct eml_buf *out)
 static void put_under_kms(enum eml_mode mode, const struct eml_buf *plain, struct eml_buf *out)
 {
     struct eml_buf sealed = {0};
-    EML_ASSERT(eml_request_seal(&fixed.data_key, eml_channel_session_id(now.pair.client),
+    EML_ASSERT(eml_request_seal(&fixed.data_key, eml_channel_session_id(now.client.channel),
                                 eml_buf_bytes(plain), &sealed) == EML_OK);
     const struct eml_request r = {.mode = mode,
                                   .has_kms = true,
@@ -158,16 +138,11 @@ static void put_under_kms(enum eml_mode mode, const struct eml_buf *plain, struc
     eml_buf_free(&sealed);
 }
 
-static void seal(enum eml_msg_type type, struct eml_bytes content)
-{
-    (void)!eml_channel_seal(now.pair.client, type, content, &now.sealed);
-}
-
 static void send_request(uint8_t op, bool altered)
 {
     struct eml_buf plain = {0}, outer = {0};
     enum eml_mode mode = (op & 8) != 0 ? EML_MODE_SESSION : EML_MODE_REQUEST;
-    bool was_honest = now.honest;
+    bool was_honest = now.client.honest;
     put_request(mode, (op & 16) == 0, &plain);
     if (altered)
         meddle(&plain);
@@ -176,94 +151,25 @@ static void send_request(uint8_t op, bool altered)
         if (altered)
             meddle(&outer);
     }
-    seal(EML_MSG_REQUEST, eml_buf_bytes(outer.len != 0 ? &outer : &plain));
+    eml_half_seal(&now.client, EML_MSG_REQUEST, eml_buf_bytes(outer.len != 0 ? &outer : &plain));
     /* Only the first of a session is sure of a result. */
-    now.sent += was_honest && now.honest && now.sent == 0 && (op & 16) == 0;
-    now.honest = now.honest && (op & 16) == 0 && now.sent == 1;
+    now.sent += was_honest && now.client.honest && now.sent == 0 && (op & 16) == 0;
+    now.client.honest = now.client.honest && (op & 16) == 0 && now.sent == 1;
     eml_buf_free(&plain);
     eml_buf_free(&outer);
-}
-
-/* A record with any plaintext, which only who has the keys can make. */
-static void send_any_record(struct eml_bytes plain)
-{
-    static const size_t bucket[] = {256, 1024};
-    struct eml_direction *d = &now.pair.client->send;
-    uint8_t text[1024] = {0}, length[EML_FRAME_HEADER_BYTES];
-    const size_t n = bucket[plain.len > 250], sealed = n + EML_HPKE_TAG_BYTES;
-    struct eml_nonce nonce = eml_hpke_compute_nonce(&d->iv, d->seq);
-    if (plain.len != 0)
-        memcpy(text, plain.ptr, plain.len);
-    eml_store_u32(length, (uint32_t)sealed);
-    eml_buf_put(&now.sealed, EML_BYTES(length));
-    uint8_t *room = eml_buf_grow(&now.sealed, sealed);
-    EML_ASSERT(room != NULL);
-    EML_ASSERT(eml_aead_seal(&d->key, &nonce, EML_BYTES(length), eml_bytes(text, n),
-                             (struct eml_room){room, sealed}) == EML_OK);
-    d->seq++;
-}
-
-/* One step of the script; leaves some frames, or none. */
-static void act(void)
-{
-    uint8_t op = eml_cur_u8(&now.script);
-    struct eml_channel *ch = now.pair.client;
-    if (op % 8 > 1)
-        now.honest = false;
-    switch (op % 8) {
-    case 0:
-        send_request(op, false);
-        break;
-    case 1:
-        send_request(op, true);
-        break;
-    case 2:
-        seal((enum eml_msg_type)(op / 8 % EML_MSG_N), eml_script_bytes(&now.script));
-        break;
-    case 3:
-        seal(EML_MSG_END, (struct eml_bytes){0});
-        break;
-    case 4:
-        send_any_record(eml_script_bytes(&now.script));
-        break;
-    case 5:
-        (void)!eml_channel_seal_begin(
-            ch, EML_MSG_REQUEST, (uint64_t)eml_cur_u16(&now.script) << (op / 8 % 16), &now.sealed);
-        break;
-    case 6:
-        (void)!eml_channel_seal_part(ch, eml_script_bytes(&now.script), &now.sealed);
-        break;
-    default:
-        now.sealed.len = now.sealed_at;
-        eml_buf_put(&now.sealed, EML_LIT("\0\0\0\10damaged."));
-        break;
-    }
 }
 
 /* The next frame's content, if the client has more to say. */
 static bool next_frame(struct eml_buf *out)
 {
-    struct eml_bytes content;
-    while (now.sealed_at == now.sealed.len && eml_cur_left(&now.script) != 0)
-        act();
-    struct eml_cur c =
-        eml_cur(eml_bytes(now.sealed.ptr + now.sealed_at, now.sealed.len - now.sealed_at));
-    if (now.sealed_at == now.sealed.len || !eml_pair_frame(&c, &content))
-        return false;
-    uint8_t how = eml_cur_u8(&now.script);
-    now.honest = now.honest && how < 240;
-    if (how < 252)
-        eml_buf_put(out, content);
-    if (how < 252 && how >= 248) /* twice */
-        return true;
-    now.sealed_at += c.pos;
-    if (how >= 252) /* the one before once more, in place of this one */
-        eml_buf_put(out, eml_buf_bytes(&now.last));
-    else if (how >= 240)
-        meddle(out);
-    now.last.len = 0;
-    eml_buf_put(&now.last, eml_buf_bytes(out));
-    return true;
+    while (!eml_half_has_frame(&now.client) && eml_cur_left(&now.script) != 0) {
+        uint8_t op = eml_cur_u8(&now.script);
+        if (op % 8 <= 1)
+            send_request(op, op % 8 == 1);
+        else
+            eml_half_misbehave(&now.client, &now.script, op);
+    }
+    return eml_half_deliver(&now.client, &now.script, out);
 }
 
 static bool client_says(struct eml_buf *out)
@@ -295,7 +201,7 @@ static void hear_message(enum eml_msg_type type)
         EML_ASSERT(now.durable);
         EML_ASSERT(eml_result_decode(in, &fixed.for_result, &r, NULL) == EML_OK);
         EML_ASSERT(r.n_outputs == 1);
-        if (now.honest) {
+        if (now.client.honest) {
             EML_ASSERT(r.outputs[0].tensor.bytes == sizeof z);
             memcpy(z, r.outputs[0].tensor.data, sizeof z);
             for (size_t i = 0; i < N; i++)
@@ -318,9 +224,9 @@ static void hear(struct eml_bytes record)
     uint64_t total;
     struct eml_bytes part;
     bool done;
-    if (now.pair.client->state != EML_CHANNEL_OPEN)
+    if (now.client.channel->state != EML_CHANNEL_OPEN)
         return; /* it broke it itself */
-    EML_ASSERT(eml_channel_open(now.pair.client, record, &type, &total, &part, &done, NULL) ==
+    EML_ASSERT(eml_channel_open(now.client.channel, record, &type, &total, &part, &done, NULL) ==
                EML_OK);
     eml_buf_put(&now.result, part);
     if (done)
@@ -339,7 +245,7 @@ enum eml_err __wrap_eml_net_send(int fd, struct eml_bytes bytes, int64_t deadlin
     }
     now.gone = now.gone || eml_cur_u8(&now.script) >= 252;
     if (now.gone) {
-        now.honest = false;
+        now.client.honest = false;
         return EML_E_NET;
     }
     while (!eml_cur_done(&c)) {
@@ -431,7 +337,7 @@ enum eml_err __wrap_eml_https_call(const struct eml_https_peer *peer, struct eml
     bool whole = false;
     EML_ASSERT(request.len > post.len && eml_bytes_equal(eml_bytes(request.ptr, post.len), post));
     if (eml_cur_u8(&now.script) == 255) {
-        now.honest = false;
+        now.client.honest = false;
         enum eml_err e = __real_eml_https_call(peer, request, body_max, out, why);
         EML_ASSERT(e != EML_OK);
         return e;
@@ -516,7 +422,7 @@ enum eml_err __wrap_eml_ipc_call(int sock, const struct eml_ipc_request *r, int6
     if (how < 224) {
         e = answer_well(r, a);
     } else {
-        now.honest = false;
+        now.client.honest = false;
         if (how >= 240 && !a->wants_fd)
             e = fill(a, eml_script_bytes(&now.script));
         if (a->len == 0) /* a report's answer is never empty, if it is good */
@@ -592,32 +498,8 @@ static void make_fixed(void)
     EML_ASSERT(eml_arena_create(&fixed.for_result, 1 << 16) == EML_OK);
     make_model();
     make_kms();
-    for (int i = 0; i < EML_PAIR_STEPS; i++)
-        EML_ASSERT(eml_pair_step(&now.pair, i) == EML_OK);
-    fixed.client = now.pair.client;
-    fixed.server = now.pair.server;
-    now.pair.client = now.pair.server = NULL;
-    eml_pair_free(&now.pair);
+    eml_opened_make();
     fixed.made = true;
-}
-
-/* A channel that was just opened, in the place of one that is used for every input. */
-static struct eml_channel *copy(struct eml_channel *to, const struct eml_channel *from)
-{
-    memcpy(to, from, offsetof(struct eml_channel, send.plain));
-    memcpy(&to->recv, &from->recv, offsetof(struct eml_direction, plain));
-    return to;
-}
-
-void __wrap_eml_channel_free(struct eml_channel *ch);
-void __real_eml_channel_free(struct eml_channel *ch);
-
-void __wrap_eml_channel_free(struct eml_channel *ch)
-{
-    if (ch == &fixed.client_now || ch == &fixed.server_now)
-        eml_channel_wipe(ch);
-    else
-        __real_eml_channel_free(ch);
 }
 
 static bool begin(uint8_t mode)
@@ -628,11 +510,15 @@ static bool begin(uint8_t mode)
     if ((mode & 2) == 0)
         w->kms_ca = fixed.ca;
     else
-        now.honest = false;
-    if ((mode & 1) != 0)
-        return eml_worker_handshake(w) == EML_OK;
-    w->channel = copy(&fixed.server_now, fixed.server);
-    now.pair.client = copy(&fixed.client_now, fixed.client);
+        now.client.honest = false;
+    if ((mode & 1) != 0) {
+        enum eml_err e = eml_worker_handshake(w);
+        now.client.channel = now.pair.client;
+        now.pair.client = NULL;
+        return e == EML_OK;
+    }
+    w->channel = eml_opened_again(&eml_opened.server_now, eml_opened.server);
+    now.client.channel = eml_opened_again(&eml_opened.client_now, eml_opened.client);
     return true;
 }
 
@@ -649,19 +535,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         make_fixed();
     memset(&now, 0, sizeof now);
     now.script = eml_cur(eml_bytes(data, size));
-    now.honest = true;
+    eml_opened.random = 0;
+    now.client.honest = true;
+    now.client.says = EML_MSG_REQUEST;
     now.w = (struct eml_worker){
         .options = &options, .client = CLIENT, .broker = BROKER, .session_end_ms = INT64_MAX};
     if (begin(eml_cur_u8(&now.script))) {
         now.open = true;
         (void)!eml_worker_requests(&now.w);
-        EML_ASSERT(!now.honest || now.results == now.sent);
+        EML_ASSERT(!now.client.honest || now.results == now.sent);
     }
     eml_worker_forget(&now.w);
     EML_ASSERT(now.w.sealed.ptr == NULL && now.w.channel == NULL && now.w.arena.base == NULL);
     eml_buf_free(&now.w.frame);
-    eml_buf_free(&now.sealed);
-    eml_buf_free(&now.last);
+    eml_half_free(&now.client);
     eml_buf_free(&now.result);
     eml_pair_free(&now.pair);
     return 0;
