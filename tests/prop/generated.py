@@ -11,10 +11,30 @@ import scan
 from services import program, run
 
 
+LAYERS = 4  # of a model, at most
+
+
+def shrunk(attempt):
+    """Runs attempt(LAYERS), a case with a model of at most so many layers. If it fails, then with fewer, and fails with what the
+    smallest that still does says."""
+    try:
+        attempt(LAYERS)
+        return
+    except AssertionError as e:
+        failure, most = e, LAYERS
+    for fewer in range(1, LAYERS):
+        try:
+            attempt(fewer)
+        except AssertionError as e:
+            failure, most = e, fewer
+            break
+    raise AssertionError(f"with at most {most} layers: {failure}") from failure
+
+
 class Model:
     """A chain of MatMul, Add, activation and Gather with names, numbers and shapes that occur nowhere else."""
 
-    def __init__(self, rng, folder):
+    def __init__(self, rng, folder, most=LAYERS):
         self.rng, self.folder = rng, folder
         self.numbers = np.random.RandomState(rng.getrandbits(31))
         self.names = []
@@ -25,7 +45,7 @@ class Model:
         last, n_in = self.name(), width
         self.input_name = last
         x_info = helper.make_tensor_value_info(last, TensorProto.FLOAT, ["N", width])
-        for _ in range(rng.randint(1, 4)):
+        for _ in range(rng.randint(1, most)):
             n_out = rng.randint(8, 96)
             w, b = self.weights(inits, n_in, n_out), self.weights(inits, n_out)
             product, sum_, out = self.name(), self.name(), self.name()

@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from generated import Model  # noqa: E402
+from generated import Model, shrunk  # noqa: E402
 from relay import Cut, Relay, framed  # noqa: E402
 import scan  # noqa: E402
 from services import PATIENCE, Services, assured, run  # noqa: E402
@@ -149,25 +149,27 @@ class Memory(unittest.TestCase):
 
     WAYS = ["success", "session", "bad_index", "bad_shape", "damaged_weights", "cut", "client_gone", "terminated"]
 
+    def one(self, case, way, most):
+        self.fresh()
+        model = Model(random.Random(SEED * 1000 + case), self.dir, most)
+        model.prepare(self.s)
+        watch = Watch(self.s, model.markers)
+        self.addCleanup(watch.close)
+        getattr(self, "way_" + way)(model, watch)
+        self.assertTrue(watch.done.wait(PATIENCE), "the worker did not end")
+        watch.close()
+        self.assertEqual(watch.ended, 1, "the worker's end was not seen")
+        self.assertEqual(model.explain(watch.found), {}, "left in the worker")
+        for name in ("enclave", "host"):
+            self.assertEqual(model.explain(scan.find(self.s.processes[name].pid, model.markers)), {}, f"left in {name}")
+
     def test_nothing_is_left(self):
         print(f"seed {SEED}, {CASES} cases", file=sys.stderr)
         searched = 0
         for case in range(CASES):
             way = self.WAYS[case % len(self.WAYS)]
             with self.subTest(case=case, way=way, seed=SEED):
-                rng = random.Random(SEED * 1000 + case)
-                self.fresh()
-                model = Model(rng, self.dir)
-                model.prepare(self.s)
-                watch = Watch(self.s, model.markers)
-                self.addCleanup(watch.close)
-                getattr(self, "way_" + way)(model, watch)
-                self.assertTrue(watch.done.wait(PATIENCE), "the worker did not end")
-                watch.close()
-                self.assertEqual(watch.ended, 1, "the worker's end was not seen")
-                self.assertEqual(model.explain(watch.found), {}, "left in the worker")
-                for name in ("enclave", "host"):
-                    self.assertEqual(model.explain(scan.find(self.s.processes[name].pid, model.markers)), {}, f"left in {name}")
+                shrunk(lambda most, case=case, way=way: self.one(case, way, most))
                 searched += 1
         self.assertEqual(searched, CASES)
         assured(CASES, f"sessions over generated models that end in {len(self.WAYS)} ways: nothing of model, key, input or result in "
