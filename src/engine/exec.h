@@ -27,9 +27,7 @@ struct eml_view {
     struct eml_shape shape; /* logical ONNX shape, all dims known */
     int64_t count;          /* product of the dims */
     void *data;             /* inputs are read only; NULL while planning */
-    /* Weights that the operator opens itself, see weights.h. */
-    uint64_t offset; /* in the stream of weights */
-    size_t room;     /* bytes at data, to be mapped piece by piece; 0: data is all of it */
+    uint64_t offset;        /* sealed weights: where they are in the stream, see weights.h */
 };
 
 struct eml_weights_window; /* engine/weights.h: what of sealed weights is in clear */
@@ -38,8 +36,7 @@ struct eml_weights_window; /* engine/weights.h: what of sealed weights is in cle
 enum eml_weights_use {
     EML_WEIGHTS_WHOLE = 0, /* opened before the step */
     EML_WEIGHTS_LAZY,      /* data is mapped; kernels open what they read */
-    EML_WEIGHTS_STRIPES,   /* the operator maps a stripe, of which kernels open what they read */
-    EML_WEIGHTS_ROWS,      /* data is NULL: the operator opens blocks one by one */
+    EML_WEIGHTS_OWN,       /* data is NULL: each thread opens pieces for itself */
 };
 
 struct eml_op_ctx {
@@ -72,17 +69,17 @@ typedef bool eml_scratch_fn(const struct eml_op_ctx *c, size_t *bytes);
  * plan_ops.c's table has outputs whose sizes its rule knows once the operands are known. */
 typedef enum eml_err eml_size_fn(const struct eml_op_ctx *c, struct eml_shape *shape);
 
-/* How the operator wants operand i, asked while planning if it is a slot of `bytes` bytes. For
- * STRIPES, *stripe: the least bytes of a stripe. */
+/* How the operator wants operand i, asked while planning if it is a slot of `bytes` bytes. For OWN,
+ * *piece: most bytes that a thread asks for at a time. */
 typedef enum eml_weights_use eml_use_fn(const struct eml_op_ctx *c, uint32_t i, uint64_t bytes,
-                                        size_t *stripe);
+                                        size_t *piece);
 
 enum eml_weights_use eml_use_product(const struct eml_op_ctx *c, uint32_t i, uint64_t bytes,
-                                     size_t *stripe);
+                                     size_t *piece);
 enum eml_weights_use eml_use_conv(const struct eml_op_ctx *c, uint32_t i, uint64_t bytes,
-                                  size_t *stripe);
+                                  size_t *piece);
 enum eml_weights_use eml_use_gather(const struct eml_op_ctx *c, uint32_t i, uint64_t bytes,
-                                    size_t *stripe);
+                                    size_t *piece);
 
 #define OP(id, name, since, types, in_min, in_max, out_max, attrs, rule, kernel)                   \
     enum eml_err eml_op_##kernel(const struct eml_op_ctx *c);

@@ -5,11 +5,12 @@
 enum {
     PANEL = 16,
     MR_MAX = 8,
-    K_RANGE = 2048,            /* rows of b per pass: 48 columns of them are 384 KiB */
-    B_RESIDENT = 96 * 1024,    /* floats of b that stay in the second-level cache beside a */
-    A_RESIDENT = 64 * 1024,    /* floats of a that stay there beside a group of b's columns */
-    TASK_MULTIPLIES = 300000,  /* about 5 microseconds of AVX-512 */
-    STRIPE_BYTES = 1024 * 1024 /* of sealed b in clear at one time, unless nr columns are more */
+    K_RANGE = 2048,           /* rows of b per pass: 48 columns of them are 384 KiB */
+    B_RESIDENT = 96 * 1024,   /* floats of b that stay in the second-level cache beside a */
+    A_RESIDENT = 64 * 1024,   /* floats of a that stay there beside a group of b's columns */
+    TASK_MULTIPLIES = 300000, /* about 5 microseconds of AVX-512 */
+    OWN_BYTES = 384 * 1024,   /* of sealed b from which on threads open it for themselves */
+    IDLE_SHARE = 16           /* of the threads' time may be lost to an uneven cut */
 };
 
 static size_t min_size(size_t a, size_t b)
@@ -58,6 +59,24 @@ struct eml_gemm_cut eml_gemm_cut(const struct eml_kernels *kn, size_t m, size_t 
     return cut;
 }
 
+struct eml_gemm_cut eml_gemm_cut_own(const struct eml_kernels *kn, size_t m, size_t n,
+                                     unsigned threads)
+{
+    struct eml_gemm_cut cut = {
+        .panels = div_up(n, PANEL), .groups_per_task = 1, .rows_first = true};
+    cut.groups = div_up(cut.panels * PANEL, kn->nr);
+    cut.column_tasks = cut.groups;
+    size_t parts = 1, most = max_size(div_up(m, kn->mr), 1);
+    for (; parts < most; parts++) {
+        size_t tasks = cut.groups * parts, turns = div_up(tasks, threads) * threads;
+        if ((turns - tasks) * IDLE_SHARE <= turns)
+            break;
+    }
+    cut.rows = max_size(div_up(div_up(m, parts), kn->mr), 1) * kn->mr;
+    cut.row_tiles = div_up(m, cut.rows);
+    return cut;
+}
+
 void eml_gemm_task(const struct eml_gemm_cut *cut, size_t i, size_t *row_tile, size_t *column_task)
 {
     *row_tile = cut->rows_first ? i % cut->row_tiles : i / cut->column_tasks;
@@ -70,9 +89,9 @@ struct job {
     struct eml_gemm_cut cut;
 };
 
-/* Rows [row, row + m) of column group `group`, a range of K. */
-static void tile(const struct job *j, const struct eml_gemm_offsets *o, size_t row, size_t m,
-                 size_t group, size_t k0, size_t k)
+/* Rows [row, row + m) of column group `group`, a range of K. b: panel b_first. */
+static void tile(const struct job *j, const struct eml_gemm_offsets *o, const float *b,
+                 size_t b_first, size_t row, size_t m, size_t group, size_t k0, size_t k)
 {
     const struct eml_gemm *g = j->g;
     size_t panel = group * j->cut.panels / j->cut.groups;
@@ -92,7 +111,7 @@ static void tile(const struct job *j, const struct eml_gemm_offsets *o, size_t r
         .rows = rows,
         .n_blocks = 1,
         .block = k,
-        .b = g->b + o->b + panel * g->b_panel + k0 * g->b_row,
+        .b = b + (panel - b_first) * g->b_panel + k0 * g->b_row,
         .b_row = g->b_row,
         .b_panel = g->b_panel,
         .accumulate = k0 > 0,
@@ -117,31 +136,35 @@ bool eml_gemm_open(struct eml_weights_window *w, const float *b, size_t b_panel,
     return true;
 }
 
-static bool open_groups(const struct job *j, const struct eml_gemm_offsets *o, size_t group0,
-                        size_t group_end, size_t k0, size_t k)
+const float *eml_gemm_own(struct eml_weights_window *w, const struct eml_view *b, unsigned thread,
+                          size_t b_panel, size_t from, size_t to)
 {
-    const struct eml_gemm *g = j->g;
-    size_t from = group0 * j->cut.panels / j->cut.groups;
-    size_t to = group_end * j->cut.panels / j->cut.groups;
-    return eml_gemm_open(g->window, g->b + o->b, g->b_panel, from, to, k0, k, g->k);
+    size_t panel = b_panel * sizeof(float);
+    uint64_t at = b->offset + (uint64_t)from * panel;
+    return (const float *)(const void *)eml_weights_own(w, thread, at, (to - from) * panel);
 }
 
 static void task(const struct job *j, const struct eml_gemm_offsets *o, size_t row_tile,
-                 size_t column_task)
+                 size_t column_task, unsigned thread)
 {
     const struct eml_gemm *g = j->g;
     size_t row_end = min_size((row_tile + 1) * j->cut.rows, g->m);
     size_t group0 = column_task * j->cut.groups_per_task;
     size_t group_end = min_size(group0 + j->cut.groups_per_task, j->cut.groups);
-    size_t k0 = 0;
+    size_t from = group0 * j->cut.panels / j->cut.groups;
+    size_t to = group_end * j->cut.panels / j->cut.groups, k0 = 0;
+    size_t b_first = g->own != NULL ? from : 0;
+    const float *b = g->own != NULL ? eml_gemm_own(g->window, g->own, thread, g->b_panel, from, to)
+                                    : g->b + o->b;
     do {
         /* the last range may be half as long again: no short remainder */
         size_t k = g->k - k0 <= K_RANGE + K_RANGE / 2 ? g->k - k0 : K_RANGE;
-        if (!open_groups(j, o, group0, group_end, k0, k))
+        if (b == NULL ||
+            (g->own == NULL && !eml_gemm_open(g->window, b, g->b_panel, from, to, k0, k, g->k)))
             return;
         for (size_t row = row_tile * j->cut.rows; row < row_end; row += j->kn->mr) {
             for (size_t group = group0; group < group_end; group++)
-                tile(j, o, row, min_size(row_end - row, j->kn->mr), group, k0, k);
+                tile(j, o, b, b_first, row, min_size(row_end - row, j->kn->mr), group, k0, k);
         }
         k0 += k;
     } while (k0 < g->k);
@@ -150,64 +173,32 @@ static void task(const struct job *j, const struct eml_gemm_offsets *o, size_t r
 static void tasks(void *arg, int64_t begin, int64_t end, unsigned thread)
 {
     const struct job *j = arg;
-    (void)thread;
     const struct eml_gemm_offsets none = {0};
     size_t per_product = j->cut.row_tiles * j->cut.column_tasks;
     for (size_t i = (size_t)begin; i < (size_t)end; i++) {
         size_t product = i / per_product, rest = i % per_product;
         size_t row_tile, column_task;
         eml_gemm_task(&j->cut, rest, &row_tile, &column_task);
-        task(j, j->g->offsets ? &j->g->offsets[product] : &none, row_tile, column_task);
+        task(j, j->g->offsets ? &j->g->offsets[product] : &none, row_tile, column_task, thread);
     }
-}
-
-static void run(const struct eml_kernels *kn, struct eml_pool *pool, const struct eml_gemm *g)
-{
-    struct job j = {kn, g, eml_gemm_cut(kn, g->m, g->n, g->k, g->m * g->k)};
-    size_t n = g->batch * j.cut.row_tiles * j.cut.column_tasks;
-    /* many tiny products: several per claim */
-    size_t work = max_size(g->m * g->n * max_size(g->k, 16) / (n / g->batch), 1);
-    eml_pool_for(pool, (int64_t)n, (int64_t)max_size(TASK_MULTIPLIES / 2 / work, 1), tasks, &j);
 }
 
 enum eml_weights_use eml_gemm_use(const struct eml_kernels *kn, size_t k, uint64_t bytes,
-                                  size_t *stripe)
+                                  size_t *piece)
 {
-    size_t least = kn->nr * k * sizeof(float); /* a tensor's bytes fit, and k is one dim */
-    *stripe = max_size(least, STRIPE_BYTES);
-    return bytes > *stripe ? EML_WEIGHTS_STRIPES : EML_WEIGHTS_LAZY;
-}
-
-size_t eml_gemm_stripe_panels(const struct eml_kernels *kn, const struct eml_view *b,
-                              size_t b_panel)
-{
-    size_t step = kn->nr / PANEL;
-    return eml_weights_stripe_max(b) / (b_panel * sizeof(float)) / step * step;
-}
-
-/* Stripe by stripe of columns: only so much of b is in clear. */
-static void run_stripes(const struct eml_kernels *kn, struct eml_pool *pool,
-                        const struct eml_gemm *g)
-{
-    size_t panels = eml_gemm_stripe_panels(kn, g->stripes, g->b_panel);
-    for (size_t column = 0; column < g->n; column += panels * PANEL) {
-        struct eml_gemm s = *g;
-        size_t bytes = g->b_panel * sizeof(float), first = column / PANEL;
-        s.n = min_size(g->n - column, panels * PANEL);
-        s.c += column;
-        s.epilogue = eml_epilogue_at(&g->epilogue, 0, column);
-        s.b = (const float *)(const void *)eml_weights_stripe(g->window, g->stripes, first * bytes,
-                                                              div_up(s.n, PANEL) * bytes);
-        run(kn, pool, &s);
-    }
+    *piece = kn->nr * k * sizeof(float); /* a tensor's bytes fit, and k is one dim */
+    return bytes > OWN_BYTES ? EML_WEIGHTS_OWN : EML_WEIGHTS_LAZY;
 }
 
 void eml_gemm_run(const struct eml_kernels *kn, struct eml_pool *pool, const struct eml_gemm *g)
 {
     if (g->m == 0 || g->n == 0 || g->batch == 0)
         return;
-    if (g->stripes != NULL)
-        run_stripes(kn, pool, g);
-    else
-        run(kn, pool, g);
+    struct job j = {kn, g, {0}};
+    j.cut = g->own != NULL ? eml_gemm_cut_own(kn, g->m, g->n, eml_pool_threads(pool))
+                           : eml_gemm_cut(kn, g->m, g->n, g->k, g->m * g->k);
+    size_t n = g->batch * j.cut.row_tiles * j.cut.column_tasks;
+    /* many tiny products: several per claim */
+    size_t work = max_size(g->m * g->n * max_size(g->k, 16) / (n / g->batch), 1);
+    eml_pool_for(pool, (int64_t)n, (int64_t)max_size(TASK_MULTIPLIES / 2 / work, 1), tasks, &j);
 }

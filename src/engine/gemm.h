@@ -31,8 +31,7 @@ struct eml_gemm {
     struct eml_epilogue epilogue;
     const struct eml_gemm_offsets *offsets;
     struct eml_weights_window *window; /* where b is opened as it is read, or NULL */
-    const struct eml_view
-        *stripes; /* the operand b, if it is mapped in stripes; b is then unused */
+    const struct eml_view *own; /* the operand b, if threads open it for themselves; b is unused */
 };
 
 void eml_gemm_run(const struct eml_kernels *kn, struct eml_pool *pool, const struct eml_gemm *g);
@@ -41,13 +40,15 @@ void eml_gemm_run(const struct eml_kernels *kn, struct eml_pool *pool, const str
 EML_MUST bool eml_gemm_open(struct eml_weights_window *w, const float *b, size_t b_panel,
                             size_t from, size_t to, size_t k0, size_t k, size_t all);
 
-/* Panels of a stripe of a packed operand; at least nr / 16. */
-size_t eml_gemm_stripe_panels(const struct eml_kernels *kn, const struct eml_view *b,
-                              size_t b_panel);
-/* How much window a packed matrix of `bytes` bytes gets: EML_WEIGHTS_STRIPES, and the least bytes
- * that hold nr columns of K = k; EML_WEIGHTS_LAZY if all of it is no more. */
+/* Panels [from, to) of an operand that threads open for themselves, b_panel floats each; NULL on
+ * failure. */
+const float *eml_gemm_own(struct eml_weights_window *w, const struct eml_view *b, unsigned thread,
+                          size_t b_panel, size_t from, size_t to);
+
+/* How threads get at a packed matrix of `bytes` bytes: EML_WEIGHTS_OWN, nr columns of K = k at a
+ * time; EML_WEIGHTS_LAZY if it is small. */
 enum eml_weights_use eml_gemm_use(const struct eml_kernels *kn, size_t k, uint64_t bytes,
-                                  size_t *stripe);
+                                  size_t *piece);
 
 /* How a product is cut: `row_tiles` of `rows` rows, times `column_tasks` of `groups_per_task`
  * groups; group i of `groups` has the panels [i*panels/groups, (i+1)*panels/groups). Depends on the
@@ -60,6 +61,10 @@ struct eml_gemm_cut {
 };
 struct eml_gemm_cut eml_gemm_cut(const struct eml_kernels *kn, size_t m, size_t n, size_t k,
                                  size_t a_floats);
+/* If each thread has to open the columns it multiplies with: a task is all rows of a group, or so
+ * many as gives all threads the same to do. */
+struct eml_gemm_cut eml_gemm_cut_own(const struct eml_kernels *kn, size_t m, size_t n,
+                                     unsigned threads);
 
 /* Task i of row_tiles * column_tasks: its row tile and column task. */
 void eml_gemm_task(const struct eml_gemm_cut *cut, size_t i, size_t *row_tile, size_t *column_task);

@@ -116,21 +116,19 @@ struct job {
     struct pieces p;
     struct eml_epilogue epilogue;
     struct eml_gemm_cut cut;
-    /* Sealed weights: w begins with panel first_panel, the job with column task first_task. */
-    struct eml_weights_window *window;
-    const struct eml_view *stripes; /* the operand, if it is mapped in stripes */
-    size_t first_task, first_panel;
+    struct eml_weights_window *window; /* where weights are opened as they are read, or NULL */
+    const struct eml_view *own;        /* they, if threads open them for themselves */
 };
 
 enum eml_weights_use eml_use_conv(const struct eml_op_ctx *c, uint32_t i, uint64_t bytes,
-                                  size_t *stripe)
+                                  size_t *piece)
 {
     struct conv v;
     if (i != 1 || c->in[1].layout != EML_LAYOUT_PANEL16 || conv_of(c, &v) != EML_OK)
         return EML_WEIGHTS_WHOLE;
     if (v.group != 1 || v.winograd)
         return EML_WEIGHTS_LAZY;
-    return eml_gemm_use(c->kernels, (size_t)(v.s.taps * v.ci), bytes, stripe);
+    return eml_gemm_use(c->kernels, (size_t)(v.s.taps * v.ci), bytes, piece);
 }
 
 static bool line_inside(const struct eml_spatial *s, int64_t at)
@@ -229,16 +227,23 @@ static bool block_pointers(const struct job *j, struct eml_pixel *p, const float
     return run;
 }
 
-/* Pixels [row, row + m), from *p on, of one group of channels, lines [line0, line1), column groups
- * [column_group, column_end). */
-static void block(const struct job *j, const float **pointers, int64_t group, struct eml_pixel *p,
-                  size_t row, size_t m, int64_t line0, int64_t line1, size_t column_group,
-                  size_t column_end)
+/* Weights of the column groups [g0, g1) of one group of channels. */
+struct columns {
+    int64_t group;
+    size_t g0, g1;
+    size_t from, to; /* panels, counted through all groups of channels */
+    const float *w;  /* panel w_first */
+    size_t w_first;
+};
+
+/* Pixels [row, row + m), from *p on, lines [line0, line1). */
+static void block(const struct job *j, const float **pointers, const struct columns *c,
+                  struct eml_pixel *p, size_t row, size_t m, int64_t line0, int64_t line1)
 {
     const struct conv *v = j->v;
     size_t co = (size_t)v->co, ldc = (size_t)(v->group * v->co),
            line = (size_t)(v->s.kernel[2] * v->ci);
-    bool run = block_pointers(j, p, j->x + group * v->ci, m, line0, line1, pointers);
+    bool run = block_pointers(j, p, j->x + c->group * v->ci, m, line0, line1, pointers);
     struct eml_tile t = {.ldc = ldc,
                          .m = m,
                          .rows = pointers,
@@ -247,29 +252,47 @@ static void block(const struct job *j, const float **pointers, int64_t group, st
                          .b_row = EML_PANEL,
                          .b_panel = EML_PANEL * line * (size_t)v->lines,
                          .accumulate = line0 > 0};
-    for (size_t g = column_group; g < column_end; g++) {
+    for (size_t g = c->g0; g < c->g1; g++) {
         size_t panel = g * j->cut.panels / j->cut.groups;
         size_t end = (g + 1) * j->cut.panels / j->cut.groups * EML_PANEL;
-        size_t column = panel * EML_PANEL, channel = (size_t)group * co + column;
+        size_t column = panel * EML_PANEL, channel = (size_t)c->group * co + column;
         struct eml_epilogue e = eml_epilogue_at(&j->epilogue, row, channel);
         t.c = j->y + row * ldc + channel;
         t.n = (end < co ? end : co) - column;
-        t.b = j->w + ((size_t)group * j->cut.panels + panel - j->first_panel) * t.b_panel +
+        t.b = c->w + ((size_t)c->group * j->cut.panels + panel - c->w_first) * t.b_panel +
               (size_t)line0 * line * EML_PANEL;
         t.epilogue = line1 == v->lines ? &e : NULL;
         j->kn->gemm_tile(&t);
     }
 }
 
-static bool open_groups(const struct job *j, int64_t group, size_t g0, size_t g1, int64_t line0,
-                        int64_t line1)
+static size_t line_floats(const struct job *j)
+{
+    return (size_t)(j->v->s.kernel[2] * j->v->ci);
+}
+
+static struct columns columns_of(const struct job *j, int64_t group, size_t task, unsigned thread)
 {
     const struct eml_gemm_cut *cut = &j->cut;
-    size_t line = (size_t)(j->v->s.kernel[2] * j->v->ci), all = line * (size_t)j->v->lines;
-    size_t base = (size_t)group * cut->panels;
-    size_t from = base + g0 * cut->panels / cut->groups - j->first_panel;
-    size_t to = base + g1 * cut->panels / cut->groups - j->first_panel;
-    return eml_gemm_open(j->window, j->w, EML_PANEL * all, from, to, (size_t)line0 * line,
+    size_t base = (size_t)group * cut->panels, g0 = task * cut->groups_per_task;
+    struct columns c = {.group = group, .g0 = g0, .w = j->w};
+    c.g1 = g0 + cut->groups_per_task < cut->groups ? g0 + cut->groups_per_task : cut->groups;
+    c.from = base + g0 * cut->panels / cut->groups;
+    c.to = base + c.g1 * cut->panels / cut->groups;
+    if (j->own != NULL) {
+        size_t panel = EML_PANEL * line_floats(j) * (size_t)j->v->lines;
+        c.w = eml_gemm_own(j->window, j->own, thread, panel, c.from, c.to);
+        c.w_first = c.from;
+    }
+    return c;
+}
+
+static bool open_lines(const struct job *j, const struct columns *c, int64_t line0, int64_t line1)
+{
+    size_t line = line_floats(j), all = line * (size_t)j->v->lines;
+    if (c->w == NULL || j->own != NULL)
+        return c->w != NULL;
+    return eml_gemm_open(j->window, c->w, EML_PANEL * all, c->from, c->to, (size_t)line0 * line,
                          (size_t)(line1 - line0) * line, all);
 }
 
@@ -285,18 +308,16 @@ static void tasks(void *arg, int64_t begin, int64_t end, unsigned thread)
         eml_gemm_task(cut, i % per_group, &row_tile, &column_task);
         size_t row0 = row_tile * cut->rows;
         size_t row_end = row0 + cut->rows < pixels ? row0 + cut->rows : pixels;
-        size_t g0 = (j->first_task + column_task) * cut->groups_per_task;
-        size_t g1 =
-            g0 + cut->groups_per_task < cut->groups ? g0 + cut->groups_per_task : cut->groups;
+        struct columns c = columns_of(j, group, column_task, thread);
         for (int64_t line = 0; line < j->v->lines; line += j->v->lines_per_pass) {
             int64_t left = j->v->lines - line;
             int64_t line1 = line + (left < j->v->lines_per_pass ? left : j->v->lines_per_pass);
             struct eml_pixel p = eml_pixel_at(&j->v->s, (int64_t)row0);
-            if (!open_groups(j, group, g0, g1, line, line1))
+            if (!open_lines(j, &c, line, line1))
                 return;
             for (size_t row = row0; row < row_end; row += j->kn->mr) {
                 size_t m = row_end - row < j->kn->mr ? row_end - row : j->kn->mr;
-                block(j, pointers, group, &p, row, m, line, line1, g0, g1);
+                block(j, pointers, &c, &p, row, m, line, line1);
             }
         }
     }
@@ -362,30 +383,8 @@ static void run_pointwise(const struct eml_op_ctx *c, const struct job *j)
                          .b_panel = EML_PANEL * (size_t)v->ci,
                          .epilogue = j->epilogue,
                          .window = j->window,
-                         .stripes = j->stripes};
+                         .own = j->own};
     eml_gemm_run(c->kernels, c->pool, &g);
-}
-
-/* Stripe by stripe of columns: only so much of w is in clear. */
-static void run_stripes(const struct eml_op_ctx *c, struct job *j)
-{
-    const size_t all = j->cut.column_tasks;
-    const size_t bytes = EML_PANEL * sizeof(float) * (size_t)(j->v->s.taps * j->v->ci);
-    size_t at_once = eml_gemm_stripe_panels(c->kernels, j->stripes, bytes / sizeof(float)) /
-                     (c->kernels->nr / EML_PANEL) / j->cut.groups_per_task;
-    at_once = at_once == 0 ? 1 : at_once;
-    for (size_t task = 0; task < all; task += at_once) {
-        size_t end = all - task < at_once ? all : task + at_once;
-        size_t groups = end * j->cut.groups_per_task;
-        groups = groups < j->cut.groups ? groups : j->cut.groups;
-        size_t last = groups * j->cut.panels / j->cut.groups;
-        j->first_task = task;
-        j->first_panel = task * j->cut.groups_per_task * j->cut.panels / j->cut.groups;
-        j->cut.column_tasks = end - task;
-        j->w = (const float *)(const void *)eml_weights_stripe(
-            j->window, j->stripes, j->first_panel * bytes, (last - j->first_panel) * bytes);
-        eml_pool_for(c->pool, (int64_t)(j->cut.row_tiles * j->cut.column_tasks), 1, tasks, j);
-    }
 }
 
 static void run_windows(const struct eml_op_ctx *c, struct job *j)
@@ -399,13 +398,10 @@ static void run_windows(const struct eml_op_ctx *c, struct job *j)
         return;
     }
     const int64_t *in = v->s.in;
-    j->cut =
-        eml_gemm_cut(c->kernels, (size_t)v->s.pixels, (size_t)v->co, (size_t)(v->s.taps * v->ci),
-                     (size_t)(v->s.batch * in[0] * in[1] * in[2] * v->ci));
-    if (j->stripes != NULL) {
-        run_stripes(c, j);
-        return;
-    }
+    size_t pixels = (size_t)v->s.pixels, co = (size_t)v->co;
+    j->cut = j->own != NULL ? eml_gemm_cut_own(c->kernels, pixels, co, eml_pool_threads(c->pool))
+                            : eml_gemm_cut(c->kernels, pixels, co, (size_t)(v->s.taps * v->ci),
+                                           (size_t)(v->s.batch * in[0] * in[1] * in[2] * v->ci));
     size_t n = (size_t)v->group * j->cut.row_tiles * j->cut.column_tasks;
     eml_pool_for(c->pool, (int64_t)n, 1, tasks, j);
 }
@@ -430,7 +426,7 @@ enum eml_err eml_op_conv(const struct eml_op_ctx *c)
         return EML_OK;
     if (c->in[1].layout == EML_LAYOUT_PANEL16) {
         j.window = c->window;
-        j.stripes = c->in[1].room > 0 ? &c->in[1] : NULL;
+        j.own = c->window != NULL && c->in[1].data == NULL ? &c->in[1] : NULL;
     }
     if (v.packed) {
         if (v.depthwise)

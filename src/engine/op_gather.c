@@ -45,14 +45,14 @@ static void gather_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
 enum { ROWS_BLOCKS = 8, ROWS_WORK = 1 << 24 };
 
 enum eml_weights_use eml_use_gather(const struct eml_op_ctx *c, uint32_t i, uint64_t bytes,
-                                    size_t *stripe)
+                                    size_t *piece)
 {
-    (void)stripe;
     uint64_t blocks = bytes / EML_WEIGHTS_BLOCK, work;
     bool rows = i == 0 && axis_of(c) == 0 && blocks >= ROWS_BLOCKS && c->out[0].count > 0 &&
                 !__builtin_mul_overflow(blocks + 2, (uint64_t)c->in[1].count, &work) &&
                 work <= ROWS_WORK;
-    return rows ? EML_WEIGHTS_ROWS : EML_WEIGHTS_WHOLE;
+    *piece = EML_WEIGHTS_BLOCK;
+    return rows ? EML_WEIGHTS_OWN : EML_WEIGHTS_WHOLE;
 }
 
 struct sealed_gather {
@@ -88,7 +88,7 @@ static void gather_blocks(void *arg, int64_t begin, int64_t end, unsigned thread
             if (at < first || at > last)
                 continue;
             if (block == NULL)
-                block = eml_weights_spare(s->window, number, thread);
+                block = eml_weights_own(s->window, thread, start, EML_WEIGHTS_BLOCK);
             if (block == NULL)
                 return; /* the runner knows */
             copy_part(g, i, offset + (uint64_t)at * g->row, start, block);

@@ -97,7 +97,7 @@ static struct pieces take(struct eml_scratch *scratch, const struct shapes *s)
 }
 
 enum eml_weights_use eml_use_product(const struct eml_op_ctx *c, uint32_t i, uint64_t bytes,
-                                     size_t *stripe)
+                                     size_t *piece)
 {
     bool bf16 = c->in[1].layout == EML_LAYOUT_PANEL16_BF16;
     size_t k = udim(&c->in[1].shape, 2);
@@ -105,7 +105,7 @@ enum eml_weights_use eml_use_product(const struct eml_op_ctx *c, uint32_t i, uin
         return EML_WEIGHTS_WHOLE;
     if (batch_count(&c->in[1].shape) != 1)
         return EML_WEIGHTS_LAZY;
-    return eml_gemm_use(c->kernels, bf16 ? k / 2 + k % 2 : k, bytes, stripe);
+    return eml_gemm_use(c->kernels, bf16 ? k / 2 + k % 2 : k, bytes, piece);
 }
 
 static bool count_scratch(const struct shapes *s, size_t *bytes)
@@ -175,7 +175,7 @@ static void set_b(const struct eml_op_ctx *c, const struct shapes *s, float *pac
     g->b = s->packed || s->direct ? c->in[1].data : packed;
     if (s->packed) {
         g->window = c->window;
-        g->stripes = c->in[1].room > 0 ? &c->in[1] : NULL;
+        g->own = c->window != NULL && c->in[1].data == NULL ? &c->in[1] : NULL;
     }
     g->b_row = s->direct ? s->n : EML_PANEL;
     g->b_panel = s->direct ? EML_PANEL : EML_PANEL * s->k;

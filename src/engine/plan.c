@@ -427,7 +427,7 @@ static void place_slot_outputs(const struct planner *s)
         p->window.outputs[i] =
             slot ? new_buffer(s, EML_NO_STEP, EML_NO_STEP, value_bytes(s, id)) : EML_NO_BUFFER;
         if (slot)
-            p->window.n_spare = 1;
+            p->window.own_blocks = 1; /* copied through it */
     }
 }
 

@@ -43,7 +43,6 @@ struct eml_step {
 struct eml_weights_operand {
     enum eml_weights_use use;
     size_t at; /* bytes from the window's start */
-    size_t room;
 };
 
 struct eml_weights_map {
@@ -59,8 +58,8 @@ struct eml_weights_plan {
         size_t at, n; /* bytes */
     } * opens;
     uint32_t n_maps, n_opens;
-    size_t n_blocks, n_spare;
-    size_t bytes;      /* SIZE_MAX: cannot be counted */
+    size_t n_blocks, own_blocks; /* shared; of each thread */
+    size_t bytes;                /* SIZE_MAX: cannot be counted */
     uint32_t *outputs; /* per output of the graph: buffer of one that is a slot, or EML_NO_BUFFER */
 };
 

@@ -49,8 +49,7 @@ static void operand_of(const struct runner *r, const struct eml_step *step, uint
     const struct eml_weights_operand *o = &r->p->window.operands[step->operands + i];
     eml_plan_view(r->p, id, v);
     v->offset = r->p->place[id].offset;
-    v->room = o->room;
-    v->data = o->use == EML_WEIGHTS_ROWS ? NULL : r->window->blocks + o->at;
+    v->data = o->use == EML_WEIGHTS_OWN ? NULL : r->window->blocks + o->at;
 }
 
 struct opening {
@@ -201,10 +200,10 @@ static enum eml_err copy_slot(const struct runner *r, uint32_t id, uint8_t *to)
     while (at < end) {
         size_t skip = (size_t)(at % EML_WEIGHTS_BLOCK), n = EML_WEIGHTS_BLOCK - skip;
         n = end - at < n ? (size_t)(end - at) : n;
-        const uint8_t *block = eml_weights_spare(r->window, at / EML_WEIGHTS_BLOCK, 0);
-        if (block == NULL)
+        const uint8_t *from = eml_weights_own(r->window, 0, at, n);
+        if (from == NULL)
             return eml_weights_status(r->window, r->why);
-        memcpy(to, block + skip, n);
+        memcpy(to, from, n);
         to += n;
         at += n;
     }
@@ -273,6 +272,6 @@ enum eml_err eml_plan_run_sealed(const struct eml_plan *p, const struct eml_weig
         return misuse(why, "run: window too short or not aligned");
     if (p->weight_bytes > 0 && (p->weight_bytes - 1) / EML_WEIGHTS_BLOCK >= source->blocks)
         return eml_fail(why, EML_E_INPUT, "run: a slot lies behind the end of the weights", -1);
-    eml_weights_init(&w, source, p->window.n_blocks, window);
+    eml_weights_init(&w, source, p->window.n_blocks, p->threads, p->window.own_blocks, window);
     return run(&r, inputs, activations, outputs);
 }

@@ -8,30 +8,45 @@
 enum { SEALED = 0, OPENING = 1, OPEN = 2 };
 enum { SPINS = 2000 }; /* longer than opening a block takes */
 
-bool eml_weights_bytes(size_t n_blocks, size_t n_spare, size_t *bytes)
+/* Tables: stream, own, state; a whole number of cache lines. */
+static bool table_bytes(size_t n_blocks, size_t n_own, size_t *bytes)
 {
-    size_t all, tables, data;
-    return eml_add_size(n_blocks, n_spare, &all) && eml_mul_size(all, EML_WEIGHTS_BLOCK, &data) &&
-           eml_mul_size(n_blocks, sizeof(uint64_t) + 1, &tables) &&
-           eml_round_up(tables, 64, &tables) && eml_add_size(data, tables, bytes);
+    size_t blocks, own;
+    return eml_mul_size(n_blocks, sizeof(uint64_t) + 1, &blocks) &&
+           eml_mul_size(n_own, sizeof(struct eml_weights_own), &own) &&
+           eml_add_size(blocks, own, bytes) && eml_round_up(*bytes, 64, bytes);
+}
+
+bool eml_weights_bytes(size_t n_blocks, size_t n_own, size_t own_blocks, size_t *bytes)
+{
+    size_t own, all, tables, data;
+    return eml_mul_size(n_own, own_blocks, &own) && eml_add_size(n_blocks, own, &all) &&
+           eml_mul_size(all, EML_WEIGHTS_BLOCK, &data) && table_bytes(n_blocks, n_own, &tables) &&
+           eml_add_size(data, tables, bytes);
 }
 
 void eml_weights_init(struct eml_weights_window *w, const struct eml_weights_source *source,
-                      size_t n_blocks, struct eml_room room)
+                      size_t n_blocks, size_t n_own, size_t own_blocks, struct eml_room room)
 {
     /* The blocks come first, for their alignment to pages. */
-    uint8_t *tables = room.ptr + room.len - (n_blocks * (sizeof(uint64_t) + 1) + 63) / 64 * 64;
-    *w = (struct eml_weights_window){.source = source,
-                                     .blocks = room.ptr,
-                                     .n_blocks = n_blocks,
-                                     .stream = (uint64_t *)(void *)tables,
-                                     .state =
-                                         (_Atomic uint8_t *)(tables + n_blocks * sizeof(uint64_t)),
-                                     .spare = room.ptr + n_blocks * EML_WEIGHTS_BLOCK};
+    uint8_t *own = room.ptr + n_blocks * EML_WEIGHTS_BLOCK;
+    uint8_t *tables = own + n_own * own_blocks * EML_WEIGHTS_BLOCK;
+    *w = (struct eml_weights_window){
+        .source = source,
+        .blocks = room.ptr,
+        .n_blocks = n_blocks,
+        .own = (struct eml_weights_own *)(void *)tables,
+        .n_own = n_own,
+        .own_blocks = own_blocks,
+    };
+    w->stream = (uint64_t *)(void *)(w->own + n_own);
+    w->state = (_Atomic uint8_t *)(void *)(w->stream + n_blocks);
     for (size_t i = 0; i < n_blocks; i++) {
         w->stream[i] = UINT64_MAX;
         atomic_init(&w->state[i], SEALED);
     }
+    for (size_t i = 0; i < n_own; i++)
+        w->own[i] = (struct eml_weights_own){.blocks = own + i * own_blocks * EML_WEIGHTS_BLOCK};
 }
 
 static uint8_t *block_at(const struct eml_weights_window *w, size_t i)
@@ -39,13 +54,30 @@ static uint8_t *block_at(const struct eml_weights_window *w, size_t i)
     return w->blocks + i * EML_WEIGHTS_BLOCK;
 }
 
-/* Where block `stream` of the stream is open; n_blocks if nowhere. */
-static size_t find_open(const struct eml_weights_window *w, uint64_t stream)
+/* Where in the shared part block `stream` of the stream is open; NULL if nowhere. */
+static uint8_t *find_shared(const struct eml_weights_window *w, uint64_t stream)
 {
-    size_t i = 0;
-    while (i < w->n_blocks && (w->stream[i] != stream || atomic_load(&w->state[i]) != OPEN))
-        i++;
-    return i;
+    for (size_t i = 0; i < w->n_blocks; i++)
+        if (w->stream[i] == stream &&
+            atomic_load_explicit(&w->state[i], memory_order_acquire) == OPEN)
+            return block_at(w, i);
+    return NULL;
+}
+
+static uint8_t *own_at(const struct eml_weights_own *o, uint64_t at)
+{
+    return o->blocks + (size_t)(at - o->first * EML_WEIGHTS_BLOCK);
+}
+
+/* Likewise in the window. */
+static uint8_t *find_open(const struct eml_weights_window *w, uint64_t stream)
+{
+    for (size_t i = 0; i < w->n_own; i++) {
+        const struct eml_weights_own *o = &w->own[i];
+        if (stream * EML_WEIGHTS_BLOCK >= o->from && stream < o->end)
+            return own_at(o, stream * EML_WEIGHTS_BLOCK);
+    }
+    return find_shared(w, stream);
 }
 
 void eml_weights_map(struct eml_weights_window *w, size_t at, uint64_t stream, size_t n)
@@ -54,18 +86,18 @@ void eml_weights_map(struct eml_weights_window *w, size_t at, uint64_t stream, s
     if (n == 0)
         return;
     const size_t ends[2] = {at, at + n - 1};
-    const size_t from[2] = {find_open(w, stream), find_open(w, stream + n - 1)};
-    const bool carried[2] = {from[0] < w->n_blocks,
-                             from[1] < w->n_blocks && (n == 1 || from[1] != at)};
+    const uint8_t *from[2] = {find_open(w, stream), find_open(w, stream + n - 1)};
+    if (n == 1 || from[1] == block_at(w, at))
+        from[1] = NULL; /* it is the first, or about to be overwritten by it */
     for (int i = 0; i < 2; i++)
-        if (carried[i] && from[i] != ends[i])
-            memcpy(block_at(w, ends[i]), block_at(w, from[i]), EML_WEIGHTS_BLOCK);
+        if (from[i] != NULL && from[i] != block_at(w, ends[i]))
+            memcpy(block_at(w, ends[i]), from[i], EML_WEIGHTS_BLOCK);
     for (size_t i = 0; i < n; i++) {
         w->stream[at + i] = stream + i;
         atomic_store_explicit(&w->state[at + i], SEALED, memory_order_relaxed);
     }
     for (int i = 0; i < 2; i++)
-        if (carried[i])
+        if (from[i] != NULL)
             atomic_store_explicit(&w->state[ends[i]], OPEN, memory_order_relaxed);
 }
 
@@ -131,27 +163,45 @@ bool eml_weights_open_at(struct eml_weights_window *w, const void *p, size_t n)
     return true;
 }
 
-size_t eml_weights_stripe_max(const struct eml_view *v)
+/* Makes the thread's part hold bytes [at, end) of the stream: behind what is there, or from the
+ * start again if that does not fit or is from elsewhere. */
+static bool extend(struct eml_weights_window *w, struct eml_weights_own *o, uint64_t at,
+                   uint64_t end)
 {
-    return v->room - 2 * (size_t)EML_WEIGHTS_BLOCK; /* a block in which it begins and one it ends */
+    uint64_t block = at / EML_WEIGHTS_BLOCK, last = (end - 1) / EML_WEIGHTS_BLOCK;
+    bool follows = at >= o->from && at <= o->end * EML_WEIGHTS_BLOCK;
+    if (!follows || last - o->first >= w->own_blocks) {
+        /* of the block at the seam only what is still wanted is moved */
+        size_t skip = (size_t)(at % EML_WEIGHTS_BLOCK);
+        if (follows && o->end > block)
+            memmove(o->blocks + skip, own_at(o, at), (size_t)(o->end * EML_WEIGHTS_BLOCK - at));
+        else
+            o->end = block;
+        o->first = block;
+        o->from = at;
+    }
+    for (; o->end <= last; o->end++) {
+        uint8_t *to = own_at(o, o->end * EML_WEIGHTS_BLOCK);
+        const uint8_t *open = find_shared(w, o->end);
+        if (open != NULL)
+            memcpy(to, open, EML_WEIGHTS_BLOCK);
+        else if (!fetch(w, o->end, to))
+            return false;
+    }
+    return true;
 }
 
-uint8_t *eml_weights_stripe(struct eml_weights_window *w, const struct eml_view *v, uint64_t first,
-                            size_t n)
+const uint8_t *eml_weights_own(struct eml_weights_window *w, unsigned thread, uint64_t at, size_t n)
 {
-    EML_ASSERT(v->room > 0 && n <= eml_weights_stripe_max(v));
-    uint64_t from = v->offset + first, block = from / EML_WEIGHTS_BLOCK;
-    size_t skip = (size_t)(from % EML_WEIGHTS_BLOCK);
-    size_t at = (size_t)((uint8_t *)v->data - w->blocks) / EML_WEIGHTS_BLOCK;
-    size_t blocks = (skip + n + EML_WEIGHTS_BLOCK - 1) / EML_WEIGHTS_BLOCK;
-    eml_weights_map(w, at, block, blocks);
-    return (uint8_t *)v->data + skip;
-}
-
-const uint8_t *eml_weights_spare(struct eml_weights_window *w, uint64_t block, unsigned thread)
-{
-    uint8_t *out = w->spare + (size_t)thread * EML_WEIGHTS_BLOCK;
-    return !has_failed(w) && fetch(w, block, out) ? out : NULL;
+    EML_ASSERT(thread < w->n_own && n > 0);
+    struct eml_weights_own *o = &w->own[thread];
+    uint64_t end = at + n;
+    EML_ASSERT((end - 1) / EML_WEIGHTS_BLOCK - at / EML_WEIGHTS_BLOCK < w->own_blocks);
+    if (has_failed(w))
+        return NULL;
+    if ((at < o->from || end > o->end * EML_WEIGHTS_BLOCK) && !extend(w, o, at, end))
+        return NULL;
+    return own_at(o, at);
 }
 
 enum eml_err eml_weights_status(struct eml_weights_window *w, struct eml_why *why)

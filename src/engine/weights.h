@@ -1,9 +1,12 @@
 /* The window: the part of the sealed weights that is in clear while a plan runs.
  *
- * The plan says which blocks of the stream each step needs and where in the window they lie
- * (weights_plan.c). A block is opened when it is first needed: by the runner before the step, or by
- * the thread that is about to multiply with it, so that it is read from that core's cache. A block
- * that the next step needs too stays. Memory of steps long done is used again.
+ * It has a part that all threads share and a part for each of them. The plan says which blocks of
+ * the stream each step needs and where in the shared part they lie (weights_plan.c). A block is
+ * opened when it is first needed: by the runner before the step, or by the thread that is about to
+ * multiply with it. Large operands are read through the threads' own parts: a thread opens the
+ * columns it multiplies with where no other core reads or writes, so that they come from its cache
+ * and no line of them ever travels. A block that is needed again soon stays. Memory of steps long
+ * done is used again.
  *
  * Nothing of a block is visible to an operator before the source has vouched for it: the state of a
  * block becomes OPEN after its fetch succeeded, and a failure is sticky: every later request fails,
@@ -16,23 +19,33 @@
 
 #include <stdatomic.h>
 
+/* A thread's own part: from byte `from` of the stream, which lies in block `first`, to the end of
+ * block end - 1 it is open. */
+struct eml_weights_own {
+    _Alignas(64) uint64_t from;
+    uint64_t first, end;
+    uint8_t *blocks;
+};
+
 struct eml_weights_window {
     const struct eml_weights_source *source;
     uint8_t *blocks; /* n_blocks of EML_WEIGHTS_BLOCK */
     size_t n_blocks;
-    uint64_t *stream;       /* per block: which block of the stream it is for */
-    _Atomic uint8_t *state; /* per block */
-    uint8_t *spare;         /* one block per thread */
-    _Atomic int failed;     /* enum eml_err of the first failure */
+    uint64_t *stream;            /* per block: which block of the stream it is for */
+    _Atomic uint8_t *state;      /* per block */
+    struct eml_weights_own *own; /* per thread */
+    size_t n_own, own_blocks;    /* threads, blocks of each */
+    _Atomic int failed;          /* enum eml_err of the first failure */
     _Atomic uint64_t failed_block;
 };
 
-/* Bytes of memory for a window of this many blocks and spare blocks. False on overflow. */
-EML_MUST bool eml_weights_bytes(size_t n_blocks, size_t n_spare, size_t *bytes);
+/* Bytes of memory for n_blocks shared ones and own_blocks for each of n_own threads. False on
+ * overflow. */
+EML_MUST bool eml_weights_bytes(size_t n_blocks, size_t n_own, size_t own_blocks, size_t *bytes);
 
 /* room: eml_weights_bytes, aligned to 64. All blocks are closed and map to nothing. */
 void eml_weights_init(struct eml_weights_window *w, const struct eml_weights_source *source,
-                      size_t n_blocks, struct eml_room room);
+                      size_t n_blocks, size_t n_own, size_t own_blocks, struct eml_room room);
 
 /* Blocks [at, at + n) of the window are for blocks [stream, stream + n) of the stream from now on,
  * all closed. But the first and the last, which neighbours share, are copied if they are open
@@ -49,15 +62,12 @@ EML_MUST static inline bool eml_weights_open(struct eml_weights_window *w, const
     return w == NULL || eml_weights_open_at(w, p, n);
 }
 
-/* For an operand with v->room: maps its bytes [first, first + n) into its part of the window, over
- * what was there, and returns where the first of them is, not opened. n is at most
- * eml_weights_stripe_max. Not while others use the window. */
-uint8_t *eml_weights_stripe(struct eml_weights_window *w, const struct eml_view *v, uint64_t first,
-                            size_t n);
-size_t eml_weights_stripe_max(const struct eml_view *v);
-
-/* Opens one block of the stream into the thread's spare block; NULL on failure. */
-const uint8_t *eml_weights_spare(struct eml_weights_window *w, uint64_t block, unsigned thread);
+/* Bytes [at, at + n) of the stream in the thread's own part, opened; NULL on failure. n is at most
+ * what the operand's use asked for. Stays until the thread's next call. What of it is there from
+ * the call before, or open in the shared part, is not opened again. While no block is being
+ * mapped. */
+const uint8_t *eml_weights_own(struct eml_weights_window *w, unsigned thread, uint64_t at,
+                               size_t n);
 
 /* EML_OK or the first failure. */
 EML_MUST enum eml_err eml_weights_status(struct eml_weights_window *w, struct eml_why *why);

@@ -11,6 +11,7 @@
 enum {
     HELD_MAX = 64,     /* runs that are remembered */
     LEAST_BLOCKS = 16, /* so that small slots are not opened again and again */
+    OWN_BLOCKS = 12,   /* of a thread, unless a piece needs more */
     AHEAD_BLOCKS = 4   /* small slots of the next steps are opened together, on all threads */
 };
 
@@ -27,9 +28,7 @@ struct layout {
     size_t top;       /* blocks in use */
     struct run *runs; /* of one step */
     uint32_t n_runs;
-    size_t striped;    /* blocks of the step's stripes */
-    bool *fresh;       /* per step: the window is filled from its start */
-    bool *has_stripes; /* per step */
+    bool *fresh; /* per step: the window is filled from its start */
 };
 
 uint64_t eml_plan_slot_bytes(const struct eml_plan *p, uint32_t id)
@@ -61,6 +60,15 @@ static struct run blocks_of(const struct eml_plan *p, uint32_t id)
 
 /* ---- how each operand is used ---- */
 
+/* A thread's part: a block in which a piece begins, one in which it ends, and as many more as spare
+ * it from starting over, which copies, too often. */
+static size_t own_blocks(uint64_t bytes, size_t piece)
+{
+    size_t least = piece / EML_WEIGHTS_BLOCK + 2, all = (size_t)(bytes / EML_WEIGHTS_BLOCK) + 2;
+    size_t wanted = all < OWN_BLOCKS ? all : OWN_BLOCKS;
+    return least > wanted ? least : wanted;
+}
+
 static void choose_uses(const struct layout *l, struct eml_view *views, const struct eml_step *step)
 {
     const struct eml_plan *p = l->p;
@@ -80,14 +88,13 @@ static void choose_uses(const struct layout *l, struct eml_view *views, const st
     for (uint32_t i = 0; i < n->n_in; i++) {
         struct eml_weights_operand *o = &l->w->operands[step->operands + i];
         uint32_t id = slot_of(p, n, i);
-        size_t stripe = 0;
+        size_t piece = 0;
         if (id == EML_ABSENT)
             continue;
-        o->use = use(&c, i, eml_plan_slot_bytes(p, id), &stripe);
-        if (o->use == EML_WEIGHTS_STRIPES)
-            o->room = (stripe / EML_WEIGHTS_BLOCK + 3) * EML_WEIGHTS_BLOCK;
-        if (o->use == EML_WEIGHTS_ROWS)
-            l->w->n_spare = p->threads;
+        o->use = use(&c, i, eml_plan_slot_bytes(p, id), &piece);
+        size_t blocks =
+            o->use == EML_WEIGHTS_OWN ? own_blocks(eml_plan_slot_bytes(p, id), piece) : 0;
+        l->w->own_blocks = blocks > l->w->own_blocks ? blocks : l->w->own_blocks;
     }
 }
 
@@ -114,24 +121,19 @@ static void merge(struct layout *l)
     l->n_runs = n;
 }
 
-/* Fills runs and striped; returns the blocks of both together. */
+/* Fills runs; returns their blocks. */
 static size_t collect(struct layout *l, const struct eml_step *step)
 {
     const struct eml_node *n = &l->p->g->nodes[step->node];
     l->n_runs = 0;
-    l->striped = 0;
     for (uint32_t i = 0; i <= n->n_in; i++) {
         const struct eml_weights_operand *o = &l->w->operands[step->operands + i];
         uint32_t id = slot_of(l->p, n, i);
-        if (id == EML_ABSENT || o->use == EML_WEIGHTS_ROWS)
-            continue;
-        if (o->use == EML_WEIGHTS_STRIPES)
-            l->striped += o->room / EML_WEIGHTS_BLOCK;
-        else
+        if (id != EML_ABSENT && o->use != EML_WEIGHTS_OWN)
             l->runs[l->n_runs++] = blocks_of(l->p, id);
     }
     merge(l);
-    size_t all = l->striped;
+    size_t all = 0;
     for (uint32_t i = 0; i < l->n_runs; i++)
         all += (size_t)(l->runs[i].end - l->runs[i].first);
     return all;
@@ -174,7 +176,7 @@ static bool place_runs(struct layout *l)
     for (uint32_t i = 0; i < l->n_runs; i++)
         if (!place(l, &l->runs[i]))
             return false;
-    return l->striped <= l->w->n_blocks - l->top;
+    return true;
 }
 
 static size_t address(const struct layout *l, uint32_t id)
@@ -201,18 +203,11 @@ static void place_step(struct layout *l, uint32_t at)
         if (!place_runs(l))
             EML_BUG(); /* n_blocks is the most that any step needs */
     }
-    size_t stripe = l->top;
     for (uint32_t i = 0; i <= n->n_in; i++) {
         struct eml_weights_operand *o = &l->w->operands[step->operands + i];
         uint32_t id = slot_of(l->p, n, i);
-        if (id == EML_ABSENT || o->use == EML_WEIGHTS_ROWS)
+        if (id == EML_ABSENT || o->use == EML_WEIGHTS_OWN)
             continue;
-        if (o->use == EML_WEIGHTS_STRIPES) {
-            o->at = stripe * EML_WEIGHTS_BLOCK;
-            stripe += o->room / EML_WEIGHTS_BLOCK;
-            l->has_stripes[at] = true;
-            continue;
-        }
         o->at = address(l, id);
         if (o->use == EML_WEIGHTS_WHOLE)
             l->w->opens[l->w->n_opens++] =
@@ -223,7 +218,7 @@ static void place_step(struct layout *l, uint32_t at)
 }
 
 /* A step that maps few blocks does so for the next ones, too. Not beyond one that fills the window
- * anew or uses what is free in it for stripes. */
+ * anew. */
 static void look_ahead(struct layout *l)
 {
     struct eml_plan *p = l->p;
@@ -234,9 +229,9 @@ static void look_ahead(struct layout *l)
         for (uint32_t m = done; m < step->maps_end; m++)
             blocks += l->w->maps[m].n;
         uint32_t end = step->maps_end;
-        bool stop = blocks == 0 || l->has_stripes[i];
+        bool stop = blocks == 0;
         uint32_t j = i + 1;
-        for (; !stop && j < p->n_steps && !l->fresh[j] && !l->has_stripes[j]; j++) {
+        for (; !stop && j < p->n_steps && !l->fresh[j]; j++) {
             for (; end < p->steps[j].maps_end; end++)
                 blocks += l->w->maps[end].n;
             if (blocks > AHEAD_BLOCKS)
@@ -264,10 +259,9 @@ bool eml_weights_plan(struct eml_plan *p, struct eml_arena *arena)
     w->opens = eml_arena_array(arena, operands, sizeof *w->opens);
     l.runs = eml_arena_array(arena, (size_t)p->max_operands + 1, sizeof *l.runs);
     l.fresh = eml_arena_array(arena, p->n_steps, sizeof *l.fresh);
-    l.has_stripes = eml_arena_array(arena, p->n_steps, sizeof *l.has_stripes);
     struct eml_view *views = eml_arena_array(arena, p->max_operands, sizeof *views);
     if (w->operands == NULL || w->maps == NULL || w->opens == NULL || l.runs == NULL ||
-        l.fresh == NULL || l.has_stripes == NULL || views == NULL)
+        l.fresh == NULL || views == NULL)
         return false;
     uint64_t all = (p->weight_bytes + EML_WEIGHTS_BLOCK - 1) / EML_WEIGHTS_BLOCK;
     w->n_blocks = all < LEAST_BLOCKS ? (size_t)all : LEAST_BLOCKS;
@@ -279,7 +273,7 @@ bool eml_weights_plan(struct eml_plan *p, struct eml_arena *arena)
     for (uint32_t i = 0; i < p->n_steps; i++)
         place_step(&l, i);
     look_ahead(&l);
-    if (!eml_weights_bytes(w->n_blocks, w->n_spare, &w->bytes))
+    if (!eml_weights_bytes(w->n_blocks, p->threads, w->own_blocks, &w->bytes))
         w->bytes = SIZE_MAX;
     return true;
 }

@@ -1,4 +1,4 @@
-/* Weights that are opened while a plan runs: large operands in stripes, tables by rows, slots
+/* Weights that are opened while a plan runs: large operands column by column, tables by rows, slots
  * anywhere in the stream and used again, failures at every block. */
 #include "graph_builder.h"
 
@@ -116,7 +116,7 @@ static void any_graph_runs_alike(void **state)
     }
 }
 
-/* The window holds a stripe of a large operand, not all of it; a table costs no window. */
+/* The window holds some columns of a large operand, not all of it; a table costs no window. */
 static void window_is_small(void **state)
 {
     (void)state;
@@ -138,7 +138,7 @@ static void window_is_small(void **state)
     const int64_t rows[3] = {5, 4000, 5};
     struct gb_result r = gb_run_ok(b, (const void *[]){rows});
     assert_true(r.plan->weight_bytes == GB_WEIGHTS);
-    assert_true(eml_plan_window_bytes(r.plan) < GB_WEIGHTS / 8);
+    assert_true(eml_plan_window_bytes(r.plan) < GB_WEIGHTS / 4);
     struct gb_source s = {.left = -1};
     struct eml_tensor out[GB_IO], in = {EML_DT_I64, SHAPE(3), rows, sizeof rows};
     size_t bytes = eml_plan_activation_bytes(r.plan);
@@ -176,8 +176,10 @@ static void any_fetch_may_fail(void **state)
         assert_int_equal(gb_run_sealed(s.b, p, in, room, pool, &good, out, &why), EML_OK);
         for (size_t at = 0; at < good.fetches; at += 1 + good.fetches / 16) {
             struct gb_source bad = {.left = (long)at};
-            assert_int_equal(gb_run_sealed(s.b, p, in, room, pool, &bad, out, &why), EML_E_AUTH);
-            for (uint32_t i = 0; i < s.b->g.n_outputs; i++)
+            enum eml_err e = gb_run_sealed(s.b, p, in, room, pool, &bad, out, &why);
+            /* Two threads fetch a block at a seam once or twice, as they happen to meet. */
+            assert_int_equal(e, bad.fetches > at ? EML_E_AUTH : EML_OK);
+            for (uint32_t i = 0; e != EML_OK && i < s.b->g.n_outputs; i++)
                 assert_null(out[i].data);
         }
         struct gb_source unused = {.left = -1};
