@@ -7,10 +7,11 @@
  *   ready                 from the encoded topology key to a plan: ready to run
  *   bare N                N runs in a row, with all weights in clear (session mode)
  *   request               RUN OPEN WIPE TOTAL EXPOSURE OPENED WINDOW ARENA
- *   pairs N               bare runs, requests, and decryption alone of as many bytes as a request
- *                         opens, in turn, N times: least and median of each; OPENED WINDOW
- *   size                  bytes of the topology key, of the sealed weights
- *   write DIR             ok: the outputs of a run are in DIR, 0.npy, 1.npy ...
+ *   pairs N               bare runs, requests, and decryption alone (by all threads) of as many
+ * bytes as a request opens, in turn, N times: least and median of each; OPENED WINDOW decrypt BYTES
+ * decryption alone of so many bytes of the weights, by all threads size                  bytes of
+ * the topology key, of the sealed weights write DIR             ok: the outputs of a run are in
+ * DIR, 0.npy, 1.npy ...
  *
  * A request is decode, plan, open, run, wipe: all of it. After its times stand bytes: of weights
  * decrypted, of weights in clear at one time, and the most that the arena ever held. Pairs of one
@@ -19,6 +20,7 @@
 #include "assemble/assemble.h"
 #include "crypto/crypto.h"
 #include "decompose/decompose.h"
+#include "engine/pool.h"
 #include "file/file.h"
 #include "model/limits.h"
 #include "session/match.h"
@@ -178,9 +180,9 @@ struct bare {
     struct eml_room activations;
     struct eml_tensor inputs[EML_GRAPH_IO_MAX];
     struct eml_blob_reader reader;
-    uint8_t *scratch; /* SCRATCH chunks */
+    uint8_t *scratch; /* SCRATCH chunks for each thread */
 };
-enum { SCRATCH = 16 };
+enum { SCRATCH = 8 };
 
 static uint8_t *room(struct bench *b, size_t n)
 {
@@ -204,7 +206,7 @@ static void prepare_bare(struct bench *b, const struct eml_topology *t, struct b
     size_t activations = eml_plan_activation_bytes(r->plan);
     r->weights = eml_bytes(plain.ptr, n);
     r->activations = (struct eml_room){room(b, activations), activations};
-    r->scratch = room(b, SCRATCH * EML_CHUNK_BYTES);
+    r->scratch = room(b, eml_pool_threads(b->pool) * SCRATCH * EML_CHUNK_BYTES);
 }
 
 static void run_bare(struct bench *b, struct bare *r)
@@ -226,15 +228,23 @@ static void run_request(struct bench *b, struct eml_times *t)
     eml_model_close(&m, t);
 }
 
-static void decrypt(const struct bare *r, uint64_t bytes)
+/* Items: chunks, as often round as it takes. */
+static void decrypt_chunks(void *arg, int64_t begin, int64_t end, unsigned thread)
 {
+    const struct bare *r = arg;
     struct eml_why why = {0};
-    for (uint64_t i = 0; i < bytes / EML_CHUNK_BYTES; i++) {
-        uint8_t *out = r->scratch + (size_t)(i % SCRATCH) * EML_CHUNK_BYTES;
-        must(eml_blob_read(&r->reader, i % r->reader.chunks, 1,
-                           (struct eml_room){out, EML_CHUNK_BYTES}, &why),
+    for (int64_t i = begin; i < end; i++) {
+        size_t at = thread * SCRATCH + (size_t)i % SCRATCH;
+        must(eml_blob_read(&r->reader, (uint64_t)i % r->reader.chunks, 1,
+                           (struct eml_room){r->scratch + at * EML_CHUNK_BYTES, EML_CHUNK_BYTES},
+                           &why),
              "weights", &why);
     }
+}
+
+static void decrypt(struct bench *b, struct bare *r, uint64_t bytes)
+{
+    eml_pool_for(b->pool, (int64_t)(bytes / EML_CHUNK_BYTES), 1, decrypt_chunks, r);
 }
 
 static int by_size(const void *a, const void *b)
@@ -261,7 +271,7 @@ static void command_pairs(struct bench *b, unsigned long n)
         run_request(b, &t);
         samples[REQUEST][at] = pair_clock(b) - start;
         start = pair_clock(b);
-        decrypt(&bare, t.opened_bytes);
+        decrypt(b, &bare, t.opened_bytes);
         samples[DECRYPT][at] = pair_clock(b) - start;
     }
     for (int k = 0; k < KINDS; k++) {
@@ -271,6 +281,23 @@ static void command_pairs(struct bench *b, unsigned long n)
     }
     (void)printf("%llu %llu\n", (unsigned long long)t.opened_bytes,
                  (unsigned long long)t.window_bytes);
+}
+
+static void command_decrypt(struct bench *b, const char *count)
+{
+    uint64_t bytes = count != NULL ? strtoull(count, NULL, 10) : 0;
+    struct bare r = {0};
+    struct eml_why why = {0};
+    open_session(b);
+    size_t mark = eml_arena_mark(&b->arena);
+    must(eml_blob_reader_init(&r.reader, &b->session.topology->blob, b->sealed, &b->arena, &why),
+         "weights", &why);
+    r.scratch = room(b, eml_pool_threads(b->pool) * SCRATCH * EML_CHUNK_BYTES);
+    decrypt(b, &r, (uint64_t)eml_pool_threads(b->pool) * SCRATCH * EML_CHUNK_BYTES); /* pages */
+    uint64_t start = now_ns();
+    decrypt(b, &r, bytes);
+    (void)printf("%llu\n", (unsigned long long)(now_ns() - start));
+    (void)eml_arena_reset(&b->arena, mark);
 }
 
 static void command_ready(struct bench *b)
@@ -301,6 +328,8 @@ static void obey(struct bench *b, char *line)
         command_request(b);
     } else if (strcmp(word, "ready") == 0) {
         command_ready(b);
+    } else if (strcmp(word, "decrypt") == 0) {
+        command_decrypt(b, strtok_r(NULL, " \n", &rest));
     } else if (strcmp(word, "pairs") == 0) {
         const char *count = strtok_r(NULL, " \n", &rest);
         unsigned long n = count != NULL ? strtoul(count, NULL, 10) : 0;

@@ -1,13 +1,14 @@
-// usage: node models.mjs BUILD_DIR MODELS_DIR [--runs N] [--rounds N] [--threads 1,2] [--only NAME] [--results DIR]
+// usage: node models.mjs BUILD_DIR MODELS_DIR [--runs N] [--rounds N] [--threads 1,2] [--only NAME] [--cipher NAME,...] [--results DIR]
 // Times each model in this engine and in ONNX Runtime in turn, in one go: a turn is a burst of runs of one, then of the other, then a
-// whole request (decode, plan, decrypt, run, wipe). Ratios are medians over turns of the ratio within a turn. Every round starts both
-// engines anew. Needs onnxruntime-node in MODELS_DIR/node_modules.
+// whole request (decode, plan, decrypt, run, wipe), then decryption alone of as many bytes; the latter three for each cipher. Ratios are
+// medians over turns of the ratio within a turn. Every round starts both engines anew. Needs onnxruntime-node in MODELS_DIR/node_modules.
 import path from 'node:path';
 import { readNpy } from '../tests/support/npy.mjs';
 import * as b from './lib.mjs';
 
-const { positional, options } = b.parseArgs(process.argv.slice(2), { runs: '10', rounds: '2', threads: '1,2', only: '', results: '' });
+const { positional, options } = b.parseArgs(process.argv.slice(2), { runs: '10', rounds: '2', threads: '1,2', only: '', cipher: 'aes-256-gcm,aegis-256x4', results: '' });
 const [build, models] = positional;
+const ciphers = options.cipher.split(',');
 b.OnnxRuntime.load(models);
 
 // A bf16 row is not part of the geometric mean, and its deviation is that of the weights: it was reported when they were rounded.
@@ -28,11 +29,11 @@ const cases = [
 ];
 
 const csv = new b.Csv(options.results, 'models.csv', [
-  'model', 'threads', 'round', 'turn', 'ort_ms', 'bare_ms', 'request_ms', 'open_ms', 'wipe_ms', 'exposure_ms',
+  'model', 'threads', 'cipher', 'round', 'turn', 'ort_ms', 'bare_ms', 'request_ms', 'decrypt_ms', 'open_ms', 'wipe_ms', 'exposure_ms',
 ]);
 const summary = new b.Csv(options.results, 'models-summary.csv', [
-  'model', 'threads', 'ort_ms', 'ort_p95_ms', 'bare_ms', 'bare_p95_ms', 'bare_ratio', 'request_ms', 'request_p95_ms', 'request_over_bare',
-  'request_ratio', 'create_ms', 'ready_ms', 'exposure_ms', 'opened_bytes', 'window_bytes', 'arena_request_bytes', 'topology_bytes',
+  'model', 'threads', 'cipher', 'ort_ms', 'ort_p95_ms', 'bare_ms', 'bare_p95_ms', 'bare_ratio', 'request_ms', 'request_p95_ms', 'request_over_bare',
+  'request_ratio', 'decrypt_ms', 'added_over_decrypt', 'create_ms', 'ready_ms', 'exposure_ms', 'opened_bytes', 'window_bytes', 'arena_request_bytes', 'topology_bytes',
   'sealed_bytes', 'max_abs', 'max_rel', 'outside',
 ]);
 
@@ -47,63 +48,75 @@ async function compare(ours, theirs, scratch) {
   };
 }
 
-async function turn(ours, theirs, s, n) {
-  const ort = await theirs.bare(n);
+async function turn(ours, ort, s, n) {
   const bare = await ours.bare(n);
   const [, open, wipe, total, exposure, opened, window] = await ours.numbers('request');
+  const [decrypt] = await ours.numbers(`decrypt ${opened}`);
   await ours.bare(1); // the request closed the session: one run to open it again, not counted
   s.ort.push(...ort);
   s.bare.push(...bare);
-  for (const [k, ns] of Object.entries({ open, wipe, request: total, exposure })) s[k].push(ns / 1e6);
+  for (const [k, ns] of Object.entries({ open, wipe, request: total, exposure, decrypt })) s[k].push(ns / 1e6);
   s.bareRatio.push(b.median(ort) / b.median(bare));
   s.requestOverBare.push(total / 1e6 / b.median(bare));
+  s.added.push((total / 1e6 - b.median(bare)) / (decrypt / 1e6));
   s.requestRatio.push(b.median(ort) / (total / 1e6));
   s.bytes.opened = opened;
   s.bytes.window = window;
 }
 
-async function round(c, threads, number, s, scratch) {
+// Each cipher has its own process of ours and its own samples.
+async function round(c, threads, number, samples, scratch) {
   const model = path.join(models, c.file);
   const inputs = b.makeInputs(c.spec);
-  const ours = new b.Ours(build, model, threads, c.bf16 ? ['--bf16'] : []);
-  await ours.setInputs(inputs, scratch);
-  s.bytes.arena = (await ours.numbers('request'))[7]; // before any run that keeps weights
-  [s.bytes.topology, s.bytes.sealed] = await ours.numbers('size');
   const theirs = await b.OnnxRuntime.create(model, threads);
-  s.create.push(theirs.createMs);
   theirs.setInputs(inputs);
-  s.deviation = await compare(ours, theirs, scratch);
   const n = b.burst(b.median(await theirs.bare(5)));
-  await ours.bare(n);
-  for (let i = 0; i < Number(options.runs); i++) {
-    await turn(ours, theirs, s, n);
-    const last = (k) => s[k].at(-1);
-    for (let k = s.ort.length - n; k < s.ort.length; k++)
-      csv.row(c.name, threads, number, i, s.ort[k], s.bare[k], last('request'), last('open'), last('wipe'), last('exposure'));
+  const ours = [];
+  for (const s of samples) {
+    const o = new b.Ours(build, model, threads, ['--cipher', s.cipher, ...(c.bf16 ? ['--bf16'] : [])]);
+    ours.push(o);
+    await o.setInputs(inputs, scratch);
+    s.bytes.arena = (await o.numbers('request'))[7]; // before any run that keeps weights
+    [s.bytes.topology, s.bytes.sealed] = await o.numbers('size');
+    s.create.push(theirs.createMs);
+    s.deviation = await compare(o, theirs, scratch);
+    await o.bare(n);
   }
-  for (let i = 0; i < 5; i++) s.ready.push((await ours.numbers('ready'))[0] / 1e6);
-  await ours.end();
+  for (let i = 0; i < Number(options.runs); i++) {
+    const ort = await theirs.bare(n);
+    for (const [k, s] of samples.entries()) {
+      await turn(ours[k], ort, s, n);
+      const last = ['request', 'decrypt', 'open', 'wipe', 'exposure'].map((name) => s[name].at(-1));
+      for (let j = s.ort.length - n; j < s.ort.length; j++) csv.row(c.name, threads, s.cipher, number, i, s.ort[j], s.bare[j], ...last);
+    }
+  }
+  for (const [k, s] of samples.entries()) {
+    for (let i = 0; i < 5; i++) s.ready.push((await ours[k].numbers('ready'))[0] / 1e6);
+    await ours[k].end();
+  }
   await theirs.end();
 }
 
+const lists = [
+  'ort', 'bare', 'request', 'decrypt', 'open', 'wipe', 'exposure', 'create', 'ready', 'bareRatio', 'requestOverBare', 'requestRatio', 'added',
+];
+
 async function measure(c, threads, scratch) {
-  const lists = ['ort', 'bare', 'request', 'open', 'wipe', 'exposure', 'create', 'ready', 'bareRatio', 'requestOverBare', 'requestRatio'];
-  const s = Object.fromEntries(lists.map((k) => [k, []]));
-  s.bytes = {};
-  for (let i = 0; i < Number(options.rounds); i++) await round(c, threads, i, s, scratch);
-  return s;
+  const samples = ciphers.map((cipher) => ({ cipher, bytes: {}, ...Object.fromEntries(lists.map((k) => [k, []])) }));
+  for (let i = 0; i < Number(options.rounds); i++) await round(c, threads, i, samples, scratch);
+  return samples;
 }
 
 function print(table, c, threads, s) {
   const m = Object.fromEntries(Object.entries(s).filter(([, v]) => Array.isArray(v)).map(([k, v]) => [k, b.median(v)]));
   table.row([
-    c.name, threads, s.deviation.maxAbs.toExponential(0), s.deviation.maxRel.toExponential(0), b.ms(m.ort), b.ms(b.p95(s.ort)), b.ms(m.bare),
-    b.ms(b.p95(s.bare)), b.times(m.bareRatio), b.ms(m.request), b.percent(m.requestOverBare), b.times(m.requestRatio), b.fixed(m.create, 0),
+    c.name, s.cipher.slice(0, 5), threads, s.deviation.maxAbs.toExponential(0), s.deviation.maxRel.toExponential(0), b.ms(m.ort), b.ms(b.p95(s.ort)), b.ms(m.bare),
+    b.ms(b.p95(s.bare)), b.times(m.bareRatio), b.ms(m.request), b.percent(m.requestOverBare), b.times(m.requestRatio), b.ms(m.decrypt), b.times(m.added), b.fixed(m.create, 0),
     b.fixed(m.ready, 2), b.fixed(m.create / m.ready, 0), b.fixed(s.bytes.arena / 1e6, 0),
   ]);
   summary.row(
-    c.name, threads, m.ort, b.p95(s.ort), m.bare, b.p95(s.bare), m.bareRatio, m.request, b.p95(s.request), m.requestOverBare, m.requestRatio,
-    m.create, m.ready, m.exposure, s.bytes.opened, s.bytes.window, s.bytes.arena, s.bytes.topology, s.bytes.sealed, s.deviation.maxAbs,
+    c.name, threads, s.cipher, m.ort, b.p95(s.ort), m.bare, b.p95(s.bare), m.bareRatio, m.request, b.p95(s.request), m.requestOverBare, m.requestRatio,
+    m.decrypt, m.added, m.create, m.ready, m.exposure, s.bytes.opened, s.bytes.window, s.bytes.arena, s.bytes.topology, s.bytes.sealed, s.deviation.maxAbs,
     s.deviation.maxRel, s.deviation.outside
   );
   return [m.bareRatio, m.requestOverBare, m.create / m.ready];
@@ -113,29 +126,33 @@ let failed = 0;
 await b.withScratch(async (scratch) => {
   const table = new b.Table(
     [
-      ['model', -20], ['thr', 3], ['abs', 5], ['rel', 5], ['ORT', 7], ['p95', 7], ['bare', 7], ['p95', 7], ['x', 5], ['request', 7], ['+%', 4],
-      ['x', 5], ['create', 6], ['ready', 6], ['x', 5], ['MB', 4],
+      ['model', -18], ['AEAD', -5], ['thr', 3], ['abs', 5], ['rel', 5], ['ORT', 7], ['p95', 7], ['bare', 7], ['p95', 7], ['x', 5], ['request', 7], ['+%', 4],
+      ['x', 5], ['AEAD', 6], ['x', 5], ['create', 6], ['ready', 6], ['x', 5], ['MB', 4],
     ],
-    "ms, medians and p95; abs, rel: largest deviation; x: ONNX Runtime's time / ours; +%: request over bare; MB: a request's own memory"
+    "ms, medians and p95; abs, rel: largest deviation; x: ONNX Runtime's time / ours; +%: request over bare; AEAD: decryption alone of as many bytes, x: what a request adds to the bare run / that; MB: a request's own memory"
   );
   for (const threads of options.threads.split(',').map(Number)) {
-    const ratios = [];
+    const ratios = ciphers.map(() => []);
     for (const c of cases) {
       if (!c.name.includes(options.only) || !b.present(models, c.file)) continue;
-      const s = await measure(c, threads, scratch);
-      const r = print(table, c, threads, s);
-      if (c.bf16) continue;
-      ratios.push(r);
-      if (s.deviation.outside > 0) {
-        console.log(`${s.deviation.outside} ELEMENTS OUTSIDE rtol 1e-3 atol 1e-5`);
-        failed++;
+      for (const [k, s] of (await measure(c, threads, scratch)).entries()) {
+        const r = print(table, c, threads, s);
+        if (c.bf16) continue;
+        ratios[k].push(r);
+        if (s.deviation.outside > 0) {
+          console.log(`${s.deviation.outside} ELEMENTS OUTSIDE rtol 1e-3 atol 1e-5`);
+          failed++;
+        }
       }
     }
-    if (ratios.length < 2) continue;
-    const mean = [0, 1, 2].map((k) => b.geometricMean(ratios.map((r) => r[k])));
-    table.row(['geometric mean', threads, '', '', '', '', '', '', b.times(mean[0]), '', b.percent(mean[1]), '', '', '', b.fixed(mean[2], 0)]);
-    const slowest = Math.min(...ratios.map((r) => r[0]));
-    table.row(['slowest', threads, '', '', '', '', '', '', b.times(slowest)]);
+    for (const [k, of] of ratios.entries()) {
+      if (of.length < 2) continue;
+      const label = (name) => [name, ciphers[k].slice(0, 5), threads, '', '', '', '', '', ''];
+      const mean = [0, 1, 2].map((i) => b.geometricMean(of.map((r) => r[i])));
+      const ready = ['', '', '', '', '', b.fixed(mean[2], 0)];
+      table.row([...label('geometric mean'), b.times(mean[0]), '', b.percent(mean[1]), ...ready]);
+      table.row([...label('slowest'), b.times(Math.min(...of.map((r) => r[0])))]);
+    }
   }
 });
 process.exit(failed ? 1 : 0);

@@ -61,7 +61,7 @@ function curves(name, title, xLabel, series) {
 
 // Bars relative to ONNX Runtime's warm run, so that models of all sizes can be compared.
 function latency(threads) {
-  const rows = read('models-summary.csv').filter((r) => r.threads === threads);
+  const rows = read('models-summary.csv').filter((r) => r.cipher === 'aes-256-gcm' && r.threads === threads);
   if (rows.length === 0) return;
   const step = 44;
   const height = top + rows.length * step + 40;
@@ -91,7 +91,7 @@ function bySize(series, name, title, xLabel) {
 
 function byBytes() {
   const again = ['MiniLM-L6 @32', 'MiniLM-L6 @256', 'MiniLM @128 bf16']; // a model once
-  const rows = read('models-summary.csv').filter((r) => r.threads === 1 && !again.includes(r.model));
+  const rows = read('models-summary.csv').filter((r) => r.cipher === 'aes-256-gcm' && r.threads === 1 && !again.includes(r.model));
   const of = (f) => rows.map((r) => [Math.round(r.sealed_bytes / 1e5) / 10, Math.max(f(r), 0.01)]);
   curves('model-bytes.svg', 'Starting, by size of the sealed model, 1 thread, ms', 'MB', [
     ['ONNX Runtime: create', of((r) => r.create_ms)], ['ours: ready to run', of((r) => r.ready_ms)],
