@@ -1,13 +1,14 @@
 #!/bin/sh
 # Static analysis of what runs in the three zones: gcc's analyzer, clang-tidy (.clang-tidy), cppcheck. Fails at the first finding.
-# usage: analyze.sh BUILD-FOLDER [gcc | clang-tidy | cppcheck]...
+# usage: [FOLDERS="enclave src/wire"] analyze.sh BUILD-FOLDER [gcc | clang-tidy | cppcheck]...
+# FOLDERS: what clang-tidy and cppcheck look at; all of the zones by default.
 set -eu
 
 build=$1
 shift
 [ $# -gt 0 ] || set -- cppcheck clang-tidy gcc
 for tool in "$@"; do
-    command -v "$tool" >/dev/null || { echo "analyze: no $tool (apt-get install clang-tidy cppcheck)" >&2; exit 1; }
+    command -v "$tool" >/dev/null || { echo "analyze: no $tool: make analyze installs it" >&2; exit 1; }
 done
 # One file at a time gcc does not know that eml_fail fails, so it follows NULLs and unset values that no caller ever meets: those two kinds
 # are left to clang-tidy and the sanitizers, leaks through a pointer into a block to LeakSanitizer. Double frees, uses after free, unsafe
@@ -17,8 +18,8 @@ analyzer="$analyzer -Wno-analyzer-malloc-leak"
 cmake -G Ninja -S . -B "$build" -DCMAKE_C_COMPILER=gcc -DCMAKE_EXPORT_COMPILE_COMMANDS=ON "-DCMAKE_C_FLAGS=$analyzer" >/dev/null
 # The others see the same files without gcc's flags. What is generated, and what only tests link, is not looked at.
 mkdir -p "$build/zones"
-jq --arg flags "$analyzer" --arg here "$PWD" \
-    '[.[] | select(.file | startswith($here + "/src/", $here + "/enclave/", $here + "/host/", $here + "/client/"))
+jq --arg flags "$analyzer" --arg here "$PWD" --arg folders "${FOLDERS:-src enclave host client}" \
+    '[.[] | select(.file | startswith($here + "/" + ($folders / " ")[] + "/"))
           | .command |= sub($flags; "")]' "$build/compile_commands.json" >"$build/zones/compile_commands.json"
 jobs=$(nproc)
 
