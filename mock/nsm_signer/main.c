@@ -22,10 +22,12 @@
 enum { ZEROS = 64, MODULE_MAX = 256 };
 #define UNSIGNED EML_LIT("\xa1\x01\x20") /* {1: -1}, QEMU's protected header */
 
+enum mode { FAITHFUL, DEBUG, UNLOCKED, SHORT, MUTE, MODES_N };
+
 struct signer {
     struct eml_minted root, chain[EML_CHAIN_N];
     int64_t leaf_until_unix_s;
-    enum { FAITHFUL, DEBUG, UNLOCKED, SHORT, MUTE, MODES_N } mode;
+    enum mode mode;
 };
 static const char *const mode_names[MODES_N] = {NULL, "--debug", "--unlocked", "--short", "--mute"};
 
@@ -140,7 +142,7 @@ int main(int argc, char **argv)
     int listener = -1;
     for (int i = DEBUG; i < MODES_N && argc == 4; i++)
         if (strcmp(argv[3], mode_names[i]) == 0)
-            s.mode = i;
+            s.mode = (enum mode)i;
     enum eml_err err = argc == 3 || s.mode != FAITHFUL ? EML_OK : EML_E_USAGE;
     eml_crypto_init();
     if (err == EML_OK)
