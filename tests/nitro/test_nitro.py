@@ -13,7 +13,6 @@ import numpy as np
 from onnx import numpy_helper
 
 from machine import CMDLINE, IMAGE, KERNEL, Nitro, PATIENCE
-import test_end_to_end as end_to_end
 from services import expected, run, small_model
 
 REFUSED, PEER = 4, 5
@@ -96,10 +95,9 @@ class Works(Booted):
         drawn = S.path("drawn.npy")
         subprocess.run(["/usr/bin/python3", os.path.join(DEMO, "draw.py"), text, drawn], check=True)
         model = self.decompose(os.path.join(MODELS, "ppocr-rec.onnx"), "ocr")
-        arn = end_to_end.WithKms.create_key(self, measurements(self.image)["PCR0"])
+        arn = S.create_key(measurements(self.image)["PCR0"])
         start = time.monotonic()
-        done, out = self.infer(model, np.load(drawn), "--kms-key", arn, "--kms-endpoint", f"https://localhost:{S.kms_port}",
-                               "--kms-ca", S.path("tls/kms-ca.pem"))
+        done, out = self.infer(model, np.load(drawn), *S.kms_options(arn))
         self.assertEqual(done.returncode, 0, done.stderr)
         (result,) = [f for f in os.listdir(out) if f.endswith(".npy")]
         read = subprocess.run(["/usr/bin/python3", os.path.join(DEMO, "read.py"), os.path.join(out, result),
@@ -115,9 +113,8 @@ class Works(Booted):
 
     def test_kms_refuses_another_measurement(self):
         model = self.small("kms-small")
-        arn = end_to_end.WithKms.create_key(self, "ab" * 48)
-        done, out = self.infer(model, self.x, "--kms-key", arn, "--kms-endpoint", f"https://localhost:{S.kms_port}", "--kms-ca",
-                               S.path("tls/kms-ca.pem"))
+        arn = S.create_key("ab" * 48)
+        done, out = self.infer(model, self.x, *S.kms_options(arn))
         self.assertEqual(done.returncode, REFUSED, done.stderr)
         self.assertFalse(os.path.exists(out))
 
