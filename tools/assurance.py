@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """usage: assurance.py BUILD_DIR PAGE: writes the table of PAGE (docs/assurance.md) out of the last test run in BUILD_DIR.
 
-Property tests print lines `assured: CASES: WHAT` when they have passed; the numbers in a test's name (prop_05_10_memory) are those of
-the properties. What comes between the markers <!-- table --> and <!-- end --> of the page is replaced. Fails if a property has no test.
+Property tests print lines `assured: CASES: WHAT` when they have passed (unittest's dots may stand before them); the numbers in a test's
+name (prop_05_10_memory) are those of the properties. What comes between the markers <!-- table --> and <!-- end --> of the page is
+replaced. Fails if a property has no test.
 """
 import re
 import sys
@@ -29,7 +30,7 @@ def results(log):
     """(test, passed, [(cases, what)]) for each test of a CTest log."""
     for part in re.split(r"^\d+/\d+ Testing: ", log, flags=re.M)[1:]:
         name = part.split("\n", 1)[0].strip()
-        yield name, "\nTest Passed." in part, re.findall(r"^assured: (\d+): (.*)$", part, flags=re.M)
+        yield name, "\nTest Passed." in part, re.findall(r"^[.sxuEF]*assured: (\d+): (.*)$", part, flags=re.M)
 
 
 def main():
