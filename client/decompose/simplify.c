@@ -108,6 +108,7 @@ static bool same_dim(const struct eml_ir_value *x, const struct eml_ir_value *y,
     return true;
 }
 
+/* Not for a shape that the user gives: it may be wrong, and then it is to be refused. */
 static void constant_shape(struct eml_ir *ir, struct eml_ir_node *n)
 {
     int64_t dims[EML_RANK_MAX];
@@ -115,7 +116,7 @@ static void constant_shape(struct eml_ir *ir, struct eml_ir_node *n)
     if (n->op != EML_OP_RESHAPE)
         return;
     const struct eml_ir_value *x = n->in[0], *y = n->out[0];
-    if (n->in[1]->data != NULL || !x->has_rank || !y->has_rank ||
+    if (n->in[1]->data != NULL || n->in[1]->is_input || !x->has_rank || !y->has_rank ||
         eml_ir_int(n, EML_ATTR_ALLOWZERO, 0) != 0)
         return;
     for (uint32_t i = 0; i < y->shape.rank; i++) {

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static void die(const char *what, const char *arg)
 {
@@ -98,14 +97,14 @@ void eml_assured(long cases, const char *what)
     (void)fflush(stdout);
 }
 
+/* What passes once passes again; other seeds are for `make test-full` and by hand. */
+enum { DEFAULT_SEED = 1 };
+
 struct eml_gen eml_gen_seeded(const char *test)
 {
     struct eml_gen g = {0};
     const char *env = getenv("EML_SEED");
-    struct timespec now = {0};
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    uint64_t seed = env != NULL ? strtoull(env, NULL, 10)
-                                : (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    uint64_t seed = env != NULL ? strtoull(env, NULL, 10) : DEFAULT_SEED;
     seed_state(&g, seed);
     (void)printf("%s: EML_SEED=%llu\n", test, (unsigned long long)seed);
     return g;

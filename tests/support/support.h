@@ -36,7 +36,7 @@ struct eml_gen {
     uint64_t seed;
 };
 
-/* Seed from EML_SEED if set, else from the clock; printed, so that a failure can be repeated. */
+/* Seed from EML_SEED if set, else always the same; printed, so that a failure can be repeated. */
 struct eml_gen eml_gen_seeded(const char *test);
 struct eml_gen eml_gen_from(struct eml_bytes source);
 uint64_t eml_gen_u64(struct eml_gen *g);
