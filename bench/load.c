@@ -42,6 +42,7 @@ struct client {
     unsigned number;
     pthread_t thread;
     struct eml_arena arena; /* results */
+    struct eml_x509_known known;
 };
 
 static void must(enum eml_err e, const char *what, const struct eml_why *why)
@@ -64,7 +65,7 @@ static void attest(struct client *c, struct eml_remote *r)
 {
     struct eml_why why = {0};
     must(eml_remote_attest(r, c->load->host, &c->load->policy, (int64_t)time(NULL) * 1000,
-                           eml_net_now_ms() + TIMEOUT_MS, &why),
+                           &c->known, eml_net_now_ms() + TIMEOUT_MS, &why),
          c->load->host, &why);
     must(eml_remote_open(r, &why), c->load->host, &why);
 }

@@ -1,4 +1,4 @@
-// usage: node service.mjs BUILD_DIR MODELS_DIR [--seconds N] [--sessions 1,2,4,8,16] [--threads N] [--turns N] [--results DIR]
+// usage: node service.mjs BUILD_DIR MODELS_DIR [--seconds N] [--sessions 1,2,4,8,16] [--threads N] [--turns N] [--parts stages,neighbours,throughput,memory] [--results DIR]
 // The whole way on loopback: clients, eml-hostd, eml-enclaved-dev (the enclave with a development NSM), MiniLM at 128 tokens.
 // First where the time of one request goes, against a bare run of the same model; then what a tenant notices of another who uses all
 // that it may; then how many requests per second come through with ever more sessions at once; then the memory of a worker.
@@ -9,7 +9,7 @@ import path from 'node:path';
 import { writeNpy } from '../tests/support/npy.mjs';
 import * as b from './lib.mjs';
 
-const { positional, options } = b.parseArgs(process.argv.slice(2), { seconds: '8', sessions: '1,2,4,8,16', threads: '', turns: '6', results: '' });
+const { positional, options } = b.parseArgs(process.argv.slice(2), { seconds: '8', sessions: '1,2,4,8,16', threads: '', turns: '6', parts: 'stages,neighbours,throughput,memory', results: '' });
 const [build, models] = positional;
 const program = (name) => path.resolve(build, name);
 const file = 'minilm-l6.onnx';
@@ -255,10 +255,11 @@ if (b.present(models, file)) {
       await services.begin();
       services.publish();
       await services.load(1, 1, 'request'); // the enclave's cache has the sealed weights from here on
-      await stages(services, dir);
-      await neighbours(services);
-      await throughput(services);
-      await memory(services);
+      const parts = options.parts.split(',');
+      if (parts.includes('stages')) await stages(services, dir);
+      if (parts.includes('neighbours')) await neighbours(services);
+      if (parts.includes('throughput')) await throughput(services);
+      if (parts.includes('memory')) await memory(services);
     } finally {
       await services.end();
     }

@@ -34,7 +34,7 @@ static int run(const struct eml_command *self, int argc, char **argv)
         (e = eml_cli_read_policy(policy_path.v[0], &policy)) != EML_OK)
         return eml_err_exit(e);
     struct eml_remote r;
-    e = eml_remote_attest(&r, host.v[0], &policy, (int64_t)time(NULL) * 1000,
+    e = eml_remote_attest(&r, host.v[0], &policy, (int64_t)time(NULL) * 1000, NULL,
                           eml_net_now_ms() + (int64_t)seconds * 1000, &why);
     if (e != EML_OK)
         (void)eml_say_failed(host.v[0], e, &why, NULL);

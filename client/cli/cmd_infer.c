@@ -176,7 +176,7 @@ static enum eml_err converse(struct job *j, const char *host, int64_t deadline_m
     struct eml_why why = {0};
     eml_say_progress("attesting");
     enum eml_err e = eml_remote_attest(&j->remote, host, &j->policy, (int64_t)time(NULL) * 1000,
-                                       deadline_ms, &why);
+                                       NULL, deadline_ms, &why);
     if (!want_json)
         eml_report_checks(&j->remote.report);
     if (e == EML_OK)

@@ -25,11 +25,13 @@ struct eml_remote {
 
 /* Connects and gets the evidence, then verifies it against the policy. A zeroed struct with fd = -1
  * otherwise; on failure the report tells which checks passed. The policy is borrowed until close.
- * `now_unix_ms` is the client's clock.
+ * `now_unix_ms` is the client's clock. `known`: certificate chains of this client's sessions before
+ * this one, or NULL.
  */
 EML_MUST enum eml_err eml_remote_attest(struct eml_remote *r, const char *host,
                                         const struct eml_policy *policy, int64_t now_unix_ms,
-                                        int64_t deadline_ms, struct eml_why *why);
+                                        struct eml_x509_known *known, int64_t deadline_ms,
+                                        struct eml_why *why);
 /* Opens the channel to the attested key. Only after eml_remote_attest succeeded. */
 EML_MUST enum eml_err eml_remote_open(struct eml_remote *r, struct eml_why *why);
 /* content is secret. */

@@ -65,7 +65,8 @@ static enum eml_err exchange_evidence(struct eml_remote *r, struct eml_why *why)
 
 enum eml_err eml_remote_attest(struct eml_remote *r, const char *host,
                                const struct eml_policy *policy, int64_t now_unix_ms,
-                               int64_t deadline_ms, struct eml_why *why)
+                               struct eml_x509_known *known, int64_t deadline_ms,
+                               struct eml_why *why)
 {
     *r = (struct eml_remote){.fd = -1, .deadline_ms = deadline_ms, .policy = policy};
     uint64_t start = now_ns();
@@ -83,6 +84,7 @@ enum eml_err eml_remote_attest(struct eml_remote *r, const char *host,
             .user_data_bytes = EML_CHANNEL_USER_DATA_BYTES,
             .public_key_bytes = sizeof(struct eml_ed25519_pk),
             .now_unix_ms = now_unix_ms,
+            .known = known,
         };
         e = eml_attest_verify(r->document, policy, &expect, &r->attested, &r->report, why);
     }

@@ -69,6 +69,7 @@ struct eml_attest_expect {
     size_t user_data_bytes;  /* exact length demanded of user_data, with its prefix */
     size_t public_key_bytes; /* exact length demanded of public_key; 0 = not checked */
     int64_t now_unix_ms;
+    struct eml_x509_known *known; /* chains of documents before; may be NULL */
 };
 
 /* One line per rule that was checked, in order, for `--json` and the demo's report. */

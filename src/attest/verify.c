@@ -68,7 +68,8 @@ static int64_t time_of_validity(const struct subject *s)
 static enum eml_err check_chain(struct subject *s)
 {
     return eml_x509_verify(s->claims.cert, s->claims.n_certs, s->roots, s->n_roots,
-                           time_of_validity(s), &s->spki, s->why);
+                           time_of_validity(s), s->expect != NULL ? s->expect->known : NULL,
+                           &s->spki, s->why);
 }
 
 static enum eml_err check_signature(struct subject *s)

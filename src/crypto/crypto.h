@@ -137,14 +137,30 @@ EML_MUST enum eml_err eml_aes256_cbc_encrypt(const struct eml_aead_key *k, const
                                              struct eml_bytes plain, struct eml_buf *out);
 
 /* --- X.509: a chain as Nitro documents carry it --- */
+#define EML_X509_KNOWN_MAX 4u
+#define EML_X509_SPKI_BYTES 120u /* of every key that such a chain can have */
+/* Chains that were verified, to know them again: an enclave sends the same one for hours, and its
+ * five signatures take most of the time that a document takes. What is remembered is a function of
+ * the chain's bytes alone; that its root is pinned and that all of it is valid now is looked at
+ * each time. Begins as zeros, owns nothing, holds no secret; for one thread. */
+struct eml_x509_known {
+    struct {
+        struct eml_sha256 chain;           /* of the certificates, each after its length (be32) */
+        int64_t from_s, until_s;           /* Unix time when all of them are valid; both included */
+        uint8_t spki[EML_X509_SPKI_BYTES]; /* the leaf's */
+    } entry[EML_X509_KNOWN_MAX];
+    size_t n; /* of all times: the newest takes the place of the oldest */
+};
 /* Verifies root..leaf (certs[0] = root, DER; certs[n-1] = leaf) at the given time: the root's DER
  * SHA-256 is one of the pinned ones, names chain, P-384 + ecdsa-with-SHA384 everywhere, CA flags,
  * keyCertSign, path lengths, validity of every certificate, leaf with digitalSignature and not a
  * CA. Appends the leaf's SPKI DER to *spki. EML_E_AUTH / EML_E_INPUT with the rule in *why
- * (why->index = certificate). */
+ * (why->index = certificate). `known` may be NULL; else a chain in it is not verified again, and
+ * one that verifies comes into it. */
 EML_MUST enum eml_err eml_x509_verify(const struct eml_bytes *certs, size_t n,
                                       const struct eml_sha256 *roots, size_t n_roots,
-                                      int64_t at_unix_s, struct eml_buf *spki, struct eml_why *why);
+                                      int64_t at_unix_s, struct eml_x509_known *known,
+                                      struct eml_buf *spki, struct eml_why *why);
 
 /* Appends the DER of the one certificate in a PEM file and of its SubjectPublicKeyInfo. EML_E_INPUT
  * if there is none or more than one. Says nothing about whether it can be trusted. */

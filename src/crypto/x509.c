@@ -1,5 +1,7 @@
+#define _DEFAULT_SOURCE /* timegm */
 #include "crypto/crypto.h"
 
+#include "base/cur.h"
 #include "crypto/spki.h"
 
 #include <openssl/asn1.h>
@@ -7,6 +9,9 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
+
+#include <string.h>
+#include <time.h>
 
 /* Not X509_verify_cert: Nitro leaves have neither key identifiers nor an extended key usage, so the
  * library's profiles either refuse them or check less than is wanted. The rules of RFC 5280 section
@@ -164,11 +169,78 @@ static enum eml_err append_spki(X509 *leaf, struct eml_buf *out)
     return eml_buf_ok(out);
 }
 
+/* --- chains that are known --- */
+
+/* False for what is no chain. */
+static bool digest_of(const struct eml_bytes *certs, size_t n, struct eml_sha256 *out)
+{
+    uint8_t length[CHAIN_MAX][4];
+    struct eml_bytes part[2 * CHAIN_MAX];
+    if (n < 2 || n > CHAIN_MAX)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (certs[i].len > CERT_BYTES_MAX)
+            return false;
+        eml_store_u32(length[i], (uint32_t)certs[i].len);
+        part[2 * i] = EML_BYTES(length[i]);
+        part[2 * i + 1] = certs[i];
+    }
+    return eml_sha256(part, 2 * n, out) == EML_OK;
+}
+
+static bool is_known(const struct eml_x509_known *k, const struct eml_sha256 *chain, int64_t at,
+                     struct eml_buf *spki)
+{
+    for (size_t i = 0; i < k->n && i < EML_X509_KNOWN_MAX; i++) {
+        if (!eml_bytes_equal(EML_BYTES(k->entry[i].chain.b), EML_BYTES(chain->b)) ||
+            at < k->entry[i].from_s || at > k->entry[i].until_s)
+            continue;
+        eml_buf_put(spki, EML_BYTES(k->entry[i].spki));
+        return true;
+    }
+    return false;
+}
+
+static bool unix_s(const ASN1_TIME *t, int64_t *out)
+{
+    struct tm tm;
+    bool ok = ASN1_TIME_to_tm(t, &tm) == 1;
+    *out = ok ? (int64_t)timegm(&tm) : 0;
+    return ok;
+}
+
+/* A chain that cannot be remembered is verified again the next time. */
+static void remember(struct eml_x509_known *k, const struct chain *c,
+                     const struct eml_sha256 *chain, struct eml_bytes spki)
+{
+    int64_t from = INT64_MIN, until = INT64_MAX;
+    for (size_t i = 0; i < c->n; i++) {
+        int64_t before, after;
+        if (!unix_s(X509_get0_notBefore(c->cert[i]), &before) ||
+            !unix_s(X509_get0_notAfter(c->cert[i]), &after))
+            return;
+        from = before > from ? before : from;
+        until = after < until ? after : until;
+    }
+    size_t at = k->n++ % EML_X509_KNOWN_MAX;
+    EML_ASSERT(spki.len == sizeof k->entry[at].spki);
+    k->entry[at].chain = *chain;
+    k->entry[at].from_s = from;
+    k->entry[at].until_s = until;
+    memcpy(k->entry[at].spki, spki.ptr, spki.len);
+}
+
 enum eml_err eml_x509_verify(const struct eml_bytes *certs, size_t n,
                              const struct eml_sha256 *roots, size_t n_roots, int64_t at_unix_s,
-                             struct eml_buf *spki, struct eml_why *why)
+                             struct eml_x509_known *known, struct eml_buf *spki,
+                             struct eml_why *why)
 {
     struct chain c = {0};
+    struct eml_sha256 chain;
+    bool named = known != NULL && digest_of(certs, n, &chain);
+    if (named && is_pinned(certs[0], roots, n_roots) && is_known(known, &chain, at_unix_s, spki))
+        return eml_buf_ok(spki);
+    size_t start = spki->len;
     enum eml_err e = parse(certs, n, &c, why);
     if (e == EML_OK && !is_pinned(certs[0], roots, n_roots))
         e = bad(why, "x509: root is not a pinned one", 0);
@@ -176,6 +248,8 @@ enum eml_err eml_x509_verify(const struct eml_bytes *certs, size_t n,
         e = check(&c, at_unix_s, why);
     if (e == EML_OK)
         e = append_spki(c.cert[n - 1], spki);
+    if (e == EML_OK && named)
+        remember(known, &c, &chain, eml_bytes(spki->ptr + start, spki->len - start));
     for (size_t i = 0; i < c.n; i++)
         X509_free(c.cert[i]);
     ERR_clear_error();

@@ -318,7 +318,7 @@ static bool begin(struct eml_remote *r, uint8_t mode)
         return true;
     }
     enum eml_err e =
-        eml_remote_attest(r, "tcp:host:1", &fixed.policy, 1767323045000, INT64_MAX, &why);
+        eml_remote_attest(r, "tcp:host:1", &fixed.policy, 1767323045000, NULL, INT64_MAX, &why);
     EML_ASSERT(e == EML_OK ? now.verified : !now.server.honest && why.rule != NULL && r->fd == -1);
     return e == EML_OK && eml_remote_open(r, &why) == EML_OK;
 }

@@ -25,7 +25,7 @@ static enum eml_err open_session(const char *host, const char *policy_file, stru
         e = eml_policy_parse(eml_buf_bytes(&json), policy, why);
     eml_buf_free(&json);
     if (e == EML_OK)
-        e = eml_remote_attest(r, host, policy, (int64_t)time(NULL) * 1000,
+        e = eml_remote_attest(r, host, policy, (int64_t)time(NULL) * 1000, NULL,
                               eml_net_now_ms() + SESSION_MS, why);
     return e == EML_OK ? eml_remote_open(r, why) : e;
 }

@@ -19,6 +19,7 @@ struct chain {
     size_t n;
     struct eml_sha256 root;
     int64_t at;
+    struct eml_x509_known *known; /* may be NULL */
 };
 
 static void plan(struct chain *c)
@@ -59,7 +60,7 @@ static enum eml_err verify(const struct chain *c, struct eml_buf *spki, struct e
 {
     struct eml_sha256 roots[2] = {{{0}}, c->root};
     *why = (struct eml_why){0};
-    return eml_x509_verify(c->certs, c->n, roots, 2, c->at, spki, why);
+    return eml_x509_verify(c->certs, c->n, roots, 2, c->at, c->known, spki, why);
 }
 
 static void drop(struct chain *c)
@@ -266,6 +267,165 @@ static void damaged_certificates_are_refused(void **state)
     drop(&c);
 }
 
+/* --- chains that are known --- */
+
+static void expect_key(const struct chain *c, struct eml_bytes key)
+{
+    struct eml_buf spki = {0};
+    struct eml_why why;
+    assert_int_equal(verify(c, &spki, &why), EML_OK);
+    assert_true(eml_bytes_equal(eml_buf_bytes(&spki), key));
+    eml_buf_free(&spki);
+}
+
+/* A valid chain that `known` remembers; *key: its leaf's. */
+static void know(struct chain *c, struct eml_x509_known *known, struct eml_buf *key)
+{
+    struct eml_why why;
+    size_t before = known->n;
+    plan(c);
+    issue(c);
+    c->known = known;
+    key->len = 0;
+    assert_int_equal(verify(c, key, &why), EML_OK);
+    assert_int_equal(known->n, before + 1);
+}
+
+static void a_known_chain_is_not_verified_again(void **state)
+{
+    (void)state;
+    struct chain c;
+    struct eml_x509_known known = {.n = 0};
+    struct eml_buf key = {0};
+    know(&c, &known, &key);
+    expect_key(&c, eml_buf_bytes(&key));
+    assert_int_equal(known.n, 1);
+    /* That the answer was remembered shows where what is remembered is made wrong. */
+    known.entry[0].spki[119] ^= 1;
+    key.ptr[119] ^= 1;
+    expect_key(&c, eml_buf_bytes(&key));
+    eml_buf_free(&key);
+    drop(&c);
+}
+
+/* As many as there is room for, and then the newest in the oldest's place. */
+static void the_newest_chains_are_known(void **state)
+{
+    (void)state;
+    enum { CHAINS = EML_X509_KNOWN_MAX + 2 };
+    static struct chain c[CHAINS];
+    struct eml_x509_known known = {.n = 0};
+    struct eml_buf key[CHAINS] = {{0}};
+    for (size_t i = 0; i < CHAINS; i++)
+        know(&c[i], &known, &key[i]);
+    for (size_t i = CHAINS; i-- > 2;)
+        expect_key(&c[i], eml_buf_bytes(&key[i]));
+    assert_int_equal(known.n, CHAINS);
+    expect_key(&c[0], eml_buf_bytes(&key[0])); /* forgotten, and verified again */
+    assert_int_equal(known.n, CHAINS + 1);
+    for (size_t i = 0; i < CHAINS; i++) {
+        eml_buf_free(&key[i]);
+        drop(&c[i]);
+    }
+}
+
+/* The faults of the table, by one who has seen the good chain; none comes to be known. */
+static void faults_are_named_beside_a_known_chain(void **state)
+{
+    (void)state;
+    struct chain good;
+    struct eml_x509_known known = {.n = 0};
+    struct eml_buf key = {0};
+    know(&good, &known, &key);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct chain c;
+        plan(&c);
+        cases[i].fault(&c);
+        issue(&c);
+        c.known = &known;
+        for (int again = 0; again < 2; again++)
+            expect(&c, cases[i].class, cases[i].rule, cases[i].index);
+        drop(&c);
+    }
+    assert_int_equal(known.n, 1);
+    eml_buf_free(&key);
+    drop(&good);
+}
+
+static void a_known_chain_expires(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N; i++) {
+        struct chain c;
+        struct eml_x509_known known = {.n = 0};
+        struct eml_buf key = {0};
+        struct eml_why why;
+        plan(&c);
+        c.spec[i].not_before = NOW - 10;
+        c.spec[i].not_after = NOW + 10;
+        issue(&c);
+        c.known = &known;
+        assert_int_equal(verify(&c, &key, &why), EML_OK);
+        for (c.at = NOW - 10; c.at <= NOW + 10; c.at += 10)
+            expect_key(&c, eml_buf_bytes(&key));
+        assert_int_equal(known.n, 1);
+        c.at = NOW - 11;
+        expect(&c, EML_E_AUTH, "x509: certificate not yet valid", (long)i);
+        c.at = NOW + 11;
+        expect(&c, EML_E_AUTH, "x509: certificate expired", (long)i);
+        eml_buf_free(&key);
+        drop(&c);
+    }
+}
+
+static void a_known_chain_hangs_on_a_pinned_root(void **state)
+{
+    (void)state;
+    struct chain c;
+    struct eml_x509_known known = {.n = 0};
+    struct eml_buf key = {0};
+    know(&c, &known, &key);
+    c.root.b[0] ^= 1; /* another policy */
+    expect(&c, EML_E_AUTH, "x509: root is not a pinned one", 0);
+    eml_buf_free(&key);
+    drop(&c);
+}
+
+/* Other bytes, other order, other ends of certificates in the same bytes. */
+static void what_is_like_a_known_chain_is_verified(void **state)
+{
+    (void)state;
+    struct chain c;
+    struct eml_x509_known known = {.n = 0};
+    struct eml_buf key = {0}, all = {0};
+    struct eml_gen g = eml_gen_seeded("x509 known");
+    know(&c, &known, &key);
+    for (size_t k = 0; k < 200; k++) {
+        size_t i = (size_t)eml_gen_range(&g, 0, N - 1);
+        size_t at = (size_t)eml_gen_range(&g, 0, (int64_t)c.certs[i].len - 1);
+        uint8_t bit = (uint8_t)(1u << eml_gen_range(&g, 0, 7));
+        struct eml_buf none = {0};
+        struct eml_why why;
+        c.der[i].ptr[at] ^= bit;
+        assert_int_not_equal(verify(&c, &none, &why), EML_OK);
+        assert_int_equal(none.len, 0);
+        c.der[i].ptr[at] ^= bit;
+    }
+    for (size_t i = 0; i < N; i++)
+        eml_buf_put(&all, c.certs[i]);
+    c.certs[LEAF] = eml_bytes(all.ptr + all.len - c.certs[LEAF].len, c.certs[LEAF].len);
+    c.certs[INSTANCE] = eml_bytes(c.certs[LEAF].ptr - c.certs[INSTANCE].len, c.certs[INSTANCE].len);
+    expect_key(&c, eml_buf_bytes(&key));
+    c.certs[INSTANCE].len++;
+    c.certs[LEAF].ptr++;
+    c.certs[LEAF].len--;
+    expect(&c, EML_E_INPUT, "x509: bytes after the certificate", INSTANCE);
+    assert_int_equal(known.n, 1);
+    eml_buf_free(&all);
+    eml_buf_free(&key);
+    drop(&c);
+}
+
 int main(void)
 {
     eml_crypto_init();
@@ -275,6 +435,12 @@ int main(void)
         cmocka_unit_test(order_and_length_of_the_chain),
         cmocka_unit_test(a_forgers_chain_is_refused),
         cmocka_unit_test(damaged_certificates_are_refused),
+        cmocka_unit_test(a_known_chain_is_not_verified_again),
+        cmocka_unit_test(the_newest_chains_are_known),
+        cmocka_unit_test(faults_are_named_beside_a_known_chain),
+        cmocka_unit_test(a_known_chain_expires),
+        cmocka_unit_test(a_known_chain_hangs_on_a_pinned_root),
+        cmocka_unit_test(what_is_like_a_known_chain_is_verified),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
