@@ -42,7 +42,7 @@ MUTATIONS = [
       ("src/engine/pool.c", "            eml_wipe_stack();\n            return NULL;", "            return NULL;")],
      script("prop_05_10_memory", EML_CASES="12")),
     (10, "the arena forgets what it handed out without wiping it",
-     [("src/base/arena.c", "    eml_wipe(a->base + mark, n);\n", ""), ("src/base/arena.c", "        eml_wipe(a->base, n);\n", "")],
+     [("src/base/arena.c", "    eml_wipe(a->base + mark, n);\n", ""), ("src/base/arena.c", "    eml_wipe(was.base, was.peak);\n", "")],
      script("prop_05_10_memory", EML_CASES="12")),
     (10, "a grown buffer leaves its old bytes on the heap",
      [("src/base/bytes.c", "    if (b->ptr != NULL)\n        eml_wipe(b->ptr, b->cap);\n    free(b->ptr);\n    b->ptr = p;",
@@ -94,7 +94,7 @@ MUTATIONS = [
      [("src/receipt/verify.c", "if (!eml_bytes_equal(r->bytes[EML_INFERENCE_RECEIPT], EML_BYTES(digest.b)))", "if (digest.b[0] != digest.b[0])")],
      c("prop_13_receipt")),
     (13, "the broker records no inference",
-     [("enclave/broker.c", "    return record(b, s, inference);", "    (void)inference;\n    return 0;")],
+     [("enclave/broker_record.c", "    return eml_broker_record(b, s, inference);", "    (void)inference;\n    return 0;")],
      (PROGRAMS, ["/usr/bin/python3", "tests/integration/test_receipt.py"], {})),
     (13, "a limit of a request is not recorded",
      [("enclave/broker_record.c", "else if (r->err == EML_E_REFUSED && !s->refused)", "else if (r->err == EML_E_REFUSED && s->refused)")],
@@ -103,9 +103,9 @@ MUTATIONS = [
      [("enclave/broker_child.c", "else if (signal != 0 && signal != SIGKILL)", "else if (signal != 0 && signal != SIGKILL && signal != SIGSEGV)")],
      script("prop_13_events", "Events")),
     (14, "the broker leaves a file behind",
-     [("enclave/broker.c", "#include <poll.h>\n", "#include <poll.h>\n#include <stdio.h>\n"),
-      ("enclave/broker.c", "    return record(b, s, inference);", "    FILE *f = fopen(\"/dev/shm/left-behind\", \"w\");\n"
-       "    if (f != NULL)\n        (void)fclose(f);\n    return record(b, s, inference);")],
+     [("enclave/broker_record.c", "#include \"enclave/broker_state.h\"\n", "#include \"enclave/broker_state.h\"\n#include <stdio.h>\n"),
+      ("enclave/broker_record.c", "    return eml_broker_record(b, s, inference);", "    FILE *f = fopen(\"/dev/shm/left-behind\", \"w\");\n"
+       "    if (f != NULL)\n        (void)fclose(f);\n    return eml_broker_record(b, s, inference);")],
      script("prop_06_07_14_view", "View.test_no_file_is_opened_for_writing")),
 ]
 

@@ -7,6 +7,7 @@
 #include "auditlog/dir.h"
 #include "auditlog/report.h"
 #include "file/file.h"
+#include "remote/remember.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -14,11 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 struct job {
     struct eml_values policy_path, checkpoint_path;
     struct eml_policy policy;
+    struct eml_values keep; /* --remember */
+    struct eml_memory memory;
     struct eml_buf remembered;
     struct eml_log_options options;
     struct eml_log_report report;
@@ -44,12 +46,20 @@ static enum eml_err prepare(struct job *j)
             (void)eml_say_failed(j->checkpoint_path.v[0], e, &j->why, NULL);
         j->options.remembered = eml_buf_bytes(&j->remembered);
     }
+    if (e == EML_OK && j->keep.n != 0) {
+        e = eml_remember_read(j->keep.v[0], &j->memory, &j->why);
+        if (e != EML_OK)
+            (void)eml_say_failed(j->keep.v[0], e, &j->why, NULL);
+        if (j->memory.checkpoint.len != 0)
+            j->options.remembered = eml_buf_bytes(&j->memory.checkpoint);
+    }
     return e;
 }
 
 static void finish(struct job *j)
 {
     eml_buf_free(&j->remembered);
+    eml_memory_free(&j->memory);
     eml_log_report_free(&j->report);
 }
 
@@ -92,29 +102,30 @@ static void print_verdict(const struct job *j, enum eml_err e)
 }
 
 /* The newest checkpoint replaces the one that was remembered, once it is known to continue it. */
-static enum eml_err remember(const struct eml_values *path, const struct job *j)
+static enum eml_err remember(struct job *j)
 {
     struct eml_why why = {0};
-    if (path->n == 0)
+    const struct eml_seen seen = {.checkpoint = eml_buf_bytes(&j->report.checkpoint)};
+    if (j->keep.n == 0)
         return EML_OK;
-    enum eml_err e =
-        eml_file_write_atomic(path->v[0], 0644, eml_buf_bytes(&j->report.checkpoint), &why);
+    enum eml_err e = eml_remember(j->keep.v[0], &j->memory, &seen, &why);
     if (e != EML_OK)
-        (void)eml_say_failed(path->v[0], e, &why, NULL);
+        (void)eml_say_failed(j->keep.v[0], e, &why, NULL);
     return e;
 }
 
 static int run_verify(const struct eml_command *self, int argc, char **argv)
 {
     struct job j = {0};
-    struct eml_values keep = {0}, json = {0}, dir = {0};
+    struct eml_values json = {0}, dir = {0};
     const struct eml_option options[] = {
         {"policy", "FILE", "what the documents of the signing keys must show", 1, false,
          &j.policy_path},
         {"checkpoint", "FILE", "an earlier checkpoint, which the log must contain", 1, false,
          &j.checkpoint_path},
-        {"remember", "FILE", "as --checkpoint if it exists; then keeps the newest there", 1, false,
-         &keep},
+        {"remember", "FILE",
+         "the memory of eml infer: as --checkpoint; then keeps the newest there", 1, false,
+         &j.keep},
         {"json", NULL, "report as JSON", 1, false, &json},
     };
     bool helped;
@@ -122,12 +133,10 @@ static int run_verify(const struct eml_command *self, int argc, char **argv)
                                     &dir, &helped);
     if (e != EML_OK || helped)
         return eml_err_exit(e);
-    if (keep.n != 0 && j.checkpoint_path.n != 0) {
+    if (j.keep.n != 0 && j.checkpoint_path.n != 0) {
         eml_say("--checkpoint and --remember exclude each other");
         return eml_err_exit(EML_E_USAGE);
     }
-    if (keep.n != 0 && access(keep.v[0], F_OK) == 0)
-        j.checkpoint_path = keep;
     if ((e = prepare(&j)) == EML_OK) {
         e = eml_log_verify(dir.v[0], &j.options, &j.report, &j.why);
         if (e != EML_OK)
@@ -141,7 +150,7 @@ static int run_verify(const struct eml_command *self, int argc, char **argv)
             e = e != EML_OK ? e : EML_E_SYSTEM;
         eml_buf_free(&out);
         if (e == EML_OK)
-            e = remember(&keep, &j);
+            e = remember(&j);
     }
     finish(&j);
     return eml_err_exit(e);

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -97,15 +98,55 @@ static enum eml_err decompose(const char *path, const char *dir,
     return e;
 }
 
+/* The id of the model whose key is replaced; *version: of that key. */
+static enum eml_err read_replaced(const char *path, uint8_t id[16], uint64_t *version)
+{
+    struct eml_arena arena;
+    struct eml_buf encoded = {0};
+    EML_TRY(eml_cli_reserve(&arena));
+    struct eml_topology *t = eml_arena_alloc(&arena, sizeof *t, 64);
+    enum eml_err e = t == NULL ? EML_E_SYSTEM : eml_cli_read_topology(path, &encoded);
+    if (e == EML_OK)
+        e = eml_cli_decode_topology(path, eml_buf_bytes(&encoded), &arena, t);
+    if (e == EML_OK) {
+        memcpy(id, t->blob.model_id, sizeof t->blob.model_id);
+        *version = t->blob.version;
+    }
+    eml_buf_free(&encoded);
+    (void)eml_arena_destroy(&arena);
+    return e;
+}
+
+/* Version 1 of a model of its own, or the next of the one that is replaced, if nothing is said. */
+static enum eml_err choose_version(const struct eml_values *replaces,
+                                   const struct eml_values *given, uint8_t id[16],
+                                   struct eml_decompose_options *o)
+{
+    uint64_t before = 0;
+    if (replaces->n != 0) {
+        EML_TRY(read_replaced(replaces->v[0], id, &before));
+        o->model_id = id;
+        if (before >= INT64_MAX) {
+            eml_say("%s has the last version that there is", replaces->v[0]);
+            return EML_E_USAGE;
+        }
+    }
+    o->version = before + 1;
+    if (given->n == 0)
+        return EML_OK;
+    return eml_arg_u64("model-version", given->v[0], before + 1, INT64_MAX, &o->version);
+}
+
 static int run(const struct eml_command *self, int argc, char **argv)
 {
-    struct eml_values output = {0}, version = {0}, min_version = {0}, bf16 = {0}, cipher = {0},
-                      positional;
+    struct eml_values output = {0}, version = {0}, min_version = {0}, replaces = {0}, bf16 = {0},
+                      cipher = {0}, positional;
     const struct eml_option options[] = {
         {"output", "DIR", "folder for topology.key and weights.sealed", 1, true, &output},
         {"model-version", "N", "bound into every chunk of the weights (1)", 1, false, &version},
         {"min-version", "N", "oldest weights that the key accepts (the same)", 1, false,
          &min_version},
+        {"replaces", "KEY", "a later version of this topology key's model", 1, false, &replaces},
         {"cipher", "NAME", "of the weights: aes-256-gcm (so by default) or aegis-256x4", 1, false,
          &cipher},
         {"bf16", NULL, "round the weights of matrix products to bfloat16", 1, false, &bf16},
@@ -115,8 +156,9 @@ static int run(const struct eml_command *self, int argc, char **argv)
                                     &positional, &helped);
     if (e != EML_OK || helped)
         return eml_err_exit(e);
+    uint8_t id[16];
     struct eml_decompose_options o = {0};
-    e = eml_arg_u64("model-version", eml_arg(&version, "1"), 1, INT64_MAX, &o.version);
+    e = choose_version(&replaces, &version, id, &o);
     o.min_version = o.version;
     o.bf16 = bf16.n != 0;
     if (e == EML_OK && !eml_cipher_of(eml_arg(&cipher, "aes-256-gcm"), &o.cipher)) {

@@ -21,6 +21,9 @@ struct arguments {
 
 struct job {
     const char *output_dir, *receipt, *remember; /* the last two NULL: not kept */
+    struct eml_memory seen_before;               /* of --remember, as the last three */
+    struct eml_seen_policy seen_policy;
+    struct eml_seen_model seen_model;
     enum eml_mode mode;
     struct eml_kms_config kms;
     struct eml_buf topology; /* encoded; secret */
@@ -123,12 +126,63 @@ static enum eml_err keep_receipt(const struct job *j, size_t k,
     return e;
 }
 
-static enum eml_err remember(const struct job *j, const struct eml_remote_receipt *receipt,
-                             struct eml_why *why)
+/* --- what is remembered: key and policy are compared before anything is sent, and remembered with
+ * the image once that is attested; the log's checkpoint comes with each result --- */
+
+static enum eml_err identify_model(struct job *j, const char *path, struct eml_seen_model *out)
+{
+    const struct eml_bytes encoded = eml_buf_bytes(&j->topology);
+    size_t mark = eml_arena_mark(&j->arena);
+    struct eml_topology *t = eml_arena_alloc(&j->arena, sizeof *t, 64);
+    enum eml_err e =
+        t == NULL ? EML_E_SYSTEM : eml_cli_decode_topology(path, encoded, &j->arena, t);
+    if (e == EML_OK) {
+        memcpy(out->id, t->blob.model_id, sizeof out->id);
+        out->version = t->blob.version;
+        e = eml_sha256(&encoded, 1, &out->digest);
+    }
+    (void)eml_arena_reset(&j->arena, mark);
+    return e;
+}
+
+static enum eml_err compare_own(struct job *j, const char *topology)
+{
+    struct eml_why why = {0};
+    const struct eml_seen own = {.policy = &j->seen_policy, .model = &j->seen_model};
+    if (j->remember == NULL)
+        return EML_OK;
+    EML_TRY(identify_model(j, topology, &j->seen_model));
+    j->seen_policy.serial = j->policy.serial;
+    EML_TRY(eml_policy_digest(&j->policy, &j->seen_policy.digest));
+    enum eml_err e = eml_remember_read(j->remember, &j->seen_before, &why);
+    if (e == EML_OK)
+        e = eml_memory_compare(&j->seen_before, &own, &why);
+    if (e != EML_OK)
+        (void)eml_say_failed(j->remember, e, &why, NULL);
+    return e;
+}
+
+static enum eml_err remember_enclave(struct job *j, struct eml_why *why)
+{
+    const struct eml_seen seen = {.policy = &j->seen_policy,
+                                  .image_version = &j->remote.attested.image_version,
+                                  .model = &j->seen_model};
+    if (j->remember == NULL)
+        return EML_OK;
+    return eml_remember(j->remember, &j->seen_before, &seen, why);
+}
+
+static enum eml_err remember_log(struct job *j, const struct eml_remote_receipt *receipt,
+                                 struct eml_why *why)
 {
     struct eml_receipt r;
+    struct eml_proof proof;
+    if (j->remember == NULL)
+        return EML_OK;
     EML_TRY(eml_receipt_decode(eml_buf_bytes(&receipt->file), &r, why));
-    return eml_remember(j->remember, &r, why);
+    EML_TRY(eml_proof_parse(r.proof, &proof, why));
+    const struct eml_seen seen = {.checkpoint = proof.checkpoint};
+    return eml_remember(j->remember, &j->seen_before, &seen, why);
 }
 
 static enum eml_err one_request(struct job *j, size_t k, bool want_json)
@@ -146,8 +200,8 @@ static enum eml_err one_request(struct job *j, size_t k, bool want_json)
     struct eml_remote_receipt receipt;
     enum eml_err e = eml_remote_infer(&j->remote, &request, &j->kms, (int64_t)time(NULL), &j->arena,
                                       &result, &receipt, &why);
-    if (e == EML_OK && j->remember != NULL)
-        e = remember(j, &receipt, &why);
+    if (e == EML_OK)
+        e = remember_log(j, &receipt, &why);
     if (e != EML_OK) {
         (void)eml_say_failed("infer", e, &why, NULL);
     } else {
@@ -179,6 +233,8 @@ static enum eml_err converse(struct job *j, const char *host, int64_t deadline_m
                                        NULL, deadline_ms, &why);
     if (!want_json)
         eml_report_checks(&j->remote.report);
+    if (e == EML_OK)
+        e = remember_enclave(j, &why);
     if (e == EML_OK)
         e = eml_remote_open(&j->remote, &why);
     if (e != EML_OK) {
@@ -224,6 +280,7 @@ static enum eml_err prepare(struct job *j, const struct arguments *a)
     j->remember = eml_arg(&a->remember, NULL);
     EML_TRY(eml_cli_read_policy(a->policy.v[0], &j->policy));
     EML_TRY(eml_cli_read_topology(a->topology.v[0], &j->topology));
+    EML_TRY(compare_own(j, a->topology.v[0]));
     EML_TRY(eml_cli_read_tensors("input", &a->input, &j->arena, j->inputs, &j->n_inputs));
     return count_requests(j);
 }
@@ -244,6 +301,7 @@ static enum eml_err run_job(const struct arguments *a, uint64_t seconds)
     eml_remote_close(&j.remote);
     json_decref(j.results);
     eml_buf_free(&j.topology);
+    eml_memory_free(&j.seen_before);
     (void)eml_arena_destroy(&j.arena);
     return e;
 }
@@ -265,8 +323,9 @@ static int run(const struct eml_command *self, int argc, char **argv)
         {"kms-ca", "FILE", "roots for the KMS's certificate", 1, false, &a.kms_ca},
         {"receipt", "FILE", "keep the receipt, and what opens it in FILE.opening", 1, false,
          &a.receipt},
-        {"remember", "FILE", "refuse an older audit log than the one seen last, kept here", 1,
-         false, &a.remember},
+        {"remember", "FILE",
+         "refuse an older key, policy, image or audit log than seen before; kept here", 1, false,
+         &a.remember},
         {"timeout", "SECONDS", "for the whole session (120)", 1, false, &a.timeout},
         {"json", NULL, "report as JSON", 1, false, &a.json},
     };

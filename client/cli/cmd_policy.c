@@ -122,7 +122,7 @@ static enum eml_err add_root(struct eml_policy *p, const char *root)
 }
 
 struct arguments {
-    struct eml_values pcr[EML_PCR_N], measurements, eif, root, age, output;
+    struct eml_values pcr[EML_PCR_N], measurements, eif, root, serial, image_version, age, output;
 };
 
 static enum eml_err build(const struct arguments *a, struct eml_policy *p)
@@ -143,6 +143,9 @@ static enum eml_err build(const struct arguments *a, struct eml_policy *p)
     for (size_t i = 0; i < a->root.n; i++)
         EML_TRY(add_root(p, a->root.v[i]));
     uint64_t seconds;
+    EML_TRY(eml_arg_u64("serial", eml_arg(&a->serial, "0"), 0, INT64_MAX, &p->serial));
+    EML_TRY(
+        eml_arg_u64("image-version", eml_arg(&a->image_version, "0"), 0, INT64_MAX, &m->version));
     EML_TRY(eml_arg_u64("max-age", eml_arg(&a->age, "300"), 1, 10800, &seconds));
     p->max_age_ms = seconds * 1000;
     p->max_skew_ms = 300000;
@@ -164,6 +167,10 @@ static int run(const struct eml_command *self, int argc, char **argv)
         {"from-eif", "IMAGE", "measure this enclave image, instead of the options above", 1, false,
          &a.eif},
         {"root", "aws|PEM", "trusted root certificate", EML_POLICY_ROOTS_MAX, true, &a.root},
+        {"serial", "N", "of this policy: more than that of the one it replaces (0)", 1, false,
+         &a.serial},
+        {"image-version", "N", "of the image: more than that of an older one (0)", 1, false,
+         &a.image_version},
         {"max-age", "SECONDS", "age of a document that is still accepted (300)", 1, false, &a.age},
         {"output", "FILE", "policy file to write", 1, true, &a.output},
     };

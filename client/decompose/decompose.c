@@ -153,7 +153,10 @@ static enum eml_err decompose(const struct eml_onnx_model *m,
     t.blob.version = options->version;
     t.blob.cipher = options->cipher;
     t.graph = emitted.graph;
-    EML_TRY(eml_random(EML_ROOM(t.blob.model_id)));
+    if (options->model_id != NULL)
+        memcpy(t.blob.model_id, options->model_id, sizeof t.blob.model_id);
+    else
+        EML_TRY(eml_random(EML_ROOM(t.blob.model_id)));
     enum eml_err e = encode(out, &t, emitted.weights);
     memcpy(out->object_id, t.blob.object_id, sizeof(out->object_id));
     memcpy(out->model_id, t.blob.model_id, sizeof(out->model_id));

@@ -13,9 +13,10 @@
 #include "onnx/check.h"
 
 struct eml_decompose_options {
-    uint64_t version;       /* of the weights; >= 1 */
-    uint64_t min_version;   /* older weights are refused by this topology key; <= version */
-    enum eml_cipher cipher; /* of the sealed weights */
+    uint64_t version;        /* of the weights; >= 1 */
+    uint64_t min_version;    /* older weights are refused by this topology key; <= version */
+    const uint8_t *model_id; /* 16 bytes: of the model that this is a version of; NULL: drawn */
+    enum eml_cipher cipher;  /* of the sealed weights */
     bool bf16; /* constant matrices of MatMul rounded to bfloat16: half the bytes, faster, less
                   exact */
 };
@@ -24,8 +25,8 @@ struct eml_decomposed {
     struct eml_buf topology; /* encoded topology key: secret */
     struct eml_buf sealed;   /* the object to store */
     uint8_t object_id[32];   /* its name in the store */
-    uint8_t model_id[16];    /* drawn for this decomposition */
-    uint32_t nodes_before;   /* of ONNX, without Constant */
+    uint8_t model_id[16];
+    uint32_t nodes_before; /* of ONNX, without Constant */
     uint32_t nodes_after;
     uint64_t weight_bytes; /* of the plaintext stream */
     uint64_t chunks;
@@ -35,7 +36,8 @@ struct eml_decomposed {
 
 /* Decomposes. Problems (all that can be told at once) are appended to *report; if there are any the
  * result is EML_E_UNSUPPORTED or EML_E_INPUT and *out is empty. The outcome is decoded, opened and
- * compared before this returns: EML_E_SYSTEM if it differs. Fresh ids and keys each time. */
+ * compared before this returns: EML_E_SYSTEM if it differs. Fresh ids and keys each time, but for
+ * a model id that is given. */
 EML_MUST enum eml_err eml_decompose(const struct eml_onnx_model *m,
                                     const struct eml_decompose_options *options,
                                     struct eml_decomposed *out, struct eml_check_report *report);

@@ -1,24 +1,22 @@
-/* The newest checkpoint of an enclave's audit log that this client has seen, in a file: what lets
- * it notice that the host has put an older log in place of a newer, or another one.
+/* A client's memory of one service (memory.h) in a file: what lets it notice that somebody has put
+ * something older in place of a newer.
  *
- * The file is the checkpoint as it was signed; `eml audit verify --remember` reads and writes the
- * same. Here only sizes can be compared: that the newer tree contains the older is shown by the log
- * itself, which the host has and eml audit verify reads.
+ * A session compares with what was remembered when it began, so that sessions at one time do not
+ * refuse each other; what is newer is put into the file as it is then, by one process at a time.
+ * The file is replaced as a whole and is on disk when a call returns. The lock is FILE.lock.
  */
 #ifndef EML_REMOTE_REMEMBER_H
 #define EML_REMOTE_REMEMBER_H
 
-#include "receipt/verify.h"
+#include "remote/memory.h"
 
-/* Compares what a verified receipt shows with what the file remembers, and remembers it if it is
- * newer. No file yet: begins one. Processes that use one file at a time take turns. EML_E_REFUSED:
- * an older tree, another tree of the same size, or another log. */
-EML_MUST enum eml_err eml_remember(const char *path, const struct eml_receipt *receipt,
-                                   struct eml_why *why);
+/* No such file: *out is empty, and so it is on failure. To be freed. */
+EML_MUST enum eml_err eml_remember_read(const char *path, struct eml_memory *out,
+                                        struct eml_why *why);
 
-/* The comparison alone: `seen` is authentic, `kept` is ours. *newer: seen is to be kept. */
-EML_MUST enum eml_err eml_remember_compare(const struct eml_checkpoint *kept,
-                                           const struct eml_checkpoint *seen, bool *newer,
-                                           struct eml_why *why);
+/* Compares with *was, and puts what is newer into the file and into *was. If anything is refused
+ * (as eml_memory_compare and eml_memory_raise do), nothing is written. */
+EML_MUST enum eml_err eml_remember(const char *path, struct eml_memory *was,
+                                   const struct eml_seen *seen, struct eml_why *why);
 
 #endif

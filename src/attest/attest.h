@@ -30,6 +30,7 @@ struct eml_attested {
     struct eml_pcr pcr[EML_PCR_N];
     struct eml_bytes public_key, user_data, nonce; /* ptr NULL if absent or null */
     struct eml_sha256 root;                        /* digest of the chain's root */
+    uint64_t image_version; /* of the policy's measurement that matched; 0 without a policy */
 };
 
 /* Trust without measurements: structure, ES384, chain, signature. For kmsd and tools. at_unix_s is
@@ -47,8 +48,10 @@ EML_MUST enum eml_err eml_attest_verify_document(struct eml_bytes document,
 struct eml_measurement {
     uint32_t required; /* bit i: pcr[i] is demanded; bits 0, 1, 2 always set */
     struct eml_pcr pcr[EML_PCR_N];
+    uint64_t version; /* of the image: a later one has more; 0: not ordered. At most INT64_MAX */
 };
 struct eml_policy {
+    uint64_t serial; /* of the policy: a later one has more; 0: not ordered. At most INT64_MAX */
     struct eml_sha256 roots[EML_POLICY_ROOTS_MAX]; /* SHA-256 of root certificates' DER */
     size_t n_roots;
     struct eml_measurement accept[EML_POLICY_MEASUREMENTS_MAX]; /* any one of them */
@@ -62,6 +65,8 @@ EML_MUST enum eml_err eml_policy_parse(struct eml_bytes json, struct eml_policy 
                                        struct eml_why *why);
 /* Appends the file that eml_policy_parse reads as p. */
 EML_MUST enum eml_err eml_policy_print(const struct eml_policy *p, struct eml_buf *json);
+/* SHA-256 of that: the same for two files that mean the same. On failure out is zero. */
+EML_MUST enum eml_err eml_policy_digest(const struct eml_policy *p, struct eml_sha256 *out);
 
 /* What this session must find in the document. .ptr NULL = not checked. */
 struct eml_attest_expect {

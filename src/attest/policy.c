@@ -36,6 +36,14 @@ static enum eml_err read_roots(const json_t *v, struct eml_policy *p, struct eml
     return EML_OK;
 }
 
+/* Absent: 0. */
+static bool read_order(const json_t *v, uint64_t *out)
+{
+    json_int_t n = v == NULL ? 0 : json_is_integer(v) ? json_integer_value(v) : -1;
+    *out = n < 0 ? 0 : (uint64_t)n;
+    return n >= 0;
+}
+
 /* "0" to "31" without leading zeros; EML_PCR_N otherwise. */
 static uint32_t pcr_index(const char *s)
 {
@@ -58,8 +66,12 @@ static enum eml_err read_measurement(json_t *v, struct eml_measurement *m, long 
     json_t *value;
     if (!json_is_object(v))
         return bad(why, "policy: a measurement is not an object", index);
+    if (!read_order(json_object_get(v, "version"), &m->version))
+        return bad(why, "policy: the \"version\" of a measurement is not 0 to 2^63 - 1", index);
     json_object_foreach(v, key, value)
     {
+        if (strcmp(key, "version") == 0)
+            continue;
         uint32_t i = pcr_index(key);
         if (i == EML_PCR_N)
             return bad(why, "policy: a PCR is not named \"0\" to \"31\"", index);
@@ -99,8 +111,8 @@ static bool read_ms(const json_t *v, uint64_t least, uint64_t *out)
 
 static enum eml_err check_members(json_t *root, struct eml_why *why)
 {
-    static const char *const known[] = {"version", "roots", "measurements", "max_age_ms",
-                                        "max_skew_ms"};
+    static const char *const known[] = {"version",      "serial",     "roots",
+                                        "measurements", "max_age_ms", "max_skew_ms"};
     const char *key;
     json_t *value;
     json_object_foreach(root, key, value)
@@ -120,6 +132,8 @@ static enum eml_err read_policy(json_t *root, struct eml_policy *p, struct eml_w
     const json_t *version = json_object_get(root, "version");
     if (!json_is_integer(version) || json_integer_value(version) != 1)
         return bad(why, "policy: \"version\" is not 1", -1);
+    if (!read_order(json_object_get(root, "serial"), &p->serial))
+        return bad(why, "policy: \"serial\" is not 0 to 2^63 - 1", -1);
     EML_TRY(read_roots(json_object_get(root, "roots"), p, why));
     EML_TRY(read_measurements(json_object_get(root, "measurements"), p, why));
     if (!read_ms(json_object_get(root, "max_age_ms"), 1, &p->max_age_ms))
@@ -155,32 +169,31 @@ static void put_hex(struct eml_buf *b, struct eml_bytes v)
     eml_buf_put_u8(b, '"');
 }
 
-static void put_member_ms(struct eml_buf *b, const char *name, uint64_t ms)
+static void put_number(struct eml_buf *b, const char *before, uint64_t n)
 {
     char line[64];
-    (void)snprintf(line, sizeof line, ",\n  \"%s\": %llu", name, (unsigned long long)ms);
+    (void)snprintf(line, sizeof line, "%s%llu", before, (unsigned long long)n);
     put_str(b, line);
 }
 
 static void put_measurement(struct eml_buf *b, const struct eml_measurement *m)
 {
-    const char *separator = "";
-    put_str(b, "\n    {");
+    put_number(b, "\n    {\n      \"version\": ", m->version);
     for (uint32_t i = 0; i < EML_PCR_N; i++) {
         if ((m->required & 1u << i) == 0)
             continue;
         char name[16];
-        (void)snprintf(name, sizeof name, "%s\n      \"%u\": ", separator, i);
+        (void)snprintf(name, sizeof name, ",\n      \"%u\": ", i);
         put_str(b, name);
         put_hex(b, EML_BYTES(m->pcr[i].b));
-        separator = ",";
     }
     put_str(b, "\n    }");
 }
 
 enum eml_err eml_policy_print(const struct eml_policy *p, struct eml_buf *json)
 {
-    put_str(json, "{\n  \"version\": 1,\n  \"roots\": [");
+    put_number(json, "{\n  \"version\": 1,\n  \"serial\": ", p->serial);
+    put_str(json, ",\n  \"roots\": [");
     for (size_t i = 0; i < p->n_roots; i++) {
         put_str(json, i == 0 ? "\n    " : ",\n    ");
         put_hex(json, EML_BYTES(p->roots[i].b));
@@ -192,8 +205,20 @@ enum eml_err eml_policy_print(const struct eml_policy *p, struct eml_buf *json)
         put_measurement(json, &p->accept[i]);
     }
     put_str(json, "\n  ]");
-    put_member_ms(json, "max_age_ms", p->max_age_ms);
-    put_member_ms(json, "max_skew_ms", p->max_skew_ms);
+    put_number(json, ",\n  \"max_age_ms\": ", p->max_age_ms);
+    put_number(json, ",\n  \"max_skew_ms\": ", p->max_skew_ms);
     put_str(json, "\n}\n");
     return eml_buf_ok(json);
+}
+
+enum eml_err eml_policy_digest(const struct eml_policy *p, struct eml_sha256 *out)
+{
+    struct eml_buf json = {0};
+    memset(out, 0, sizeof *out);
+    enum eml_err e = eml_policy_print(p, &json);
+    const struct eml_bytes bytes = eml_buf_bytes(&json);
+    if (e == EML_OK)
+        e = eml_sha256(&bytes, 1, out);
+    eml_buf_free(&json);
+    return e;
 }

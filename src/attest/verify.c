@@ -23,7 +23,8 @@ struct subject {
 
     struct eml_sign1 cose;
     struct eml_document claims;
-    struct eml_buf spki; /* the leaf's key, once the chain is verified */
+    struct eml_buf spki;    /* the leaf's key, once the chain is verified */
+    uint64_t image_version; /* once the measurements match */
 };
 
 static enum eml_err refuse(struct subject *s, const char *rule, long index)
@@ -111,8 +112,10 @@ static enum eml_err check_measurements(struct subject *s)
     for (size_t k = 0; k < s->policy->n_accept; k++) {
         const struct eml_measurement *m = &s->policy->accept[k];
         uint32_t i = (m->required & 7u) == 7u ? first_difference(m, &s->claims) : 0;
-        if (i == EML_PCR_N)
+        if (i == EML_PCR_N) {
+            s->image_version = m->version;
             return EML_OK;
+        }
         best = i > best ? i : best;
     }
     return refuse(s, "attestation: measurements match none of the policy's", (long)best);
@@ -206,6 +209,7 @@ static enum eml_err attested(const struct subject *s, struct eml_attested *out)
 {
     const struct eml_document *d = &s->claims;
     EML_TRY(eml_sha256(&d->cert[0], 1, &out->root));
+    out->image_version = s->image_version;
     out->module_id = d->module_id;
     out->timestamp_ms = d->timestamp_ms;
     out->pcr_present = d->pcr_present;

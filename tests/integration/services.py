@@ -167,11 +167,11 @@ class Services:
                    self.path("store"), "--audit", self.path("audit"), "--kms-endpoint", f"tcp:127.0.0.1:{kms_port or self.kms_port}", "--credentials",
                    self.path("credentials.json"), *self.host_args)
 
-    def start_enclave(self, service=None):
-        """service: where the enclave finds its host, if that is not this host."""
+    def start_enclave(self, service=None, image="eml-enclaved-dev"):
+        """service: where the enclave finds its host, if that is not this host. image: the program, or a path."""
         if os.path.exists(self.path("enclave.sock")):
             os.unlink(self.path("enclave.sock"))
-        self.spawn("enclave", "eml-enclaved-dev", "--listen", "unix:" + self.path("enclave.sock"), "--host",
+        self.spawn("enclave", image, "--listen", "unix:" + self.path("enclave.sock"), "--host",
                    service or "unix:" + self.path("service.sock"), "--kms-ca", self.path("tls/kms-ca.pem"), "--kms-endpoint",
                    f"localhost:{self.kms_port}", *self.enclave_args, env={"EML_DEV_PKI": self.path("pki")})
 

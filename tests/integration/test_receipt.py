@@ -259,26 +259,25 @@ class BareAir(unittest.TestCase):
 
 class Remember(Receipt):
     def test_an_older_log_is_refused(self):
-        kept = self.s.path("kept.checkpoint")
+        kept = self.s.path("kept.json")
+        read = lambda: json.loads(contents(kept))
         self.make("--remember", kept)
-        with open(kept, "rb") as f:
-            first = f.read()
+        first = read()
         self.make("--remember", kept)
-        with open(kept, "rb") as f:
-            second = f.read()
-        size = lambda note: int(note.split(b"\n")[1])
+        second = read()
+        size = lambda memory: int(memory["checkpoint"].split("\n")[1])
         self.assertGreater(size(second), size(first))
-        origin = second.split(b"\n")[0]
-        for text, rule in ((b"%s\n%d" % (origin, size(second) + 1000), "older than remembered"),
-                           (b"ephemeralml/other\n1", "not the log that is remembered")):
-            with open(kept, "wb") as f:
-                f.write(text + b"\n" + second.split(b"\n", 2)[2])
+        origin, _, rest = second["checkpoint"].split("\n", 2)
+        for text, rule in ((f"{origin}\n{size(second) + 1000}", "older than remembered"),
+                           ("ephemeralml/other\n1", "not the log that is remembered")):
+            with open(kept, "w", encoding="utf-8") as f:
+                json.dump(dict(second, checkpoint=text + "\n" + rest), f)
             done = self.s.infer(self.model, [("x", self.s.path("x.npy"))], self.s.path("never"), "--remember", kept)
             self.assertEqual(done.returncode, REFUSED, done.stderr)
             self.assertIn(rule, done.stderr)
             self.assertFalse(os.path.exists(self.s.path("never")))
-        with open(kept, "wb") as f:
-            f.write(first)
+        with open(kept, "w", encoding="utf-8") as f:
+            json.dump(first, f)
         self.make("--remember", kept)
         done = run("eml", "audit", "verify", self.s.path("audit"), "--remember", kept)
         self.assertEqual(done.returncode, 0, done.stderr)

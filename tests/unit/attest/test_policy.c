@@ -19,9 +19,10 @@
 static void reads_every_member(void **state)
 {
     (void)state;
-    static const char json[] = "{\"version\":1," ROOTS ",\"measurements\":[" M ",{\"31\":\"" PCR_B
-                               "\",\"8\":\"" PCR_UPPER "\",\"2\":\"" PCR_B "\",\"1\":\"" PCR_B
-                               "\",\"0\":\"" PCR_B "\"}],\"max_age_ms\":1000,\"max_skew_ms\":0}";
+    static const char json[] =
+        "{\"version\":1," ROOTS ",\"measurements\":[" M ",{\"31\":\"" PCR_B "\",\"8\":\"" PCR_UPPER
+        "\",\"2\":\"" PCR_B "\",\"1\":\"" PCR_B "\",\"version\":9223372036854775807,\"0\":\"" PCR_B
+        "\"}],\"max_age_ms\":1000,\"max_skew_ms\":0,\"serial\":12}";
     struct eml_policy p;
     struct eml_why why = {0};
     assert_int_equal(eml_policy_parse(eml_bytes_of_str(json), &p, &why), EML_OK);
@@ -34,9 +35,12 @@ static void reads_every_member(void **state)
     assert_memory_equal(p.accept[1].pcr[8].b, p.accept[1].pcr[31].b, 48);
     assert_int_equal(p.max_age_ms, 1000);
     assert_int_equal(p.max_skew_ms, 0);
+    assert_int_equal(p.serial, 12);
+    assert_int_equal(p.accept[0].version, 0);
+    assert_int_equal(p.accept[1].version, INT64_MAX);
 }
 
-static void ages_have_defaults(void **state)
+static void members_have_defaults(void **state)
 {
     (void)state;
     struct eml_policy p;
@@ -44,6 +48,27 @@ static void ages_have_defaults(void **state)
         eml_policy_parse(EML_LIT("{\"version\":1," ROOTS "," MEASUREMENTS "}"), &p, NULL), EML_OK);
     assert_int_equal(p.max_age_ms, 300000);
     assert_int_equal(p.max_skew_ms, 300000);
+    assert_int_equal(p.serial, 0);
+    assert_int_equal(p.accept[0].version, 0);
+}
+
+/* Spaces and the order of members are not what a policy says. */
+static void a_digest_is_of_the_meaning(void **state)
+{
+    (void)state;
+    static const char *const json[] = {
+        "{\"version\":1,\"serial\":3," ROOTS "," MEASUREMENTS "}",
+        "{ \"serial\": 3, " MEASUREMENTS ", \"max_age_ms\": 300000, " ROOTS ",\"version\":1 }",
+        "{\"version\":1,\"serial\":4," ROOTS "," MEASUREMENTS "}",
+    };
+    struct eml_sha256 digest[3];
+    for (size_t i = 0; i < 3; i++) {
+        struct eml_policy p;
+        assert_int_equal(eml_policy_parse(eml_bytes_of_str(json[i]), &p, NULL), EML_OK);
+        assert_int_equal(eml_policy_digest(&p, &digest[i]), EML_OK);
+    }
+    assert_memory_equal(&digest[0], &digest[1], sizeof digest[0]);
+    assert_memory_not_equal(&digest[0], &digest[2], sizeof digest[0]);
 }
 
 static void printed_policies_read_back(void **state)
@@ -51,7 +76,8 @@ static void printed_policies_read_back(void **state)
     (void)state;
     struct eml_gen g = eml_gen_seeded("policies");
     for (int run = 0; run < 200; run++) {
-        struct eml_policy p = {.n_roots = (size_t)eml_gen_range(&g, 1, EML_POLICY_ROOTS_MAX),
+        struct eml_policy p = {.serial = (uint64_t)eml_gen_range(&g, 0, INT64_MAX),
+                               .n_roots = (size_t)eml_gen_range(&g, 1, EML_POLICY_ROOTS_MAX),
                                .n_accept = (size_t)eml_gen_range(&g, 1, 16),
                                .max_age_ms = (uint64_t)eml_gen_range(&g, 1, 86400000),
                                .max_skew_ms = (uint64_t)eml_gen_range(&g, 0, 86400000)};
@@ -61,6 +87,7 @@ static void printed_policies_read_back(void **state)
         for (size_t i = 0; i < p.n_roots; i++)
             eml_gen_fill(&g, p.roots[i].b, sizeof p.roots[i].b);
         for (size_t i = 0; i < p.n_accept; i++) {
+            p.accept[i].version = (uint64_t)eml_gen_range(&g, 0, INT64_MAX);
             p.accept[i].required = 7u | (uint32_t)eml_gen_u64(&g);
             for (size_t k = 0; k < EML_PCR_N; k++)
                 if ((p.accept[i].required >> k & 1) != 0)
@@ -83,6 +110,8 @@ static void bad_policies_name_their_rule(void **state)
 #define N_MEASUREMENTS "policy: \"measurements\" is not an array of 1 to 16"
 #define N_ROOTS "policy: \"roots\" is not an array of 1 to 8 digests"
 #define AGE "policy: \"max_age_ms\" is not 1 to 86400000"
+#define SERIAL "policy: \"serial\" is not 0 to 2^63 - 1"
+#define VERSION "policy: the \"version\" of a measurement is not 0 to 2^63 - 1"
 #define ONE(pcrs) "{\"version\":1," ROOTS ",\"measurements\":[{" pcrs "}]}"
     static const struct {
         const char *json, *rule;
@@ -133,6 +162,13 @@ static void bad_policies_name_their_rule(void **state)
         {ONE("\"0\":\"" PCR_ZERO "\""), "policy: a PCR is all zero"},
         {ONE("\"8\":\"" PCR_ZERO "\""), "policy: a PCR is all zero"},
         {"{\"version\":1," ROOTS "," MEASUREMENTS ",\"max_age_ms\":0}", AGE},
+        {"{\"version\":1," ROOTS "," MEASUREMENTS ",\"serial\":-1}", SERIAL},
+        {"{\"version\":1," ROOTS "," MEASUREMENTS ",\"serial\":\"1\"}", SERIAL},
+        {"{\"version\":1," ROOTS "," MEASUREMENTS ",\"serial\":null}", SERIAL},
+        {"{\"version\":1," ROOTS "," MEASUREMENTS ",\"serial\":1.0}", SERIAL},
+        {ONE("\"version\":-1"), VERSION},
+        {ONE("\"version\":\"" PCR_A "\""), VERSION},
+        {ONE("\"version\":null"), VERSION},
         {"{\"version\":1," ROOTS "," MEASUREMENTS ",\"max_age_ms\":-1}", AGE},
         {"{\"version\":1," ROOTS "," MEASUREMENTS ",\"max_age_ms\":86400001}", AGE},
         {"{\"version\":1," ROOTS "," MEASUREMENTS ",\"max_age_ms\":\"1\"}", AGE},
@@ -168,7 +204,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_every_member),
-        cmocka_unit_test(ages_have_defaults),
+        cmocka_unit_test(members_have_defaults),
+        cmocka_unit_test(a_digest_is_of_the_meaning),
         cmocka_unit_test(printed_policies_read_back),
         cmocka_unit_test(bad_policies_name_their_rule),
         cmocka_unit_test(cut_policies_are_refused),
