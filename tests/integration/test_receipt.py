@@ -260,7 +260,10 @@ class BareAir(unittest.TestCase):
 class Remember(Receipt):
     def test_an_older_log_is_refused(self):
         kept = self.s.path("kept.json")
-        read = lambda: json.loads(contents(kept))
+
+        def read():
+            with open(kept, encoding="utf-8") as f:
+                return json.load(f)
         self.make("--remember", kept)
         first = read()
         self.make("--remember", kept)
