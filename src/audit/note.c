@@ -32,6 +32,8 @@ static bool has_space(struct eml_bytes b)
     for (size_t i = 0; i < b.len; i++) {
         if (b.ptr[i] <= ' ' || b.ptr[i] == 0x7f)
             return true;
+        if (b.ptr[i] < 0x80)
+            continue;
         for (size_t k = 0; k < sizeof spaces / sizeof spaces[0]; k++)
             if (b.len - i >= spaces[k].len && memcmp(b.ptr + i, spaces[k].ptr, spaces[k].len) == 0)
                 return true;

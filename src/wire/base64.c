@@ -38,13 +38,16 @@ enum eml_err eml_base64_decode(struct eml_bytes text, struct eml_buf *out)
     while (digits > 0 && text.len - digits < 2 && text.ptr[digits - 1] == '=')
         digits--;
     uint32_t v = 0;
+    uint8_t *to = eml_buf_grow(out, digits - (digits + 3) / 4);
+    if (to == NULL)
+        return EML_E_SYSTEM;
     for (size_t i = 0; i < digits; i++) {
         uint32_t d = value_of(text.ptr[i]);
         if (d > 63)
             goto bad;
         v = v << 6 | d;
         if (i % 4 != 0) /* 2, 4 or 6 bits of this digit stay for the next byte */
-            eml_buf_put_u8(out, (uint8_t)(v >> (6 - 2 * (i % 4))));
+            *to++ = (uint8_t)(v >> (6 - 2 * (i % 4)));
     }
     if (digits % 4 != 0 && (v & ((1u << (8 - 2 * (digits % 4))) - 1)) != 0)
         goto bad;

@@ -2,12 +2,11 @@
 
 #include "base/cur.h"
 
-/* One UTF-8 sequence (RFC 3629 section 4): no overlong form, no surrogate, nothing over 10FFFF. */
+/* One UTF-8 sequence (RFC 3629 section 4) that is not ASCII: no overlong form, no surrogate,
+ * nothing over 10FFFF. */
 static bool utf8_sequence(struct eml_cur *c)
 {
     uint8_t first = eml_cur_u8(c);
-    if (first < 0x80)
-        return eml_cur_ok(c);
     size_t more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
     if (first < 0xc2 || first > 0xf4)
         return false;
@@ -24,9 +23,16 @@ static bool utf8_sequence(struct eml_cur *c)
 
 bool eml_utf8_valid(struct eml_bytes bytes)
 {
-    struct eml_cur text = eml_cur(bytes);
-    while (eml_cur_left(&text) > 0)
-        if (!utf8_sequence(&text))
+    size_t i = 0;
+    while (i < bytes.len) {
+        if (bytes.ptr[i] < 0x80) { /* most of what comes */
+            i++;
+            continue;
+        }
+        struct eml_cur rest = eml_cur(eml_bytes(bytes.ptr + i, bytes.len - i));
+        if (!utf8_sequence(&rest))
             return false;
+        i += rest.pos;
+    }
     return true;
 }

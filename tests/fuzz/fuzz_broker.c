@@ -1,17 +1,21 @@
 // link: enclave
 // wrap: eml_ipc_recv eml_ipc_send eml_spawn eml_net_now_ms eml_log kill poll send recv
-// wrap: eml_ed25519_sign eml_ed25519_verify
+// wrap: socketpair memfd_create close waitpid
+// wrap: eml_ed25519_sign eml_ed25519_verify EVP_sha256 EVP_MAC_fetch EVP_aes_256_gcm
 /* The broker's turns in one process: the input is a script of what its workers say (in any order
  * that their sockets allow), how its children end, what the NSM answers, what the host's audit sink
  * does, and how much time passes. The linker puts the functions here in the place of its sockets,
- * its clock and the kernel's processes; the files of the weights cache are real ones.
+ * its clock, its descriptors and the kernel's processes; the files of the weights cache are real.
  *
  * Whatever comes: a worker hears one answer for one question, and an answer to a good report is a
- * receipt; the broker signals no process but its own children; all that the sink is given is one
+ * receipt; the broker signals no process but its own children; it closes each of its descriptors
+ * once; all that the sink is given is one
  * log, signed, with every hash right, in which nothing changes that was given before; and nothing
  * counts as durable but what the sink has taken. */
 #define _GNU_SOURCE
+#include "testsupport/descriptors.h"
 #include "testsupport/digest_signature.h"
+#include "testsupport/fetched.h"
 #include "testsupport/script.h"
 #include "testsupport/support.h"
 
@@ -34,7 +38,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SESSIONS = 3, WORKER = 5000, PHONE = 6000, LINE = 6001, PID = 100000, STEPS = 200 };
+enum { SESSIONS = 3, PID = 100000, STEPS = 200 };
+enum { PHONE = EML_FD_OTHERS, LINE, CLIENT }; /* descriptors */
 
 /* What the host has of the log, and the line to it. */
 struct sink {
@@ -90,6 +95,14 @@ enum eml_err __wrap_eml_spawn(const struct eml_program *p, enum eml_role role, i
         return EML_E_SYSTEM;
     *out = ++now.last_pid;
     return EML_OK;
+}
+
+pid_t __wrap_waitpid(pid_t pid, int *status, int options);
+
+pid_t __wrap_waitpid(pid_t pid, int *status, int options)
+{
+    EML_ASSERT(pid > PID && pid <= now.last_pid && status == NULL && options == 0);
+    return pid;
 }
 
 int64_t __wrap_eml_net_now_ms(void)
@@ -362,10 +375,17 @@ enum eml_err __wrap_eml_ipc_recv(int sock, int64_t deadline_ms, struct eml_room 
 
 enum eml_err __wrap_eml_ipc_send(int sock, struct eml_bytes packet, int fd)
 {
-    size_t i = (size_t)(sock - WORKER);
+    size_t i = 0;
     struct eml_receipt r;
     if (sock < 0)
         return EML_E_NET; /* it closed its end */
+    if (fd == CLIENT) {   /* handed over to a worker that has no session yet */
+        EML_ASSERT(eml_fds_is_open(sock) && packet.len == 1 && packet.ptr[0] == 0);
+        return eml_cur_u8(&now.script) >= 250 ? EML_E_NET : EML_OK;
+    }
+    while (i < SESSIONS &&
+           (now.b.sessions.entry[i].pid == 0 || now.b.sessions.entry[i].sock != sock))
+        i++;
     EML_ASSERT(i < SESSIONS && now.asks[i] && packet.len > 0 && packet.ptr[0] <= EML_E_SYSTEM);
     EML_ASSERT(packet.len == 1 || packet.ptr[0] == EML_OK);
     EML_ASSERT(fd < 0 || (packet.ptr[0] == EML_OK && packet.len == 1 + EML_IPC_DIGEST));
@@ -406,8 +426,8 @@ static void worker_says(size_t i)
     put_message(&packet);
     now.packet = eml_buf_bytes(&packet);
     bool sense = packet.len <= EML_IPC_REQUEST_MAX && eml_ipc_decode(now.packet, &r) == EML_OK;
-    now.asks[s->sock - WORKER] = sense;
-    now.reported[s->sock - WORKER] = sense && r.type == EML_IPC_REPORT && r.err == EML_OK;
+    now.asks[i] = sense;
+    now.reported[i] = sense && r.type == EML_IPC_REPORT && r.err == EML_OK;
     eml_broker_hear(&now.b, s);
     now.packet = (struct eml_bytes){0};
     eml_buf_free(&packet);
@@ -416,13 +436,16 @@ static void worker_says(size_t i)
 static void worker_comes(void)
 {
     struct eml_session_table *t = &now.b.sessions;
-    size_t i = 0;
-    while (i < t->n && t->entry[i].pid != 0)
-        i++;
-    if (i == t->n || !eml_audit_log_room(now.b.log))
+    pid_t pid;
+    int sock;
+    if (eml_session_count(t) == t->n || !eml_audit_log_room(now.b.log))
         return;
-    const struct eml_session *s =
-        eml_session_new(t, ++now.last_pid, WORKER + (int)i, now.ms, now.ms + 600000);
+    enum eml_err e = eml_spare_serve(&now.b, CLIENT, &pid, &sock);
+    EML_ASSERT(e == EML_OK ? pid > PID && eml_fds_is_open(sock) : pid == -1 && sock == -1);
+    if (e != EML_OK)
+        return;
+    const struct eml_session *s = eml_session_new(t, pid, sock, now.ms, now.ms + 600000);
+    const size_t i = (size_t)(s - t->entry);
     now.asks[i] = now.reported[i] = false;
     (void)eml_broker_record(
         &now.b, s,
@@ -440,10 +463,13 @@ static void fetcher_ends(pid_t pid, uint8_t how)
     now.packet = (struct eml_bytes){0};
 }
 
-/* A child of the broker ends: one that a worker waits for, or a worker. */
+/* A child of the broker ends: one that a worker waits for, a worker, or one that has no client. */
 static void child_ends(size_t i, uint8_t how)
 {
     struct eml_session *s = &now.b.sessions.entry[i];
+    pid_t spare = now.b.spare[i % EML_SPARE_WORKERS].pid;
+    if (s->pid == 0 && spare != 0)
+        eml_broker_child_ended(&now.b, spare, how < 128 ? how % 9 << 8 : how % 32);
     if (s->pid == 0)
         return;
     if (s->waits_for != 0)
@@ -539,11 +565,11 @@ static void make_fixed(void)
 static void free_all(void)
 {
     struct sink *s = &now.sink;
-    for (size_t i = 0; i < now.b.sessions.n; i++)
-        now.b.sessions.entry[i].sock = -1;
+    eml_spare_stop(&now.b);
     eml_session_table_free(&now.b.sessions);
     eml_audit_log_free(now.b.log);
     eml_cache_clear(&now.b.cache);
+    EML_ASSERT(eml_fds_all_closed());
     for (unsigned i = 0; i < EML_TILE_LEVELS; i++)
         eml_buf_free(&s->edge[i]);
     eml_buf_free(&s->checkpoint);
@@ -562,6 +588,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!fixed.made)
         make_fixed();
     memset(&now, 0, sizeof now);
+    memset(&eml_fds, 0, sizeof eml_fds);
     now.script = eml_cur(eml_bytes(data, size));
     now.last_pid = PID;
     now.ms = 1000;

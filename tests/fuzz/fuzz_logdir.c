@@ -1,5 +1,6 @@
 // link: auditlog
 // wrap: eml_file_read eml_ed25519_sign eml_ed25519_verify
+// wrap: EVP_sha256 EVP_MAC_fetch EVP_aes_256_gcm
 /* A log's directory as a hostile host shows it: the input is a script of records, from which tiles,
  * root and signature are made as an enclave would, and of what the host then changes in the files.
  * A digest stands for signatures.
@@ -7,6 +8,7 @@
  * Whatever is there: verification ends; what it accepts has all its records, and none of the files
  * that hold records and their hashes was changed. */
 #include "testsupport/digest_signature.h"
+#include "testsupport/fetched.h"
 #include "testsupport/script.h"
 #include "testsupport/support.h"
 

@@ -1,7 +1,8 @@
 // link: remote
 // wrap: eml_net_connect eml_net_close eml_net_recv_frame eml_net_send eml_net_send_frame
 // wrap: eml_attest_verify eml_receipt_verify eml_random
-// wrap: eml_channel_free
+// wrap: calloc free eml_x25519 eml_x25519_public EVP_sha256 EVP_MAC_fetch
+// EVP_aes_256_gcm
 /* A session as the client lives it: the input is a script of what the host answers and of what an
  * enclave says that holds the session's keys. The linker puts the functions here in the place of
  * the sockets; half of a real channel plays the enclave. A stand-in for a document shows nonce and
@@ -11,6 +12,7 @@
  * Whatever comes: the enclave's half can open all that was sent, the request is the one that was
  * asked for, nothing is sent to whom the verifier refused, and a result is given only if it is what
  * the enclave sealed as one, with a receipt that was found right; else nothing of it comes out. */
+#include "testsupport/fetched.h"
 #include "testsupport/half_channel.h"
 
 #include "hostproto/hostproto.h"
@@ -36,7 +38,6 @@ static struct {
     struct eml_half server;
     bool relayed, verified, open, connected;
     bool right;              /* a receipt was found so */
-    struct eml_buf sent;     /* by the client, in this message */
     struct eml_buf evidence; /* to be delivered */
     unsigned requests;       /* that the enclave has got whole */
     struct eml_buf result;   /* what it sealed as a result last */
@@ -184,26 +185,19 @@ static void take_hello(struct eml_bytes frame)
 static void take_record(struct eml_bytes record)
 {
     enum eml_msg_type type;
-    uint64_t total;
-    struct eml_bytes part;
     struct eml_request r;
-    bool done;
-    if (now.server.channel->state != EML_CHANNEL_OPEN)
-        return; /* it broke it itself */
-    EML_ASSERT(eml_channel_open(now.server.channel, record, &type, &total, &part, &done, NULL) ==
-               EML_OK);
-    eml_buf_put(&now.sent, part);
-    if (!done)
+    if (!eml_half_hear(&now.server, record, &type))
         return;
     if (type == EML_MSG_REQUEST) {
-        EML_ASSERT(eml_request_decode(eml_buf_bytes(&now.sent), &fixed.arena, &r, NULL) == EML_OK);
+        EML_ASSERT(eml_request_decode(eml_buf_bytes(&now.server.heard), &fixed.arena, &r, NULL) ==
+                   EML_OK);
         EML_ASSERT(r.n_inputs == 1 && r.inputs[0].tensor.bytes == sizeof fixed.x &&
                    memcmp(r.inputs[0].tensor.data, fixed.x, sizeof fixed.x) == 0);
         now.requests++;
     } else {
         EML_ASSERT(type == EML_MSG_END);
     }
-    now.sent.len = 0;
+    now.server.heard.len = 0;
 }
 
 enum eml_err __wrap_eml_net_send(int fd, struct eml_bytes bytes, int64_t deadline_ms)
@@ -307,13 +301,11 @@ static bool begin(struct eml_remote *r, uint8_t mode)
     struct eml_why why = {0};
     now.relayed = true;
     if ((mode & 1) == 0) { /* as if all had gone well so far */
-        *r = (struct eml_remote){.fd = HOST,
-                                 .channel =
-                                     eml_opened_again(&eml_opened.client_now, eml_opened.client),
-                                 .policy = &fixed.policy};
+        *r = (struct eml_remote){
+            .fd = HOST, .channel = eml_opened_again(eml_opened.client), .policy = &fixed.policy};
         r->deadline_ms = INT64_MAX;
         r->document = EML_LIT("document");
-        now.server.channel = eml_opened_again(&eml_opened.server_now, eml_opened.server);
+        now.server.channel = eml_opened_again(eml_opened.server);
         now.open = now.verified = now.connected = true;
         return true;
     }
@@ -365,7 +357,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     EML_ASSERT(r.channel == NULL && r.fd == -1 && !now.connected);
     (void)eml_arena_reset(&fixed.arena, 0);
     eml_half_free(&now.server);
-    eml_buf_free(&now.sent);
     eml_buf_free(&now.evidence);
     eml_buf_free(&now.result);
     return 0;

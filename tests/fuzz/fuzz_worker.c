@@ -1,7 +1,9 @@
 // link: enclave
 // wrap: eml_net_recv_frame eml_net_recv_some eml_net_send eml_net_send_frame
 // wrap: eml_ipc_call eml_https_call eml_random eml_arena_destroy eml_cache_map munmap
-// wrap: eml_channel_free
+// wrap: socketpair memfd_create close
+// wrap: calloc free eml_x25519 eml_x25519_public EVP_sha256 EVP_MAC_fetch
+// EVP_aes_256_gcm
 #define _GNU_SOURCE
 /* A session as the worker lives it, in one process: the input is a script of what its client sends
  * (in the clear, or sealed under the session's own keys), what the broker answers, and what host
@@ -11,6 +13,8 @@
  * Whatever comes: no result leaves before the broker has answered that the log is durable, all that
  * leaves opens at the client as the next record, a request that was left alone gives the right
  * result, and every question that the worker asks is one that the broker knows. */
+#include "testsupport/descriptors.h"
+#include "testsupport/fetched.h"
 #include "testsupport/half_channel.h"
 
 #include "aws/cms.h"
@@ -24,11 +28,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { N = 4, ARENA = 4 << 20, CLIENT = 1000, BROKER = 1001 };
+enum { N = 4, ARENA = 4 << 20, CLIENT = EML_FD_OTHERS, BROKER };
 #define ARN "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 /* Made once. */
@@ -37,7 +40,6 @@ static struct {
     struct eml_buf topology, sealed, spki, cms, ca;
     uint8_t digest[EML_IPC_DIGEST];
     float x[N], w[N];
-    int file; /* stands for any descriptor */
     struct eml_sha256 key_id;
     struct eml_aead_key data_key, content_key;
     uint8_t block[EML_IPC_BLOCK];
@@ -53,7 +55,6 @@ static struct {
     bool open;
     bool gone; /* the client does not read any more */
     struct eml_half client;
-    struct eml_buf result;  /* of the message that the worker sends */
     bool runs, durable;     /* between BEGIN and REPORT; REPORT was answered well */
     unsigned sent, results; /* requests left alone, results */
     enum eml_host_kind asked;
@@ -103,7 +104,7 @@ int __real_munmap(void *p, size_t size);
 
 const void *__wrap_eml_cache_map(int file, size_t size)
 {
-    EML_ASSERT(file >= 0 && size == fixed.sealed.len);
+    EML_ASSERT(eml_fds_is_open(file) && size == fixed.sealed.len);
     return fixed.sealed.ptr;
 }
 
@@ -194,7 +195,7 @@ static bool client_says(struct eml_buf *out)
 /* A message of the worker's is whole. */
 static void hear_message(enum eml_msg_type type)
 {
-    struct eml_bytes in = eml_buf_bytes(&now.result);
+    struct eml_bytes in = eml_buf_bytes(&now.client.heard);
     if (type == EML_MSG_RESULT) {
         struct eml_result r;
         float z[N];
@@ -215,22 +216,7 @@ static void hear_message(enum eml_msg_type type)
     } else {
         EML_ASSERT(type == EML_MSG_END);
     }
-    now.result.len = 0;
-}
-
-static void hear(struct eml_bytes record)
-{
-    enum eml_msg_type type;
-    uint64_t total;
-    struct eml_bytes part;
-    bool done;
-    if (now.client.channel->state != EML_CHANNEL_OPEN)
-        return; /* it broke it itself */
-    EML_ASSERT(eml_channel_open(now.client.channel, record, &type, &total, &part, &done, NULL) ==
-               EML_OK);
-    eml_buf_put(&now.result, part);
-    if (done)
-        hear_message(type);
+    now.client.heard.len = 0;
 }
 
 enum eml_err __wrap_eml_net_send(int fd, struct eml_bytes bytes, int64_t deadline_ms)
@@ -249,9 +235,11 @@ enum eml_err __wrap_eml_net_send(int fd, struct eml_bytes bytes, int64_t deadlin
         return EML_E_NET;
     }
     while (!eml_cur_done(&c)) {
+        enum eml_msg_type type;
         struct eml_bytes record;
         EML_ASSERT(eml_pair_frame(&c, &record));
-        hear(record);
+        if (eml_half_hear(&now.client, record, &type))
+            hear_message(type);
     }
     return EML_OK;
 }
@@ -358,9 +346,9 @@ static enum eml_err fill(struct eml_ipc_answer *a, struct eml_bytes body)
     return EML_OK;
 }
 
-static enum eml_err give(struct eml_ipc_answer *a, int fd)
+static enum eml_err give(struct eml_ipc_answer *a)
 {
-    a->fd = dup(fd);
+    a->fd = eml_fds_new();
     EML_ASSERT(a->wants_fd && a->fd >= 0);
     return EML_OK;
 }
@@ -393,9 +381,9 @@ static enum eml_err answer_well(const struct eml_ipc_request *r, struct eml_ipc_
         if (r->size != fixed.sealed.len)
             return EML_E_NET;
         EML_TRY(fill(a, EML_BYTES(fixed.digest)));
-        return give(a, fixed.file);
+        return give(a);
     case EML_IPC_HOST_CONNECT:
-        return give(a, fixed.file);
+        return give(a);
     case EML_IPC_BEGIN:
     case EML_IPC_REPORT:
         return fill(a, EML_BYTES(one));
@@ -467,7 +455,6 @@ static void make_model(void)
     EML_ASSERT(eml_blob_seal(eml_bytes(fixed.w, sizeof fixed.w), &t.blob, &fixed.sealed) == EML_OK);
     memcpy(fixed.digest, t.blob.digest, sizeof fixed.digest);
     EML_ASSERT(eml_topology_encode(&t, &fixed.topology) == EML_OK);
-    fixed.file = memfd_create("any descriptor", MFD_CLOEXEC);
 }
 
 static void make_kms(void)
@@ -517,8 +504,8 @@ static bool begin(uint8_t mode)
         now.pair.client = NULL;
         return e == EML_OK;
     }
-    w->channel = eml_opened_again(&eml_opened.server_now, eml_opened.server);
-    now.client.channel = eml_opened_again(&eml_opened.client_now, eml_opened.client);
+    w->channel = eml_opened_again(eml_opened.server);
+    now.client.channel = eml_opened_again(eml_opened.client);
     return true;
 }
 
@@ -534,6 +521,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!fixed.made)
         make_fixed();
     memset(&now, 0, sizeof now);
+    memset(&eml_fds, 0, sizeof eml_fds);
     now.script = eml_cur(eml_bytes(data, size));
     eml_opened.random = 0;
     now.client.honest = true;
@@ -546,10 +534,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         EML_ASSERT(!now.client.honest || now.results == now.sent);
     }
     eml_worker_forget(&now.w);
-    EML_ASSERT(now.w.sealed.ptr == NULL && now.w.channel == NULL && now.w.arena.base == NULL);
+    EML_ASSERT(now.w.sealed.ptr == NULL && now.w.channel == NULL && now.w.arena.base == NULL &&
+               eml_fds_all_closed());
     eml_buf_free(&now.w.frame);
     eml_half_free(&now.client);
-    eml_buf_free(&now.result);
     eml_pair_free(&now.pair);
     return 0;
 }

@@ -1,7 +1,8 @@
 /* Half of a channel that a fuzz target plays, as hostile as a script tells it to be: it holds the
  * session's keys, so what it says opens at the other side, whatever it is. And what makes sessions
- * cheap and repeatable: channels that were opened once, and random bytes that are the same for the
- * same input ("// wrap: eml_random eml_channel_free").
+ * cheap and repeatable: channels that were opened once, products on the curve that were computed
+ * once, and random bytes that are the same for the same input
+ * ("// wrap: eml_random calloc free eml_x25519 eml_x25519_public").
  */
 #ifndef EML_TESTSUPPORT_HALF_CHANNEL_H
 #define EML_TESTSUPPORT_HALF_CHANNEL_H
@@ -12,6 +13,7 @@
 #include "channel/hpke.h"
 #include "channel/state.h"
 
+#include <sanitizer/asan_interface.h>
 #include <stddef.h>
 
 struct eml_half {
@@ -21,6 +23,7 @@ struct eml_half {
     struct eml_buf last;    /* the frame delivered last */
     enum eml_msg_type says; /* what its messages should be */
     bool honest;            /* it, and who carries its frames, has done nothing wrong yet */
+    struct eml_buf heard;   /* of the message that the other side sends */
 };
 
 static inline void eml_half_seal(struct eml_half *h, enum eml_msg_type type,
@@ -106,18 +109,35 @@ static inline bool eml_half_deliver(struct eml_half *h, struct eml_cur *script, 
     return true;
 }
 
+/* Opens what the other side has sent, which must be its next record. True: a message is whole, of
+ * *type, in h->heard, which the caller empties. */
+static inline bool eml_half_hear(struct eml_half *h, struct eml_bytes record,
+                                 enum eml_msg_type *type)
+{
+    uint64_t total;
+    struct eml_bytes part;
+    bool done;
+    if (h->channel->state != EML_CHANNEL_OPEN)
+        return false; /* it broke it itself */
+    EML_ASSERT(eml_channel_open(h->channel, record, type, &total, &part, &done, NULL) == EML_OK);
+    eml_buf_put(&h->heard, part);
+    return done;
+}
+
 static inline void eml_half_free(struct eml_half *h)
 {
+    eml_buf_free(&h->heard);
     eml_channel_free(h->channel);
     eml_buf_free(&h->frames);
     eml_buf_free(&h->last);
 }
 
-/* --- two sides that were opened once --- */
+/* --- two sides that were opened once, and memory for two at a time --- */
 
 static struct {
     struct eml_channel *client, *server; /* just opened */
-    struct eml_channel client_now, server_now;
+    struct eml_channel room[2];          /* poisoned where not in use */
+    bool in_use[2];
     uint64_t random;
 } eml_opened;
 
@@ -126,31 +146,61 @@ static inline void eml_opened_make(void)
     struct eml_pair p = {0};
     for (int i = 0; i < EML_PAIR_STEPS; i++)
         EML_ASSERT(eml_pair_step(&p, i) == EML_OK);
+    ASAN_POISON_MEMORY_REGION(eml_opened.room, sizeof eml_opened.room);
     eml_opened.client = p.client;
     eml_opened.server = p.server;
     p.client = p.server = NULL;
     eml_pair_free(&p);
 }
 
-static inline struct eml_channel *eml_opened_again(struct eml_channel *to,
-                                                   const struct eml_channel *from)
+/* NULL: there is none. */
+static inline struct eml_channel *eml_opened_room(void)
 {
+    for (int i = 0; i < 2; i++)
+        if (!eml_opened.in_use[i]) {
+            eml_opened.in_use[i] = true;
+            ASAN_UNPOISON_MEMORY_REGION(&eml_opened.room[i], sizeof eml_opened.room[i]);
+            return &eml_opened.room[i];
+        }
+    return NULL;
+}
+
+static inline struct eml_channel *eml_opened_again(const struct eml_channel *from)
+{
+    struct eml_channel *to = eml_opened_room();
+    EML_ASSERT(to != NULL);
     memcpy(to, from, offsetof(struct eml_channel, send.plain));
     memcpy(&to->recv, &from->recv, offsetof(struct eml_direction, plain));
     return to;
 }
 
-void __wrap_eml_channel_free(struct eml_channel *ch);
-void __real_eml_channel_free(struct eml_channel *ch);
-enum eml_err __wrap_eml_random(struct eml_room out);
+void *__wrap_calloc(size_t n, size_t size);
+void *__real_calloc(size_t n, size_t size);
+void __wrap_free(void *p);
+void __real_free(void *p);
 
-void __wrap_eml_channel_free(struct eml_channel *ch)
+/* A channel is so large that the kernel would map its pages anew for each execution. */
+void *__wrap_calloc(size_t n, size_t size)
 {
-    if (ch == &eml_opened.client_now || ch == &eml_opened.server_now)
-        eml_channel_wipe(ch);
-    else
-        __real_eml_channel_free(ch);
+    if (n != 1 || size != sizeof(struct eml_channel) || eml_opened.client == NULL)
+        return __real_calloc(n, size);
+    struct eml_channel *ch = eml_opened_room();
+    return ch != NULL ? memset(ch, 0, sizeof *ch) : __real_calloc(n, size);
 }
+
+void __wrap_free(void *p)
+{
+    struct eml_channel *ch = p;
+    if (ch != &eml_opened.room[0] && ch != &eml_opened.room[1]) {
+        __real_free(p);
+        return;
+    }
+    EML_ASSERT(eml_opened.in_use[ch - eml_opened.room]);
+    eml_opened.in_use[ch - eml_opened.room] = false;
+    ASAN_POISON_MEMORY_REGION(ch, sizeof *ch);
+}
+
+enum eml_err __wrap_eml_random(struct eml_room out);
 
 enum eml_err __wrap_eml_random(struct eml_room out)
 {
@@ -159,6 +209,67 @@ enum eml_err __wrap_eml_random(struct eml_room out)
         out.ptr[i] = (uint8_t)(eml_opened.random >> 56);
     }
     return EML_OK;
+}
+
+enum { EML_PRODUCTS = 256 };
+
+/* --- products on the curve, computed once --- */
+
+enum eml_err __wrap_eml_x25519_public(const struct eml_x25519_sk *sk, struct eml_x25519_pk *pk);
+enum eml_err __real_eml_x25519_public(const struct eml_x25519_sk *sk, struct eml_x25519_pk *pk);
+enum eml_err __wrap_eml_x25519(const struct eml_x25519_sk *sk, const struct eml_x25519_pk *peer,
+                               uint8_t shared[32]);
+enum eml_err __real_eml_x25519(const struct eml_x25519_sk *sk, const struct eml_x25519_pk *peer,
+                               uint8_t shared[32]);
+
+/* By the sum of the operands' bytes; one that falls on the same place replaces the one before. */
+static struct eml_product {
+    bool known;
+    uint8_t in[64], out[32]; /* scalar and point; only the scalar where the point is the base's */
+    enum eml_err e;
+} eml_product[2][EML_PRODUCTS];
+
+static inline struct eml_product *eml_product_of(int kind, const uint8_t in[64])
+{
+    unsigned sum = 0;
+    for (size_t i = 0; i < 64; i++)
+        sum += in[i] * (unsigned)(i + 1);
+    struct eml_product *p = &eml_product[kind][sum % EML_PRODUCTS];
+    if (!p->known || memcmp(p->in, in, sizeof p->in) != 0) {
+        p->known = false;
+        memcpy(p->in, in, sizeof p->in);
+    }
+    return p;
+}
+
+enum eml_err __wrap_eml_x25519_public(const struct eml_x25519_sk *sk, struct eml_x25519_pk *pk)
+{
+    uint8_t in[64] = {0};
+    memcpy(in, sk->b, sizeof sk->b);
+    struct eml_product *p = eml_product_of(0, in);
+    if (!p->known) {
+        p->e = __real_eml_x25519_public(sk, pk);
+        memcpy(p->out, pk->b, sizeof p->out);
+        p->known = true;
+    }
+    memcpy(pk->b, p->out, sizeof p->out);
+    return p->e;
+}
+
+enum eml_err __wrap_eml_x25519(const struct eml_x25519_sk *sk, const struct eml_x25519_pk *peer,
+                               uint8_t shared[32])
+{
+    uint8_t in[64];
+    memcpy(in, sk->b, sizeof sk->b);
+    memcpy(in + sizeof sk->b, peer->b, sizeof peer->b);
+    struct eml_product *p = eml_product_of(1, in);
+    if (!p->known) {
+        p->e = __real_eml_x25519(sk, peer, shared);
+        memcpy(p->out, shared, sizeof p->out);
+        p->known = true;
+    }
+    memcpy(shared, p->out, sizeof p->out);
+    return p->e;
 }
 
 #endif
