@@ -1,6 +1,8 @@
+#define _GNU_SOURCE
 #include "engine/pool.h"
 
 #include "base/wipe.h"
+#include "engine/pace.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -22,12 +24,22 @@ enum { SPINS = 1500 };
 #define JOB ((uint64_t)1 << 16)
 #define INSIDE (JOB - 1)
 
-/* Pieces of a job that one thread begins with. Neighbouring operators are cut alike, so that a
- * thread mostly finds in its core's cache what it needs: it wrote it itself. */
-struct segment {
-    _Alignas(64) _Atomic int64_t next;
+/* What is waited for at the end of a job beyond the caller's own work in it before it is held to be
+ * a disturbance: pieces of one job differ by less. */
+enum { STALL_NS = 200000 };
+
+/* One of the threads. Of a job's pieces it begins with its own segment: neighbouring operators are
+ * cut alike, so that a thread mostly finds in its core's cache what it needs: it wrote it itself.
+ */
+struct member {
+    _Alignas(64) _Atomic int64_t next; /* its segment's */
     int64_t end;
+    _Atomic int cpu; /* where it entered this job; NOWHERE: it has not */
+    _Alignas(64) _Atomic enum eml_pace_now now;
+    int64_t left;         /* when it left this job, if the caller waited then; else NEVER */
+    struct eml_pace pace; /* the caller's business */
 };
+enum { NOWHERE = -1, NEVER = 0 };
 
 struct eml_pool {
     unsigned n_threads; /* with the caller */
@@ -38,15 +50,16 @@ struct eml_pool {
     _Alignas(64) eml_pool_fn *f;
     void *arg;
     int64_t grain;
-    struct segment *segments; /* n_threads */
-    unsigned n_segments;      /* of this job */
+    struct member *members; /* n_threads; the first is the caller */
+    unsigned n_segments;    /* of this job */
     _Alignas(64) pthread_mutex_t lock;
     pthread_cond_t work;    /* a job was opened, or the pool ends */
     pthread_cond_t idle;    /* the last thread left a closed job */
     _Atomic unsigned limit; /* threads from this number on have a rest */
     _Atomic unsigned sleepers;
-    _Atomic bool caller_sleeps, end;
+    _Atomic bool caller_waits, end;
     _Atomic unsigned halted;
+    struct eml_pool_system system;
 };
 
 /* A signal handler has no argument: the pool that this thread is of, and where its stack begins. */
@@ -65,7 +78,7 @@ static void pause_cpu(void)
 #endif
 }
 
-static void claim_of(struct eml_pool *p, struct segment *s, unsigned thread)
+static void claim_of(struct eml_pool *p, struct member *s, unsigned thread)
 {
     int64_t grain = p->grain, end = s->end;
     while (atomic_load_explicit(&s->next, memory_order_relaxed) < end) {
@@ -81,22 +94,24 @@ static void claim(struct eml_pool *p, unsigned thread)
 {
     unsigned n = p->n_segments;
     for (unsigned i = 0; i < n; i++)
-        claim_of(p, &p->segments[(thread + i) % n], thread);
+        claim_of(p, &p->members[(thread + i) % n], thread);
 }
 
-static void cut(struct eml_pool *p, int64_t n)
+/* For `most` threads. */
+static void cut(struct eml_pool *p, int64_t n, unsigned most)
 {
-    int64_t pieces = (n - 1) / p->grain + 1, limit = atomic_load(&p->limit);
-    int64_t most = limit < p->n_threads ? limit : p->n_threads;
+    int64_t pieces = (n - 1) / p->grain + 1;
     p->n_segments = (unsigned)(pieces < most ? pieces : most);
     int64_t begin = 0;
     for (unsigned i = 0; i < p->n_segments; i++) {
-        struct segment *s = &p->segments[i];
+        struct member *s = &p->members[i];
         int64_t count = pieces / p->n_segments + (i < pieces % p->n_segments);
         atomic_store_explicit(&s->next, begin, memory_order_relaxed);
         begin = i + 1 == p->n_segments ? n : begin + count * p->grain;
         s->end = begin;
     }
+    for (unsigned i = 1; i < p->n_threads; i++)
+        atomic_store_explicit(&p->members[i].cpu, NOWHERE, memory_order_relaxed);
 }
 
 static bool enter(struct eml_pool *p)
@@ -109,10 +124,12 @@ static bool enter(struct eml_pool *p)
     return false;
 }
 
-static void leave(struct eml_pool *p)
+static void leave(struct eml_pool *p, unsigned thread)
 {
+    if (atomic_load(&p->caller_waits))
+        p->members[thread].left = p->system.now_ns();
     uint64_t s = atomic_fetch_sub(&p->state, 1) - 1;
-    if ((s & (OPEN | INSIDE)) == 0 && atomic_load(&p->caller_sleeps)) {
+    if ((s & (OPEN | INSIDE)) == 0 && atomic_load(&p->caller_waits)) {
         pthread_mutex_lock(&p->lock);
         pthread_cond_signal(&p->idle);
         pthread_mutex_unlock(&p->lock);
@@ -121,7 +138,8 @@ static void leave(struct eml_pool *p)
 
 static bool rests(struct eml_pool *p, unsigned thread)
 {
-    return thread >= atomic_load(&p->limit);
+    return thread >= atomic_load(&p->limit) ||
+           atomic_load(&p->members[thread].now) == EML_PACE_REST;
 }
 
 /* True if a job other than `seen` is there for this thread or the pool ends. */
@@ -134,7 +152,8 @@ static bool news(struct eml_pool *p, uint64_t seen, unsigned thread)
 
 static void await_job(struct eml_pool *p, uint64_t seen, unsigned thread)
 {
-    for (int i = 0; i < SPINS && !rests(p, thread); i++) {
+    const struct member *m = &p->members[thread];
+    for (int i = 0; i < SPINS && atomic_load(&m->now) == EML_PACE_FREE && !rests(p, thread); i++) {
         if (news(p, seen, thread))
             return;
         pause_cpu();
@@ -174,8 +193,9 @@ static void *worker(void *arg)
         if (!enter(p))
             continue;
         seen = atomic_load(&p->state) & ~(OPEN | INSIDE);
+        atomic_store_explicit(&p->members[s.thread].cpu, p->system.cpu(), memory_order_relaxed);
         claim(p, s.thread);
-        leave(p);
+        leave(p, s.thread);
     }
 }
 
@@ -212,6 +232,13 @@ static enum eml_err start_threads(struct eml_pool *p)
     return e;
 }
 
+static int64_t monotonic_ns(void)
+{
+    struct timespec t = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 enum eml_err eml_pool_create(unsigned threads, struct eml_pool **out)
 {
     *out = NULL;
@@ -220,13 +247,16 @@ enum eml_err eml_pool_create(unsigned threads, struct eml_pool **out)
     struct eml_pool *p = aligned_alloc(64, (sizeof *p + 63) / 64 * 64);
     if (!p)
         return EML_E_SYSTEM;
-    *p = (struct eml_pool){.n_threads = threads, .limit = threads};
+    *p = (struct eml_pool){
+        .n_threads = threads, .limit = threads, .system = {monotonic_ns, sched_getcpu}};
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->work, NULL);
     pthread_cond_init(&p->idle, NULL);
     p->threads = calloc(threads, sizeof *p->threads);
-    p->segments = aligned_alloc(64, threads * sizeof *p->segments);
-    enum eml_err e = p->threads && p->segments ? start_threads(p) : EML_E_SYSTEM;
+    p->members = aligned_alloc(64, threads * sizeof *p->members);
+    for (unsigned i = 0; p->members && i < threads; i++)
+        p->members[i] = (struct member){0};
+    enum eml_err e = p->threads && p->members ? start_threads(p) : EML_E_SYSTEM;
     if (e != EML_OK) {
         eml_pool_destroy(p);
         return e;
@@ -248,7 +278,7 @@ void eml_pool_destroy(struct eml_pool *p)
     pthread_cond_destroy(&p->work);
     pthread_cond_destroy(&p->idle);
     pthread_mutex_destroy(&p->lock);
-    free(p->segments);
+    free(p->members);
     free(p->threads);
     free(p);
 }
@@ -274,20 +304,65 @@ void eml_pool_limit(struct eml_pool *pool, unsigned threads)
     atomic_store(&pool->limit, threads > 1 ? threads : 1);
 }
 
-/* Waits until nobody is inside the closed job: its pieces are done and its fields may change. */
-static void await_idle(struct eml_pool *p)
+void eml_pool_set_system(struct eml_pool *pool, struct eml_pool_system system)
+{
+    pool->system = system;
+}
+
+/* Waits until nobody is inside the closed job, which began at `start`: its pieces are done and its
+ * fields may change. Who came much later than the others takes part less often. */
+static void await_idle(struct eml_pool *p, int64_t start)
 {
     for (int i = 0; i < SPINS; i++) {
         if ((atomic_load(&p->state) & INSIDE) == 0)
             return;
         pause_cpu();
     }
+    for (unsigned i = 1; i < p->n_threads; i++)
+        p->members[i].left = NEVER; /* nobody writes it until caller_waits */
+    atomic_store(&p->caller_waits, true);
+    int64_t done = p->system.now_ns();
     pthread_mutex_lock(&p->lock);
-    atomic_store(&p->caller_sleeps, true);
     while (atomic_load(&p->state) & INSIDE)
         pthread_cond_wait(&p->idle, &p->lock);
-    atomic_store(&p->caller_sleeps, false);
     pthread_mutex_unlock(&p->lock);
+    atomic_store(&p->caller_waits, false);
+    for (unsigned i = 1; i < p->n_threads; i++) {
+        struct member *m = &p->members[i];
+        if (m->left > done + (done - start) + STALL_NS)
+            eml_pace_disturbed(&m->pace, m->left);
+    }
+}
+
+/* Who works on the caller's own core does nothing that the caller could not do sooner. */
+static void part_from_caller(struct eml_pool *p)
+{
+    int own = p->system.cpu();
+    for (unsigned i = 1; i < p->n_threads; i++) {
+        struct member *m = &p->members[i];
+        if (own >= 0 && atomic_load_explicit(&m->cpu, memory_order_relaxed) == own)
+            eml_pace_disturbed(&m->pace, p->system.now_ns());
+    }
+}
+
+/* Decides who takes part in the job that begins now. Returns how many, with the caller. */
+static unsigned take_part(struct eml_pool *p, int64_t now)
+{
+    unsigned limit = atomic_load(&p->limit), n = 1;
+    for (unsigned i = 1; i < p->n_threads && i < limit; i++) {
+        struct member *m = &p->members[i];
+        enum eml_pace_now next = eml_pace_next(&m->pace, now);
+        if (next != atomic_load_explicit(&m->now, memory_order_relaxed))
+            atomic_store(&m->now, next);
+        n += next != EML_PACE_REST;
+    }
+    return n;
+}
+
+static void alone(int64_t n, int64_t grain, eml_pool_fn *f, void *arg)
+{
+    for (int64_t i = 0; i < n; i += grain)
+        f(arg, i, n - i < grain ? n : i + grain, 0);
 }
 
 void eml_pool_for(struct eml_pool *p, int64_t n, int64_t grain, eml_pool_fn *f, void *arg)
@@ -295,14 +370,19 @@ void eml_pool_for(struct eml_pool *p, int64_t n, int64_t grain, eml_pool_fn *f, 
     if (grain < 1)
         grain = 1;
     if (!p || p->n_threads == 1 || atomic_load(&p->limit) == 1 || n <= grain) {
-        for (int64_t i = 0; i < n; i += grain)
-            f(arg, i, n - i < grain ? n : i + grain, 0);
+        alone(n, grain, f, arg);
+        return;
+    }
+    int64_t start = p->system.now_ns();
+    unsigned threads = take_part(p, start);
+    if (threads == 1) {
+        alone(n, grain, f, arg);
         return;
     }
     p->f = f;
     p->arg = arg;
     p->grain = grain;
-    cut(p, n);
+    cut(p, n, threads);
     uint64_t job = ((atomic_load(&p->state) & ~OPEN) + JOB) & ~OPEN;
     atomic_store(&p->state, job | OPEN);
     if (atomic_load(&p->sleepers) > 0) {
@@ -312,5 +392,6 @@ void eml_pool_for(struct eml_pool *p, int64_t n, int64_t grain, eml_pool_fn *f, 
     }
     claim(p, 0);
     atomic_fetch_and(&p->state, ~OPEN);
-    await_idle(p);
+    await_idle(p, start);
+    part_from_caller(p);
 }

@@ -2,7 +2,9 @@
  *
  * The calling thread takes part; other threads join when they are awake and find the job open, so
  * that a thread which the system holds back never holds up the job unless it already has a piece.
- * Between jobs threads spin for a bounded time and then sleep.
+ * Between jobs threads spin for a bounded time and then sleep. A thread that is held back with a
+ * piece, or that the system puts on the caller's core, takes part less often from then on
+ * (engine/pace.h); while none takes part the caller works alone, and wakes nobody.
  */
 #ifndef EML_ENGINE_POOL_H
 #define EML_ENGINE_POOL_H
@@ -17,5 +19,13 @@ typedef void eml_pool_fn(void *arg, int64_t begin, int64_t end, unsigned thread)
  * threads), and returns when all is done; all writes of f are visible then. n <= 0 does nothing. A
  * NULL pool runs everything on the caller. f must not call it with the same pool. */
 void eml_pool_for(struct eml_pool *pool, int64_t n, int64_t grain, eml_pool_fn *f, void *arg);
+
+/* What it knows of the system, asked by any of its threads: ns, never going back, and the number of
+ * the CPU that the thread is on, -1 if unknown. Tests have one of their own. */
+struct eml_pool_system {
+    int64_t (*now_ns)(void);
+    int (*cpu)(void);
+};
+void eml_pool_set_system(struct eml_pool *pool, struct eml_pool_system system);
 
 #endif

@@ -1,8 +1,10 @@
 #include "testsupport/support.h"
 
+#include "engine/pace.h"
 #include "engine/pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +130,119 @@ static void contention_does_not_stop_it(void **state)
         pthread_join(busy[i], NULL);
 }
 
+/* --- going alone: the time is the test's, and the CPUs are --- */
+
+static _Atomic int64_t fake_ns;
+static _Atomic int asked; /* for the time */
+
+static int64_t fake_clock(void)
+{
+    int64_t now = atomic_load(&fake_ns);
+    atomic_fetch_add(&asked, 1);
+    return now;
+}
+
+static _Atomic int cpus; /* given out */
+static _Thread_local int own_cpu;
+
+static int a_cpu_each(void)
+{
+    if (own_cpu == 0)
+        own_cpu = atomic_fetch_add(&cpus, 1) + 1;
+    return own_cpu;
+}
+
+static int one_cpu(void)
+{
+    return 0;
+}
+
+static struct eml_pool *pool_of_two(int (*cpu)(void))
+{
+    struct eml_pool *pool;
+    assert_int_equal(eml_pool_create(2, &pool), EML_OK);
+    atomic_store(&fake_ns, 1000);
+    eml_pool_set_system(pool, (struct eml_pool_system){fake_clock, cpu});
+    return pool;
+}
+
+struct company {
+    _Atomic int others; /* pieces of threads that are not the caller */
+    bool held_back;     /* another thread, with its piece, until the caller has waited in vain */
+};
+
+/* The caller's piece takes until another thread has one too. */
+static void in_company(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    struct company *c = arg;
+    (void)begin;
+    (void)end;
+    if (thread != 0)
+        atomic_fetch_add(&c->others, 1);
+    while (thread == 0 && atomic_load(&c->others) == 0)
+        sched_yield();
+    if (thread != 0 && c->held_back) {
+        /* The caller asks when the job begins, and when it has nothing left to do. */
+        while (atomic_load(&asked) < 2)
+            sched_yield();
+        atomic_fetch_add(&fake_ns, 10000000);
+    }
+}
+
+/* Ends only if another thread takes part. */
+static void run_in_company(struct eml_pool *pool, bool held_back)
+{
+    struct company c = {.held_back = held_back};
+    atomic_store(&asked, 0);
+    eml_pool_for(pool, 2, 1, in_company, &c);
+    assert_true(c.others > 0);
+}
+
+static void check_alone(struct eml_pool *pool)
+{
+    check_covers_by(pool, 1, 100, 3);
+}
+
+/* A thread that was held back with its piece rests, and the caller does its work; when the rest is
+ * over it takes part again, and after turns in which nothing happens always. */
+static void alone_when_held_back_and_together_again(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        struct eml_pool *pool = pool_of_two(a_cpu_each);
+        run_in_company(pool, true);
+        run_in_company(pool, true); /* once may be chance */
+        for (int i = 0; i < 20; i++)
+            check_alone(pool);
+        atomic_fetch_add(&fake_ns, EML_PACE_REST_MOST_NS);
+        run_in_company(pool, false);
+        run_in_company(pool, false);
+        for (unsigned i = 0; i < 2 * EML_PACE_GOOD_TURNS; i++) {
+            atomic_fetch_add(&fake_ns, EML_PACE_TURN_NS);
+            check_covers(pool, 100, 3);
+        }
+        for (int i = 0; i < 20; i++) {
+            atomic_fetch_add(&fake_ns, EML_PACE_REST_MOST_NS);
+            run_in_company(pool, false);
+        }
+        eml_pool_destroy(pool);
+    }
+}
+
+static void alone_when_on_the_callers_cpu(void **state)
+{
+    (void)state;
+    struct eml_pool *pool = pool_of_two(one_cpu);
+    run_in_company(pool, false);
+    run_in_company(pool, false);
+    for (int i = 0; i < 20; i++)
+        check_alone(pool);
+    atomic_fetch_add(&fake_ns, EML_PACE_REST_LEAST_NS);
+    run_in_company(pool, false);
+    check_alone(pool);
+    eml_pool_destroy(pool);
+}
+
 static void bad_sizes_are_refused(void **state)
 {
     (void)state;
@@ -144,8 +259,12 @@ static void bad_sizes_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_item_runs_once),   cmocka_unit_test(only_some_work_if_told),
-        cmocka_unit_test(jobs_follow_each_other), cmocka_unit_test(contention_does_not_stop_it),
+        cmocka_unit_test(every_item_runs_once),
+        cmocka_unit_test(only_some_work_if_told),
+        cmocka_unit_test(jobs_follow_each_other),
+        cmocka_unit_test(contention_does_not_stop_it),
+        cmocka_unit_test(alone_when_on_the_callers_cpu),
+        cmocka_unit_test(alone_when_held_back_and_together_again),
         cmocka_unit_test(bad_sizes_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
