@@ -283,6 +283,28 @@ static void command_pairs(struct bench *b, unsigned long n)
                  (unsigned long long)t.window_bytes);
 }
 
+enum { STAGES = 6 };
+
+/* Stages of requests in turn: each stage's median. */
+static void command_stages(struct bench *b, unsigned long n)
+{
+    static uint64_t samples[STAGES][PAIRS_MAX];
+    close_session(b);
+    for (unsigned long i = 0; i < n + 1; i++) {
+        const unsigned long at = i > 0 ? i - 1 : 0; /* the first one warms up */
+        struct eml_times t;
+        uint64_t start = now_ns();
+        run_request(b, &t);
+        const uint64_t of[STAGES] = {t.decode, t.plan, t.open, t.run, t.wipe, now_ns() - start};
+        for (int k = 0; k < STAGES; k++)
+            samples[k][at] = of[k];
+    }
+    for (int k = 0; k < STAGES; k++) {
+        qsort(samples[k], n, sizeof samples[k][0], by_size);
+        (void)printf("%llu%c", (unsigned long long)samples[k][n / 2], k + 1 < STAGES ? ' ' : '\n');
+    }
+}
+
 static void command_decrypt(struct bench *b, const char *count)
 {
     uint64_t bytes = count != NULL ? strtoull(count, NULL, 10) : 0;
@@ -335,6 +357,11 @@ static void obey(struct bench *b, char *line)
         unsigned long n = count != NULL ? strtoul(count, NULL, 10) : 0;
         must(n > 0 && n <= PAIRS_MAX ? EML_OK : EML_E_USAGE, "pairs N", NULL);
         command_pairs(b, n);
+    } else if (strcmp(word, "stages") == 0) {
+        const char *count = strtok_r(NULL, " \n", &rest);
+        unsigned long n = count != NULL ? strtoul(count, NULL, 10) : 0;
+        must(n > 0 && n <= PAIRS_MAX ? EML_OK : EML_E_USAGE, "stages N", NULL);
+        command_stages(b, n);
     } else if (strcmp(word, "write") == 0) {
         b->write_dir = strtok_r(NULL, " \n", &rest);
         struct eml_times times = {0};

@@ -10,17 +10,6 @@ bool eml_cur_done(const struct eml_cur *c)
     return !c->failed && c->pos == c->len;
 }
 
-struct eml_bytes eml_cur_take(struct eml_cur *c, size_t n)
-{
-    if (c->failed || n > c->len - c->pos) {
-        c->failed = true;
-        return (struct eml_bytes){NULL, 0};
-    }
-    struct eml_bytes v = {n != 0 ? c->ptr + c->pos : c->ptr, n};
-    c->pos += n;
-    return v;
-}
-
 struct eml_bytes eml_cur_rest(struct eml_cur *c)
 {
     return eml_cur_take(c, eml_cur_left(c));

@@ -52,6 +52,12 @@ static inline uint8_t eml_cur_peek_u8(struct eml_cur *c)
     return c->ptr[c->pos];
 }
 
+/* The next byte, not consumed; -1 if there is none. */
+static inline int eml_cur_next(const struct eml_cur *c)
+{
+    return eml_cur_left(c) != 0 ? c->ptr[c->pos] : -1;
+}
+
 static inline uint8_t eml_cur_u8(struct eml_cur *c)
 {
     uint8_t v = eml_cur_peek_u8(c);
@@ -65,7 +71,16 @@ uint64_t eml_cur_u64(struct eml_cur *c);
 uint32_t eml_cur_le32(struct eml_cur *c);
 uint64_t eml_cur_le64(struct eml_cur *c);
 /* A view of the next n bytes, borrowed from the input; empty on failure. */
-struct eml_bytes eml_cur_take(struct eml_cur *c, size_t n);
+static inline struct eml_bytes eml_cur_take(struct eml_cur *c, size_t n)
+{
+    if (c->failed || n > c->len - c->pos) {
+        c->failed = true;
+        return (struct eml_bytes){NULL, 0};
+    }
+    struct eml_bytes v = {n != 0 ? c->ptr + c->pos : c->ptr, n};
+    c->pos += n;
+    return v;
+}
 /* All that is left, borrowed. */
 struct eml_bytes eml_cur_rest(struct eml_cur *c);
 

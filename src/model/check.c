@@ -8,7 +8,18 @@
 
 /* Rules: docs/formats/topology-key.md, "Validity". Each check assumes those before it only. */
 
+/* Rows of ops.def are read once for all nodes of an operator, as far as there is room. */
+struct memo {
+    struct {
+        enum eml_op op;
+        enum eml_attr_id id;
+        const char *type; /* NULL: empty */
+    } attrs[64];
+    uint8_t floats[EML_OP_N]; /* 1 + number of float attributes; 0: empty */
+};
+
 struct check {
+    struct memo *memo;
     const struct eml_graph *g;     /* in work */
     const struct eml_graph *whole; /* that g is, or a body of */
     uint32_t *depth;               /* per body: 0 = no node has it yet */
@@ -127,9 +138,20 @@ static void sift_down(struct check *c, uint32_t at, uint32_t n)
     }
 }
 
-/* Heapsort: in place, since qsort may leave copies on the heap, and never quadratic. */
+static bool sorted(const struct check *c)
+{
+    for (uint32_t i = 1; i < c->n_slots; i++)
+        if (before(c, c->slots[i], c->slots[i - 1]))
+            return false;
+    return true;
+}
+
+/* Heapsort: in place, since qsort may leave copies on the heap, and never quadratic. Decomposition
+ * numbers slots in their order. */
 static void sort_slots(struct check *c)
 {
+    if (sorted(c))
+        return;
     for (uint32_t i = c->n_slots / 2; i > 0; i--)
         sift_down(c, i - 1, c->n_slots);
     for (uint32_t n = c->n_slots; n > 1; n--) {
@@ -158,11 +180,15 @@ static enum eml_err check_overlaps(struct check *c)
 /* The text after `name` in the row, up to the end of the row; NULL if it is not a word of it. */
 static const char *find_attr(const char *row, const char *name)
 {
-    size_t len = strlen(name);
-    for (const char *w = row; *w != '\0'; w += strspn(w, " ")) {
-        if (strncmp(w, name, len) == 0 && w[len] == '=')
-            return w + len + 1;
-        w += strcspn(w, " ");
+    for (const char *w = row; *w != '\0';) {
+        size_t k = 0;
+        for (; name[k] != '\0' && w[k] == name[k]; k++) {
+        }
+        if (name[k] == '\0' && w[k] == '=')
+            return w + k + 1;
+        w += k;
+        while (*w != '\0' && *w++ != ' ') {
+        }
     }
     return NULL;
 }
@@ -193,7 +219,29 @@ static const char *attr_name(enum eml_attr_id id)
     return names[id];
 }
 
-static enum eml_err check_attr(const struct check *c, const struct eml_attr *a, const char *row,
+/* find_attr of the operator's row. */
+static const char *attr_type(const struct check *c, enum eml_op op, enum eml_attr_id id)
+{
+    const size_t n = sizeof c->memo->attrs / sizeof c->memo->attrs[0];
+    const size_t at = (7 * (size_t)op + (size_t)id) % n;
+    if (c->memo->attrs[at].type == NULL || c->memo->attrs[at].op != op ||
+        c->memo->attrs[at].id != id) {
+        c->memo->attrs[at].op = op;
+        c->memo->attrs[at].id = id;
+        c->memo->attrs[at].type = find_attr(eml_op_info(op)->attrs, attr_name(id));
+    }
+    return c->memo->attrs[at].type;
+}
+
+static size_t float_attrs(const struct check *c, enum eml_op op)
+{
+    uint8_t *n = &c->memo->floats[op];
+    if (*n == 0)
+        *n = (uint8_t)(1 + count_float_attrs(eml_op_info(op)->attrs));
+    return *n - 1u;
+}
+
+static enum eml_err check_attr(const struct check *c, const struct eml_attr *a, enum eml_op op,
                                size_t node)
 {
     if (a->n > EML_ATTR_INTS_MAX)
@@ -202,7 +250,7 @@ static enum eml_err check_attr(const struct check *c, const struct eml_attr *a, 
         return a->n == 1 && a->v[0] > EML_ACT_NONE && a->v[0] < EML_ACT_N
                    ? EML_OK
                    : bad(c, "graph: unknown activation", node);
-    const char *type = find_attr(row, attr_name(a->id));
+    const char *type = attr_type(c, op, a->id);
     if (type == NULL)
         return bad(c, "graph: attribute that the operator does not have", node);
     if (type[0] == 'i' && type[1] == 's')
@@ -241,7 +289,7 @@ static enum eml_err check_attrs(const struct check *c, const struct eml_node *n,
             return bad(c, "graph: unknown attribute", node);
         if (i > 0 && n->attr[i].id <= n->attr[i - 1].id)
             return bad(c, "graph: attributes not in ascending order", node);
-        EML_TRY(check_attr(c, &n->attr[i], eml_op_info(n->op)->attrs, node));
+        EML_TRY(check_attr(c, &n->attr[i], n->op, node));
     }
     if (n->op == EML_OP_ACTIVATE && eml_node_attr(n, EML_ATTR_ACT) == NULL)
         return bad(c, "graph: activation without its attribute", node);
@@ -253,7 +301,7 @@ static enum eml_err check_attrs(const struct check *c, const struct eml_node *n,
 static enum eml_err check_params(const struct check *c, const struct eml_node *n, size_t node)
 {
     enum eml_act act = (enum eml_act)eml_node_int(n, EML_ATTR_ACT, EML_ACT_NONE);
-    size_t want = count_float_attrs(eml_op_info(n->op)->attrs) + eml_act_params(act);
+    size_t want = float_attrs(c, n->op) + eml_act_params(act);
     if (act == EML_ACT_PRELU &&
         (n->n_in <= eml_op_info(n->op)->in_min || n->in[n->n_in - 1] == EML_ABSENT))
         return bad(c, "graph: slope of the activation is missing", node);
@@ -515,8 +563,13 @@ static enum eml_err check_bodies(struct check *c)
 
 enum eml_err eml_graph_check(const struct eml_graph *g, uint64_t weight_bytes, struct eml_why *why)
 {
-    struct check c = {
-        .g = g, .whole = g, .index = UINT32_MAX, .weight_bytes = weight_bytes, .why = why};
+    struct memo memo = {0};
+    struct check c = {.memo = &memo,
+                      .g = g,
+                      .whole = g,
+                      .index = UINT32_MAX,
+                      .weight_bytes = weight_bytes,
+                      .why = why};
     EML_TRY(check_counts(&c));
     c.depth = calloc((size_t)g->n_graphs + 1, sizeof *c.depth);
     if (c.depth == NULL)

@@ -22,10 +22,11 @@ static bool ok(const struct decoder *d)
     return eml_cur_ok(&d->cur);
 }
 
-/* An array of n elements; on exhaustion the cursor is failed, so that nothing is read into NULL. */
+/* An array of n elements, n being bounded by the bytes of the key; on exhaustion the cursor is
+ * failed, so that nothing is read into NULL. Packed: what is small stays in few cache lines. */
 static void *array(struct decoder *d, size_t n, size_t size)
 {
-    void *p = ok(d) ? eml_arena_array(d->arena, n, size) : NULL;
+    void *p = ok(d) ? eml_arena_alloc(d->arena, n * size, sizeof(int64_t)) : NULL;
     if (p == NULL && ok(d)) {
         d->exhausted = true;
         eml_cur_fail(&d->cur);

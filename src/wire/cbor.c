@@ -80,9 +80,11 @@ static inline bool look_number(const struct eml_cur *c, enum eml_cbor_type *type
         return false;
     if (info < 24)
         return true;
+    const struct eml_bytes b = eml_cur_take(&ahead, (size_t)1 << (info - 24));
     *value = 0;
-    for (; *size <= (size_t)1 << (info - 24); (*size)++)
-        *value = *value << 8 | eml_cur_u8(&ahead);
+    for (size_t i = 0; i < b.len; i++)
+        *value = *value << 8 | b.ptr[i];
+    *size += b.len;
     return eml_cur_ok(&ahead) && *size == header_bytes(*value);
 }
 
@@ -125,8 +127,11 @@ static struct item take(struct eml_cur *c, enum eml_cbor_type type)
 }
 
 /* take, of an item that is a number; a container's length must be known. */
-static uint64_t take_number(struct eml_cur *c, enum eml_cbor_type wanted)
+static inline uint64_t take_number(struct eml_cur *c, enum eml_cbor_type wanted)
 {
+    unsigned first = eml_cur_peek_u8(c);
+    if (types[first >> 5] == wanted && (first & 0x1f) < 24 && eml_cur_ok(c))
+        return eml_cur_u8(c) & 0x1f;
     enum eml_cbor_type type;
     uint64_t value;
     size_t size;
@@ -138,7 +143,7 @@ static uint64_t take_number(struct eml_cur *c, enum eml_cbor_type wanted)
     return value;
 }
 
-enum eml_cbor_type eml_cbor_peek(struct eml_cur *c)
+enum eml_cbor_type eml_cbor_peek_any(struct eml_cur *c)
 {
     enum eml_cbor_type type;
     uint64_t value;
@@ -146,7 +151,7 @@ enum eml_cbor_type eml_cbor_peek(struct eml_cur *c)
     return look_number(c, &type, &value, &size) ? type : look(c).type;
 }
 
-uint64_t eml_cbor_uint(struct eml_cur *c)
+uint64_t eml_cbor_uint_any(struct eml_cur *c)
 {
     return take_number(c, EML_CBOR_UINT);
 }
@@ -200,7 +205,7 @@ struct eml_bytes eml_cbor_text(struct eml_cur *c, size_t max)
 
 /* An announced count, checked against max and against the bytes left, of which each element takes
  * at least `least`. */
-static size_t definite(struct eml_cur *c, uint64_t n, size_t max, size_t least)
+static inline size_t definite(struct eml_cur *c, uint64_t n, size_t max, size_t least)
 {
     if (n > max || n > eml_cur_left(c) / least) {
         eml_cur_fail(c);

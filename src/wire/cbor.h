@@ -33,9 +33,9 @@ enum eml_cbor_type {
 
 /* Type of the next item without consuming it; END at the end of input or after a failure; OTHER for
  * what no call here reads (floats, undefined, chunked strings, malformed or cut items). */
-enum eml_cbor_type eml_cbor_peek(struct eml_cur *c);
+static inline enum eml_cbor_type eml_cbor_peek(struct eml_cur *c);
 
-uint64_t eml_cbor_uint(struct eml_cur *c);
+static inline uint64_t eml_cbor_uint(struct eml_cur *c);
 int64_t eml_cbor_int(struct eml_cur *c); /* fails outside int64 */
 bool eml_cbor_bool(struct eml_cur *c);
 void eml_cbor_null(struct eml_cur *c);
@@ -71,5 +71,26 @@ void eml_cbor_put_bytes(struct eml_buf *b, struct eml_bytes v);
 void eml_cbor_put_text(struct eml_buf *b, struct eml_bytes utf8);
 void eml_cbor_put_array(struct eml_buf *b, uint64_t n);
 void eml_cbor_put_map(struct eml_buf *b, uint64_t n);
+
+/* ---- not to be called from elsewhere: the two above for all numbers ---- */
+
+enum eml_cbor_type eml_cbor_peek_any(struct eml_cur *c);
+uint64_t eml_cbor_uint_any(struct eml_cur *c);
+
+/* Most items of a topology key, which is decoded for every request, are numbers of one byte. */
+static inline bool eml_cbor_is_small_uint(const struct eml_cur *c)
+{
+    return (unsigned)eml_cur_next(c) < 24;
+}
+
+static inline enum eml_cbor_type eml_cbor_peek(struct eml_cur *c)
+{
+    return eml_cbor_is_small_uint(c) ? EML_CBOR_UINT : eml_cbor_peek_any(c);
+}
+
+static inline uint64_t eml_cbor_uint(struct eml_cur *c)
+{
+    return eml_cbor_is_small_uint(c) ? eml_cur_u8(c) : eml_cbor_uint_any(c);
+}
 
 #endif
