@@ -1,5 +1,5 @@
 /* Order of execution is the list's. Values are numbered as they appear. Constants that steer shapes
- * become integers of the key; every other constant, and every node's params, gets a slot of the
+ * or branches become integers of the key; every other constant, and every node's params, gets a slot of the
  * weight stream in the order in which nodes read them, aligned to 64 bytes, packed as the reading
  * kernel wants it. A constant that two kernels want in different layouts gets two slots.
  */
@@ -93,6 +93,20 @@ static bool computes_shapes(const struct eml_ir_node *n)
     return false;
 }
 
+/* Comparisons that the condition of an If comes from: with their constants in the key, the branch
+ * is known as soon as the inputs are, and the graph can be planned. */
+static void find_conditions(struct eml_ir *ir)
+{
+    for (struct eml_ir_node *n = ir->last; n != NULL; n = n->prev)
+        for (uint32_t i = 0; i < (n->op == EML_OP_IF ? 1 : n->decides ? n->n_in : 0); i++) {
+            struct eml_ir_node *maker = n->in[i] != NULL ? n->in[i]->maker : NULL;
+            if (maker != NULL &&
+                (maker->op == EML_OP_CAST ||
+                 (maker->op >= EML_OP_EQUAL && maker->op <= EML_OP_NOT)))
+                maker->decides = true;
+        }
+}
+
 /* No rule can know -2^63: the key does not have it. */
 static bool has_least(const struct eml_ir_value *v)
 {
@@ -111,7 +125,8 @@ static bool is_ints(const struct eml_ir_node *n, uint32_t i)
         return false;
     size_t count = eml_ir_count(v);
     bool few =
-        steers(n, i) ? count <= EML_INTS_MAX : computes_shapes(n) && count <= STEERING_DATA_MAX;
+        steers(n, i) ? count <= EML_INTS_MAX
+                     : (n->decides || computes_shapes(n)) && count <= STEERING_DATA_MAX;
     return few && !has_least(v);
 }
 
@@ -403,6 +418,7 @@ static enum eml_err allocate(struct emit *e, struct eml_ir *whole)
     size_t values = 0, nodes = 0, bodies = 0;
     for (struct eml_ir *ir = whole; ir != NULL; ir = ir->next) {
         size_t v, n;
+        find_conditions(ir);
         widen_shape_constants(ir);
         copy_unmade_outputs(ir);
         EML_TRY(eml_ir_ok(ir, e->why));

@@ -61,6 +61,7 @@ struct eml_ir_node {
     long origin; /* index of the ONNX node it came from, or -1 */
     bool removed;
     uint32_t order; /* simplification: position in the list, 0 = not visited */
+    bool decides;   /* emission: it computes the condition of an If */
     struct eml_ir_node *prev, *next;
 };
 

@@ -58,9 +58,10 @@ struct eml_plan; /* opaque; lies in the arena it was made in */
 /* Plans g for the given input types and shapes (in the order of g->inputs), to be run by at most
  * `threads` threads. `budget` may be NULL: no limit. Data is looked at only if a shape depends on
  * it (an input that feeds a Reshape): small integer inputs whose data is not NULL are then part of
- * the plan, and eml_plan_run refuses other elements. All of the plan is allocated from `arena`; on
- * failure the caller resets the arena to its mark. g is borrowed for the plan's life. A graph whose
- * sizes depend on data, or with control flow, is only prepared here: see eml_plan_run. Errors:
+ * the plan, and eml_plan_run refuses other elements. So is the branch of an If whose condition is
+ * known then. All of the plan is allocated from `arena`; on failure the caller resets the arena to
+ * its mark. g is borrowed for the plan's life. A graph whose sizes depend on data, or with other
+ * control flow, is only prepared here: see eml_plan_run. Errors:
  * EML_E_INPUT (shapes do not fit the graph; a graph that is inconsistent), EML_E_REFUSED (budget),
  * EML_E_UNSUPPORTED, EML_E_SYSTEM (arena full); why->index is the node. */
 EML_MUST enum eml_err eml_plan_make(const struct eml_graph *g, const struct eml_tensor *inputs,
@@ -111,7 +112,7 @@ EML_MUST enum eml_err eml_plan_run_sealed(const struct eml_plan *p,
 
 /* Per-node times of the last run, for profiling tools only. */
 struct eml_plan_profile {
-    uint64_t *node_ns;        /* n_nodes entries, or NULL for no profiling */
+    uint64_t *node_ns;        /* n_nodes entries, or NULL for no profiling. Of an If: its branch */
     uint64_t (*now_ns)(void); /* a monotonic clock: the engine has none */
 };
 void eml_plan_set_profile(struct eml_plan *p, struct eml_plan_profile profile);

@@ -3,6 +3,7 @@
 #include "engine/dynamic.h"
 #include "engine/infer.h"
 #include "engine/kernels/kernels.h"
+#include "engine/plan_branches.h"
 
 #include "base/checked.h"
 #include "model/limits.h"
@@ -11,7 +12,9 @@
 
 struct planner {
     struct eml_plan *p;
-    const struct eml_graph *g;
+    const struct eml_graph *whole;
+    const struct eml_graph *g; /* whole, or branches.flat if it has bodies */
+    struct eml_branches branches;
     const struct eml_plan_options *options;
     struct eml_arena *arena;
     struct eml_why *why;
@@ -79,9 +82,10 @@ static enum eml_err seed_input(struct planner *s, uint32_t i, const struct eml_t
     return EML_OK;
 }
 
-static enum eml_err seed_values(const struct planner *s)
+/* Values of the graph from this one on. */
+static enum eml_err seed_values(const struct planner *s, uint32_t from)
 {
-    for (uint32_t i = 0; i < s->g->n_values; i++) {
+    for (uint32_t i = from; i < s->g->n_values; i++) {
         const struct eml_value *v = &s->g->values[i];
         struct eml_known *k = &s->p->known[i];
         s->root[i] = i;
@@ -126,11 +130,54 @@ static enum eml_err infer_node(struct planner *s, uint32_t at)
     return EML_OK;
 }
 
+/* The node of the whole. */
+static uint32_t origin(const struct planner *s, uint32_t at)
+{
+    return s->g == s->whole ? at : s->branches.origin[at];
+}
+
+/* An If, the flat graph's last node: goes on in the branch that its condition says. */
+static enum eml_err take_branch(struct planner *s)
+{
+    const uint32_t id = s->g->nodes[s->g->n_nodes - 1].in[0], values = s->g->n_values;
+    const struct eml_known *k = id != EML_ABSENT ? &s->p->known[id] : NULL;
+    enum eml_err e = EML_E_UNSUPPORTED;
+    if (k != NULL && k->n_ints == 1 && eml_known_fully(k))
+        e = eml_branches_enter(&s->branches, k->ints[0] != 0);
+    s->needs_data = e == EML_E_UNSUPPORTED;
+    if (s->needs_data)
+        return eml_fail(s->why, e, "plan: control flow", -1);
+    return e == EML_OK ? seed_values(s, values) : full(s);
+}
+
+static enum eml_err infer_branches(struct planner *s)
+{
+    bool more = true;
+    while (more) {
+        if (eml_branches_next(&s->branches, &more) != EML_OK)
+            return full(s);
+        if (!more)
+            break;
+        const uint32_t at = s->g->n_nodes - 1, whole_at = origin(s, at);
+        bool branch = s->g->nodes[at].op == EML_OP_IF;
+        enum eml_err e = branch ? take_branch(s) : infer_node(s, at);
+        if (e != EML_OK && s->why != NULL)
+            s->why->index = (long)whole_at;
+        EML_TRY(e);
+    }
+    /* What is known of the results of Ifs. */
+    for (uint32_t i = 0; i < s->whole->n_values; i++)
+        s->p->known[i] = s->p->known[s->branches.levels[0].id[i]];
+    return EML_OK;
+}
+
 static enum eml_err infer_all(struct planner *s, const struct eml_tensor *inputs)
 {
     for (uint32_t i = 0; i < s->g->n_inputs; i++)
         EML_TRY(seed_input(s, i, &inputs[i]));
-    EML_TRY(seed_values(s));
+    EML_TRY(seed_values(s, 0));
+    if (s->g != s->whole)
+        return infer_branches(s);
     for (uint32_t i = 0; i < s->g->n_nodes; i++) {
         enum eml_err e = infer_node(s, i);
         if (e != EML_OK && s->why != NULL)
@@ -348,7 +395,10 @@ static enum eml_err add_step(const struct planner *s, uint32_t at)
     if (__builtin_add_overflow(p->flops, flops, &p->flops))
         p->flops = UINT64_MAX;
     struct eml_step *step = &p->steps[p->n_steps++];
-    *step = (struct eml_step){.node = at, .run = eml_op_kernel(n->op), .scratch = EML_NO_BUFFER};
+    *step = (struct eml_step){.node = at,
+                              .origin = origin(s, at),
+                              .run = eml_op_kernel(n->op),
+                              .scratch = EML_NO_BUFFER};
     place_outputs(s, n, p->n_steps);
     if (scratch > 0)
         step->scratch = new_buffer(s, p->n_steps, p->n_steps, scratch);
@@ -411,7 +461,7 @@ static enum eml_err place_all(const struct planner *s, const bool *runs)
         const struct eml_node *n = &s->g->nodes[i];
         enum eml_err e = eml_op_is_alias(n->op) ? add_alias(s, n) : add_step(s, i);
         if (e != EML_OK && s->why != NULL)
-            s->why->index = (long)i;
+            s->why->index = (long)origin(s, i);
         EML_TRY(e);
     }
     return EML_OK;
@@ -433,29 +483,45 @@ static void place_slot_outputs(const struct planner *s)
 
 /* ---- all together ---- */
 
+/* Operands and results of one node. */
+static void most_of(const struct eml_graph *g, size_t *in, size_t *out)
+{
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
+        *in = g->nodes[i].n_in > *in ? g->nodes[i].n_in : *in;
+        *out = g->nodes[i].n_out > *out ? g->nodes[i].n_out : *out;
+    }
+}
+
 static bool alloc(struct planner *s)
 {
-    const struct eml_graph *g = s->g;
-    size_t most_in = 0, most_out = 0;
-    for (uint32_t i = 0; i < g->n_nodes; i++) {
-        most_in = g->nodes[i].n_in > most_in ? g->nodes[i].n_in : most_in;
-        most_out = g->nodes[i].n_out > most_out ? g->nodes[i].n_out : most_out;
+    const struct eml_graph *g = s->whole;
+    size_t most_in = 0, most_out = 0, n_values = g->n_values, n_nodes = g->n_nodes;
+    most_of(g, &most_in, &most_out);
+    for (uint32_t i = 0; i < g->n_graphs; i++)
+        most_of(&g->graphs[i], &most_in, &most_out);
+    s->g = g;
+    if (g->n_graphs > 0) {
+        if (!eml_branches_begin(&s->branches, g, s->arena))
+            return false;
+        s->g = s->branches.flat;
+        n_values = s->branches.max_values;
+        n_nodes = s->branches.max_nodes;
     }
     struct eml_plan *p = eml_arena_array(s->arena, 1, sizeof *p);
     if (p == NULL)
         return false;
     /* outputs, inputs; scratch of each step; copies of outputs that are slots */
-    size_t buffers = (size_t)g->n_values + g->n_nodes + g->n_outputs;
+    size_t buffers = n_values + n_nodes + g->n_outputs;
     s->p = p;
-    p->g = g;
-    p->known = eml_arena_array(s->arena, g->n_values, sizeof *p->known);
-    p->place = eml_arena_array(s->arena, g->n_values, sizeof *p->place);
-    p->last = eml_arena_array(s->arena, g->n_values, sizeof *p->last);
-    p->needed = eml_arena_array(s->arena, g->n_values, sizeof *p->needed);
-    p->steps = eml_arena_array(s->arena, g->n_nodes, sizeof *p->steps);
+    p->g = s->g;
+    p->known = eml_arena_array(s->arena, n_values, sizeof *p->known);
+    p->place = eml_arena_array(s->arena, n_values, sizeof *p->place);
+    p->last = eml_arena_array(s->arena, n_values, sizeof *p->last);
+    p->needed = eml_arena_array(s->arena, n_values, sizeof *p->needed);
+    p->steps = eml_arena_array(s->arena, n_nodes, sizeof *p->steps);
     p->buffers = eml_arena_array(s->arena, buffers, sizeof *p->buffers);
     p->window.outputs = eml_arena_array(s->arena, g->n_outputs, sizeof *p->window.outputs);
-    s->root = eml_arena_array(s->arena, g->n_values, sizeof *s->root);
+    s->root = eml_arena_array(s->arena, n_values, sizeof *s->root);
     s->operands = eml_arena_array(s->arena, most_in, sizeof(struct eml_known *));
     s->results = eml_arena_array(s->arena, most_out, sizeof *s->results);
     s->views = eml_arena_array(s->arena, most_in + most_out, sizeof *s->views);
@@ -497,12 +563,14 @@ int64_t eml_load_int(enum eml_dtype t, const uint8_t *data, uint32_t i)
 static enum eml_err make(struct planner *s, const struct eml_tensor *inputs, enum eml_isa isa,
                          unsigned threads, const struct eml_budget *budget)
 {
-    bool *runs = eml_arena_array(s->arena, s->g->n_nodes, sizeof *runs);
-    if (runs == NULL || !alloc(s))
+    if (!alloc(s))
         return full(s);
     s->p->threads = threads == 0 ? 1 : threads;
     s->p->kernels = eml_kernels_for(isa);
     EML_TRY(infer_all(s, inputs));
+    bool *runs = eml_arena_array(s->arena, s->g->n_nodes, sizeof *runs);
+    if (runs == NULL)
+        return full(s);
     find_needed(s, runs);
     find_lifetimes(s, runs);
     EML_TRY(place_all(s, runs));
@@ -518,7 +586,7 @@ enum eml_err eml_plan_make_with(const struct eml_graph *g, const struct eml_tens
                                 struct eml_plan **out, struct eml_why *why)
 {
     *out = NULL;
-    struct planner s = {.g = g, .options = options, .arena = arena, .why = why};
+    struct planner s = {.whole = g, .options = options, .arena = arena, .why = why};
     size_t mark = eml_arena_mark(arena);
     enum eml_err e = make(&s, inputs, isa, threads, budget);
     if (e == EML_E_UNSUPPORTED && s.needs_data) {

@@ -31,7 +31,8 @@ struct eml_buffer {
 };
 
 struct eml_step {
-    uint32_t node;
+    uint32_t node;   /* of the plan's graph */
+    uint32_t origin; /* of the graph that was planned: it, or the If whose branch has it */
     eml_op_fn *run;
     uint32_t scratch; /* buffer, or EML_NO_BUFFER */
     /* Of a run from sealed weights: operands are entries [operands, operands + n_in) and the params
@@ -64,7 +65,7 @@ struct eml_weights_plan {
 };
 
 struct eml_plan {
-    const struct eml_graph *g;
+    const struct eml_graph *g; /* without Ifs: plan_branches.h */
     const struct eml_kernels *kernels;
     unsigned threads;
     struct eml_known *known; /* per value */

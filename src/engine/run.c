@@ -137,7 +137,7 @@ static enum eml_err run_timed(struct runner *r, const struct eml_step *step)
         return run_step(r, step);
     uint64_t start = f->now_ns();
     enum eml_err e = run_step(r, step);
-    f->node_ns[step->node] = f->now_ns() - start;
+    f->node_ns[step->origin] += f->now_ns() - start;
     return e;
 }
 
@@ -181,10 +181,12 @@ static void copy_inputs(const struct runner *r, const struct eml_tensor *inputs)
 
 static enum eml_err run_steps(struct runner *r)
 {
+    for (uint32_t i = 0; r->p->profile.node_ns != NULL && i < r->p->n_steps; i++)
+        r->p->profile.node_ns[r->p->steps[i].origin] = 0;
     for (uint32_t i = 0; i < r->p->n_steps; i++) {
         enum eml_err e = run_timed(r, &r->p->steps[i]);
         if (e != EML_OK && r->why != NULL)
-            r->why->index = (long)r->p->steps[i].node;
+            r->why->index = (long)r->p->steps[i].origin;
         /* What an operator says after a block failed is about data that it does not have. */
         if (r->window != NULL)
             EML_TRY(eml_weights_status(r->window, r->why));

@@ -3,7 +3,7 @@
  * A graph is a list of values and a list of nodes in order of execution. It holds no weight: every
  * floating-point number of the model, also attributes such as epsilon, and every integer tensor
  * that is data lies in a slot of the sealed weights. The only numbers here are shapes, attribute
- * integers (axes, strides, perms) and small integer constants that steer shapes (EML_VALUE_INTS).
+ * integers (axes, strides, perms) and small integer constants that steer (EML_VALUE_INTS).
  * There is no floating-point type in this file, nor in the key's encoding.
  *
  * Semantics are those of the newest ONNX operator version listed in ops.def, with these
@@ -76,7 +76,7 @@ enum eml_value_kind {
     EML_VALUE_NODE = 0,  /* output of a node */
     EML_VALUE_INPUT = 1, /* input of the model */
     EML_VALUE_SLOT = 2,  /* weights: bytes [offset, offset + bytes) of the plaintext stream */
-    EML_VALUE_INTS = 3,  /* int64 constants that steer shapes, kept in the key itself */
+    EML_VALUE_INTS = 3,  /* int64 constants that steer shapes or branches, in the key itself */
 };
 
 /* How a slot's elements lie. `shape` of the value is always the logical ONNX shape. */
