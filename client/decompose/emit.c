@@ -1,7 +1,8 @@
 /* Order of execution is the list's. Values are numbered as they appear. Constants that steer shapes
- * or branches become integers of the key; every other constant, and every node's params, gets a slot of the
- * weight stream in the order in which nodes read them, aligned to 64 bytes, packed as the reading
- * kernel wants it. A constant that two kernels want in different layouts gets two slots.
+ * or branches become integers of the key; every other constant, and every node's params, gets a
+ * slot of the weight stream in the order in which nodes read them, aligned to 64 bytes, packed as
+ * the reading kernel wants it. A constant that two kernels want in different layouts gets two
+ * slots.
  */
 #include "decompose/emit.h"
 
@@ -100,9 +101,8 @@ static void find_conditions(struct eml_ir *ir)
     for (struct eml_ir_node *n = ir->last; n != NULL; n = n->prev)
         for (uint32_t i = 0; i < (n->op == EML_OP_IF ? 1 : n->decides ? n->n_in : 0); i++) {
             struct eml_ir_node *maker = n->in[i] != NULL ? n->in[i]->maker : NULL;
-            if (maker != NULL &&
-                (maker->op == EML_OP_CAST ||
-                 (maker->op >= EML_OP_EQUAL && maker->op <= EML_OP_NOT)))
+            if (maker != NULL && (maker->op == EML_OP_CAST ||
+                                  (maker->op >= EML_OP_EQUAL && maker->op <= EML_OP_NOT)))
                 maker->decides = true;
         }
 }
@@ -124,9 +124,8 @@ static bool is_ints(const struct eml_ir_node *n, uint32_t i)
     if (v->dtype != EML_DT_I64 || v->shape.rank > 1)
         return false;
     size_t count = eml_ir_count(v);
-    bool few =
-        steers(n, i) ? count <= EML_INTS_MAX
-                     : (n->decides || computes_shapes(n)) && count <= STEERING_DATA_MAX;
+    bool few = steers(n, i) ? count <= EML_INTS_MAX
+                            : (n->decides || computes_shapes(n)) && count <= STEERING_DATA_MAX;
     return few && !has_least(v);
 }
 

@@ -395,10 +395,8 @@ static enum eml_err add_step(const struct planner *s, uint32_t at)
     if (__builtin_add_overflow(p->flops, flops, &p->flops))
         p->flops = UINT64_MAX;
     struct eml_step *step = &p->steps[p->n_steps++];
-    *step = (struct eml_step){.node = at,
-                              .origin = origin(s, at),
-                              .run = eml_op_kernel(n->op),
-                              .scratch = EML_NO_BUFFER};
+    *step = (struct eml_step){
+        .node = at, .origin = origin(s, at), .run = eml_op_kernel(n->op), .scratch = EML_NO_BUFFER};
     place_outputs(s, n, p->n_steps);
     if (scratch > 0)
         step->scratch = new_buffer(s, p->n_steps, p->n_steps, scratch);

@@ -23,10 +23,8 @@ static enum eml_err push(struct eml_branches *b, const struct eml_graph *g, cons
 bool eml_branches_begin(struct eml_branches *b, const struct eml_graph *whole,
                         struct eml_arena *arena)
 {
-    *b = (struct eml_branches){.whole = whole,
-                               .arena = arena,
-                               .max_values = whole->n_values,
-                               .max_nodes = whole->n_nodes};
+    *b = (struct eml_branches){
+        .whole = whole, .arena = arena, .max_values = whole->n_values, .max_nodes = whole->n_nodes};
     for (uint32_t i = 0; i < whole->n_graphs; i++) {
         b->max_values += whole->graphs[i].n_values;
         b->max_nodes += whole->graphs[i].n_nodes;

@@ -80,12 +80,19 @@ struct outcome {
     struct eml_tensor out[GB_IO];
 };
 
-static struct outcome run_within(struct dyn *d, const void *const *data, struct eml_budget budget)
+/* Runs from weights in clear. */
+static void run_plan(struct gb *b, const struct eml_plan *p, const struct eml_tensor *in,
+                     struct outcome *o)
 {
-    struct outcome o = {.e = EML_OK};
+    size_t n = eml_plan_activation_bytes(p);
+    struct eml_room room = {eml_arena_alloc(&b->arena, n, 64), n};
+    assert_non_null(room.ptr);
+    o->e = eml_plan_run(p, eml_bytes(b->weights, GB_WEIGHTS), in, room, NULL, o->out, &o->why);
+}
+
+static void make_inputs(struct dyn *d, const void *const *data, struct eml_tensor *in)
+{
     struct gb *b = d->b;
-    struct eml_plan *p;
-    struct eml_tensor in[GB_IO] = {{0}};
     for (uint32_t i = 0; i < d->n; i++)
         d->graphs[i] = d->body[i]->g;
     b->g.graphs = d->graphs;
@@ -95,12 +102,29 @@ static struct outcome run_within(struct dyn *d, const void *const *data, struct 
         in[i] = (struct eml_tensor){k->dtype, k->shape, data[i],
                                     (size_t)gb_count(k->shape) * eml_dtype_bytes(k->dtype)};
     }
-    o.e = eml_plan_make(&b->g, in, EML_ISA_AUTO, 1, &budget, &b->arena, &p, &o.why);
-    if (o.e != EML_OK)
-        return o;
-    assert_non_null(p->dynamic);
-    struct eml_room none = {NULL, 0};
-    o.e = eml_plan_run(p, eml_bytes(b->weights, GB_WEIGHTS), in, none, NULL, o.out, &o.why);
+}
+
+/* Node by node. What can be planned all the same gives the same when it is. */
+static struct outcome run_within(struct dyn *d, const void *const *data, struct eml_budget budget)
+{
+    struct outcome o = {.e = EML_OK}, planned = {.e = EML_OK};
+    struct gb *b = d->b;
+    struct eml_plan *p;
+    struct eml_tensor in[GB_IO] = {{0}};
+    make_inputs(d, data, in);
+    assert_int_equal(eml_dynamic_plan(&b->g, EML_ISA_AUTO, 1, &budget, &b->arena, &p, &o.why),
+                     EML_OK);
+    run_plan(b, p, in, &o);
+    planned.e = eml_plan_make(&b->g, in, EML_ISA_AUTO, 1, &budget, &b->arena, &p, &planned.why);
+    if (planned.e == EML_OK && p->dynamic == NULL) {
+        run_plan(b, p, in, &planned);
+        for (uint32_t i = 0; o.e == EML_OK && i < b->g.n_outputs; i++) {
+            assert_int_equal(planned.out[i].bytes, o.out[i].bytes);
+            assert_memory_equal(planned.out[i].data, o.out[i].data, o.out[i].bytes);
+        }
+    }
+    if (planned.e != EML_OK || p->dynamic == NULL)
+        assert_int_equal(planned.e, o.e);
     return o;
 }
 
@@ -140,6 +164,66 @@ static void an_if_runs_one_branch_on_what_it_captures(void **state)
         struct outcome o = run(&d, (const void *[]){&cond, x, y});
         assert_int_equal(o.e, EML_OK);
         assert_floats(&o.out[0], yes != 0 ? (const float[]){11, 18} : (const float[]){-1, 2}, 2);
+        close_dyn(&d);
+    }
+}
+
+/* c == 16000 ? -(x + w0) : x + w1, by two Ifs, one in the other; w0 and w1 fill a block each. */
+static void choose_by_rate(struct dyn *d)
+{
+    static float w[2][EML_WEIGHTS_BLOCK / sizeof(float)];
+    const int64_t n = EML_WEIGHTS_BLOCK / sizeof(float);
+    const struct eml_attr outer[] = {INT_OF(THEN_BRANCH, 0), INT_OF(ELSE_BRANCH, 1)};
+    const struct eml_attr inner[] = {INT_OF(THEN_BRANCH, 2), INT_OF(ELSE_BRANCH, 3)};
+    uint32_t rate = gb_input(d->b, EML_DT_I64, SHAPE(1)), x = gb_input(d->b, EML_DT_F32, SHAPE(n));
+    uint32_t c = NODE(d->b, EQUAL, OF(rate, INTS(d->b, 16000)));
+    struct gb *b[4];
+    for (int i = 0; i < 4; i++)
+        b[i] = body(d);
+    for (int i = 0; i < 2; i++) {
+        w[i][0] = w[i][n - 1] = (float)(i + 1);
+        b[i]->weight_bytes = (size_t)i * EML_WEIGHTS_BLOCK;
+    }
+    uint32_t vx = body_input(b[0], EML_DT_F32, SHAPE(n)),
+             vc = body_input(b[0], EML_DT_BOOL, SHAPE(1));
+    uint32_t sum = NODE(b[0], ADD, OF(vx, gb_slot(b[0], EML_DT_F32, SHAPE(n), w[0])));
+    gb_output(b[0], control(b[0], EML_OP_IF, IDS(vc, sum, sum), EML_DT_F32, SHAPE(n), 1, inner, 2));
+    vx = body_input(b[1], EML_DT_F32, SHAPE(n));
+    gb_output(b[1], NODE(b[1], ADD, OF(vx, gb_slot(b[1], EML_DT_F32, SHAPE(n), w[1]))));
+    gb_output(b[2], NODE(b[2], NEG, OF(body_input(b[2], EML_DT_F32, SHAPE(n)))));
+    gb_output(b[3], body_input(b[3], EML_DT_F32, SHAPE(n))); /* what it captured */
+    gb_output(d->b, control(d->b, EML_OP_IF, IDS(c, x, c, x), EML_DT_F32, SHAPE(n), 1, outer, 2));
+    memcpy(d->b->weights, w, sizeof w);
+}
+
+/* Planned, and only the weights of the branch are opened. */
+static void a_branch_that_inputs_decide_is_planned(void **state)
+{
+    (void)state;
+    static float x[EML_WEIGHTS_BLOCK / sizeof(float)] = {5};
+    for (int yes = 0; yes < 2; yes++) {
+        struct dyn d = open_dyn();
+        const int64_t rate = yes != 0 ? 16000 : 8000, other = 1;
+        struct gb_source s = {.left = -1};
+        struct eml_why why = {0};
+        struct eml_plan *p;
+        struct eml_tensor in[GB_IO] = {{0}}, out[GB_IO];
+        choose_by_rate(&d);
+        struct outcome o = run(&d, (const void *[]){&rate, x});
+        assert_int_equal(o.e, EML_OK);
+        assert_true(((const float *)o.out[0].data)[0] == (yes != 0 ? -6 : 7));
+        make_inputs(&d, (const void *[]){&rate, x}, in);
+        assert_int_equal(eml_plan_make(&d.b->g, in, EML_ISA_AUTO, 1, NULL, &d.b->arena, &p, &why),
+                         EML_OK);
+        assert_null(p->dynamic);
+        assert_int_equal(eml_plan_shape(p, d.b->outputs[0].value).dim[0], (int64_t)(sizeof x / 4));
+        size_t n = eml_plan_activation_bytes(p);
+        struct eml_room room = {eml_arena_alloc(&d.b->arena, n, 64), n};
+        assert_int_equal(gb_run_sealed(d.b, p, in, room, NULL, &s, out, &why), EML_OK);
+        assert_memory_equal(out[0].data, o.out[0].data, sizeof x);
+        assert_int_equal(s.fetches, 1);
+        in[0].data = &other; /* the plan is for the rate that it was made for */
+        assert_int_equal(gb_run_sealed(d.b, p, in, room, NULL, &s, out, &why), EML_E_USAGE);
         close_dyn(&d);
     }
 }
@@ -419,6 +503,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_if_runs_one_branch_on_what_it_captures),
+        cmocka_unit_test(a_branch_that_inputs_decide_is_planned),
         cmocka_unit_test(a_loop_carries_its_state_and_stacks_results),
         cmocka_unit_test(a_run_stops_at_its_budgets),
         cmocka_unit_test(iterations_are_bounded),
