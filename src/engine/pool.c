@@ -365,20 +365,10 @@ static void alone(int64_t n, int64_t grain, eml_pool_fn *f, void *arg)
         f(arg, i, n - i < grain ? n : i + grain, 0);
 }
 
-void eml_pool_for(struct eml_pool *p, int64_t n, int64_t grain, eml_pool_fn *f, void *arg)
+/* A job that began at `start`, for so many threads. */
+static void share(struct eml_pool *p, int64_t n, int64_t grain, eml_pool_fn *f, void *arg,
+                  unsigned threads, int64_t start)
 {
-    if (grain < 1)
-        grain = 1;
-    if (!p || p->n_threads == 1 || atomic_load(&p->limit) == 1 || n <= grain) {
-        alone(n, grain, f, arg);
-        return;
-    }
-    int64_t start = p->system.now_ns();
-    unsigned threads = take_part(p, start);
-    if (threads == 1) {
-        alone(n, grain, f, arg);
-        return;
-    }
     p->f = f;
     p->arg = arg;
     p->grain = grain;
@@ -394,4 +384,33 @@ void eml_pool_for(struct eml_pool *p, int64_t n, int64_t grain, eml_pool_fn *f, 
     atomic_fetch_and(&p->state, ~OPEN);
     await_idle(p, start);
     part_from_caller(p);
+}
+
+void eml_pool_for(struct eml_pool *p, int64_t n, int64_t grain, eml_pool_fn *f, void *arg)
+{
+    if (grain < 1)
+        grain = 1;
+    if (!p || p->n_threads == 1 || atomic_load(&p->limit) == 1 || n <= grain) {
+        alone(n, grain, f, arg);
+        return;
+    }
+    int64_t start = p->system.now_ns();
+    unsigned threads = take_part(p, start);
+    if (threads == 1)
+        alone(n, grain, f, arg);
+    else
+        share(p, n, grain, f, arg, threads, start);
+}
+
+void eml_pool_for_each_thread(struct eml_pool *p, eml_pool_fn *f, void *arg)
+{
+    if (!p || p->n_threads == 1) {
+        alone(1, 1, f, arg);
+        return;
+    }
+    unsigned limit = atomic_exchange(&p->limit, p->n_threads);
+    for (unsigned i = 1; i < p->n_threads; i++)
+        atomic_store(&p->members[i].now, EML_PACE_FREE);
+    share(p, p->n_threads, 1, f, arg, p->n_threads, p->system.now_ns());
+    atomic_store(&p->limit, limit);
 }
