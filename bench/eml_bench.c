@@ -94,7 +94,7 @@ static void decode(struct bench *b, struct eml_model *m, struct eml_times *times
     must(eml_model_decode(m, &b->arena, eml_buf_bytes(&b->model.topology), EML_ISA_AUTO, b->pool,
                           times, &why),
          "topology", &why);
-    must(eml_model_weights(m, b->sealed, b->digest, &why), "weights", &why);
+    must(eml_model_weights(m, b->sealed, EML_SEALED_FIXED, b->digest, &why), "weights", &why);
 }
 
 static void close_session(struct bench *b)
@@ -191,6 +191,14 @@ static uint8_t *room(struct bench *b, size_t n)
     return p;
 }
 
+/* As a request has it. */
+static void make_reader(struct bench *b, const struct eml_topology *t, struct eml_blob_reader *r)
+{
+    struct eml_why why = {0};
+    must(eml_blob_reader_init(r, &t->blob, b->sealed, &b->arena, &why), "weights", &why);
+    must(eml_blob_reader_rely(r, &t->blob, b->digest, &why), "weights", &why);
+}
+
 static void prepare_bare(struct bench *b, const struct eml_topology *t, struct bare *r)
 {
     struct eml_why why = {0};
@@ -198,7 +206,7 @@ static void prepare_bare(struct bench *b, const struct eml_topology *t, struct b
     const struct eml_room plain = {room(b, n), n};
     const struct eml_bytes sealed = b->sealed;
     must(eml_blob_open(&t->blob, sealed, &b->arena, plain, &why), "weights", &why);
-    must(eml_blob_reader_init(&r->reader, &t->blob, sealed, &b->arena, &why), "weights", &why);
+    make_reader(b, t, &r->reader);
     must(eml_match_inputs(&t->graph, b->named, b->n_inputs, r->inputs, &why), "inputs", &why);
     must(eml_plan_make(&t->graph, r->inputs, EML_ISA_AUTO, eml_pool_threads(b->pool), NULL,
                        &b->arena, &r->plan, &why),
@@ -309,11 +317,9 @@ static void command_decrypt(struct bench *b, const char *count)
 {
     uint64_t bytes = count != NULL ? strtoull(count, NULL, 10) : 0;
     struct bare r = {0};
-    struct eml_why why = {0};
     open_session(b);
     size_t mark = eml_arena_mark(&b->arena);
-    must(eml_blob_reader_init(&r.reader, &b->session.topology->blob, b->sealed, &b->arena, &why),
-         "weights", &why);
+    make_reader(b, b->session.topology, &r.reader);
     r.scratch = room(b, eml_pool_threads(b->pool) * SCRATCH * EML_CHUNK_BYTES);
     decrypt(b, &r, (uint64_t)eml_pool_threads(b->pool) * SCRATCH * EML_CHUNK_BYTES); /* pages */
     uint64_t start = now_ns();

@@ -48,7 +48,7 @@ static enum eml_err get_weights(struct eml_worker *w)
     if (p == NULL)
         return EML_E_SYSTEM;
     w->sealed = eml_bytes(p, (size_t)r.size);
-    enum eml_err err = eml_model_weights(&w->model, w->sealed, digest, &why);
+    enum eml_err err = eml_model_weights(&w->model, w->sealed, EML_SEALED_FIXED, digest, &why);
     if (err == EML_E_AUTH)
         report_bad_weights(w);
     return err;

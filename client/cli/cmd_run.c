@@ -71,7 +71,8 @@ static enum eml_err infer(const struct job *job, struct eml_arena *arena, struct
     uint8_t digest[32];
     e = eml_blob_digest(sealed, digest);
     if (e == EML_OK)
-        e = eml_model_weights(&model, sealed, digest, &why);
+        /* a file: others may write to it after its digest was computed */
+        e = eml_model_weights(&model, sealed, EML_SEALED_CHANGEABLE, digest, &why);
     if (e != EML_OK) {
         (void)eml_say_failed(job->weights_path, e, &why, NULL);
         eml_model_close(&model, &times);

@@ -53,12 +53,22 @@ enum eml_err eml_model_decode(struct eml_model *m, struct eml_arena *arena,
     return e;
 }
 
-enum eml_err eml_model_weights(struct eml_model *m, struct eml_bytes sealed,
+enum eml_err eml_model_weights(struct eml_model *m, struct eml_bytes sealed, enum eml_sealed_in in,
                                const uint8_t digest[32], struct eml_why *why)
 {
     EML_TRY(eml_blob_check(&m->topology->blob, sealed.len, digest, why));
     m->sealed = sealed;
+    m->sealed_in = in;
+    memcpy(m->digest, digest, sizeof m->digest);
     return EML_OK;
+}
+
+static enum eml_err make_reader(struct eml_model *m, struct eml_blob_reader *r, struct eml_why *why)
+{
+    const struct eml_blob_info *info = &m->topology->blob;
+    EML_TRY(eml_blob_reader_init(r, info, m->sealed, m->arena, why));
+    return m->sealed_in == EML_SEALED_FIXED ? eml_blob_reader_rely(r, info, m->digest, why)
+                                            : EML_OK;
 }
 
 /* Decrypts all weights to the top of the arena: session mode, and graphs that need it. */
@@ -72,7 +82,12 @@ static enum eml_err open_weights(struct eml_model *m, struct eml_times *times, s
     if (room == NULL)
         return eml_fail(why, EML_E_REFUSED, "assemble: the weights exceed the memory limit", -1);
     m->clear_since_ns = t;
-    enum eml_err e = eml_blob_open(info, m->sealed, m->arena, (struct eml_room){room, n}, why);
+    const size_t mark = eml_arena_mark(m->arena);
+    struct eml_blob_reader reader;
+    enum eml_err e = make_reader(m, &reader, why);
+    if (e == EML_OK)
+        e = eml_blob_read(&reader, 0, info->chunks, (struct eml_room){room, n}, why);
+    (void)eml_arena_reset(m->arena, mark);
     lap(&t, &times->open);
     EML_TRY(e);
     times->opened_bytes += n;
@@ -125,7 +140,7 @@ static enum eml_err make_plan(struct eml_model *m, const struct eml_tensor *inpu
 
 struct opener {
     struct eml_blob_reader reader;
-    _Atomic uint64_t opened; /* blocks */
+    _Atomic uint64_t opened; /* bytes */
 };
 
 _Static_assert(EML_WEIGHTS_BLOCK == EML_CHUNK_BYTES, "a block of the engine is a chunk");
@@ -133,8 +148,15 @@ _Static_assert(EML_WEIGHTS_BLOCK == EML_CHUNK_BYTES, "a block of the engine is a
 static enum eml_err fetch(void *ctx, uint64_t block, struct eml_room out)
 {
     struct opener *o = ctx;
-    atomic_fetch_add_explicit(&o->opened, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&o->opened, out.len, memory_order_relaxed);
     return eml_blob_read(&o->reader, block, 1, out, NULL);
+}
+
+static enum eml_err fetch_part(void *ctx, uint64_t at, struct eml_room out)
+{
+    struct opener *o = ctx;
+    atomic_fetch_add_explicit(&o->opened, out.len, memory_order_relaxed);
+    return eml_blob_read_part(&o->reader, at, out, NULL);
 }
 
 /* The window lies on top of the arena: it is wiped as soon as the run is over. */
@@ -144,12 +166,16 @@ static enum eml_err run_sealed(struct eml_model *m, const struct eml_tensor *inp
     struct opener opener = {0};
     uint64_t t = now_ns();
     size_t mark = eml_arena_mark(m->arena), n = eml_plan_window_bytes(r->plan);
-    EML_TRY(eml_blob_reader_init(&opener.reader, &m->topology->blob, m->sealed, m->arena, why));
+    EML_TRY(make_reader(m, &opener.reader, why));
     struct eml_room window = {eml_arena_alloc(m->arena, n, 4096), n};
     if (window.ptr == NULL)
         return eml_fail(why, EML_E_REFUSED, "assemble: the weights exceed the memory limit", -1);
     const struct eml_weights_source source = {
-        .ctx = &opener, .blocks = opener.reader.chunks, .fetch = fetch};
+        .ctx = &opener,
+        .blocks = opener.reader.chunks,
+        .fetch = fetch,
+        .fetch_part = opener.reader.parts ? fetch_part : NULL,
+    };
     lap(&t, &times->open);
     uint64_t start = t;
     enum eml_err e = eml_plan_run_sealed(r->plan, &source, window, inputs, r->activations, m->pool,
@@ -157,7 +183,7 @@ static enum eml_err run_sealed(struct eml_model *m, const struct eml_tensor *inp
     lap(&t, &times->run);
     wipe_to(m, mark, times);
     times->exposure = now_ns() - start;
-    times->opened_bytes += opener.opened * EML_CHUNK_BYTES;
+    times->opened_bytes += opener.opened;
     times->window_bytes = n;
     return e;
 }

@@ -11,10 +11,21 @@
 #include "engine/engine.h"
 #include "topology/topology.h"
 
+/* Where sealed bytes lie, which says what their digest is worth later. */
+enum eml_sealed_in {
+    EML_SEALED_CHANGEABLE = 0, /* others may write to them, as behind the mapping of a file: the
+                                  tags of what is opened are checked */
+    EML_SEALED_FIXED, /* nobody can, since before the digest was computed: a memory file sealed
+                         against writing, memory of this process alone. The digest vouches for all
+                         of them, and tags are left alone where the cipher allows it */
+};
+
 struct eml_model { /* plain; lives outside the arena, holds pointers into it and no secret itself */
     struct eml_arena *arena;
     struct eml_topology *topology;
     struct eml_bytes sealed; /* borrowed until close */
+    enum eml_sealed_in sealed_in;
+    uint8_t digest[32];      /* of `sealed`, compared with the topology's */
     struct eml_room weights; /* plaintext stream; empty unless opened */
     size_t mark_open, mark_weights;
     enum eml_isa isa;
@@ -43,11 +54,12 @@ EML_MUST enum eml_err eml_model_decode(struct eml_model *m, struct eml_arena *ar
                                        struct eml_pool *pool, struct eml_times *times,
                                        struct eml_why *why);
 
-/* Borrows the sealed object. `digest` is its SHA-256, computed by somebody trusted over bytes that
- * cannot change since. EML_E_INPUT: it has the wrong length; EML_E_AUTH: it is another object than
- * the topology's. On failure the model has no weights, and none can be opened. */
+/* Borrows the sealed object. `digest` is its SHA-256, computed by somebody trusted. EML_E_INPUT: it
+ * has the wrong length; EML_E_AUTH: it is another object than the topology's. On failure the model
+ * has no weights, and none can be opened. */
 EML_MUST enum eml_err eml_model_weights(struct eml_model *m, struct eml_bytes sealed,
-                                        const uint8_t digest[32], struct eml_why *why);
+                                        enum eml_sealed_in in, const uint8_t digest[32],
+                                        struct eml_why *why);
 
 /* One inference. `inputs` in the order of topology->graph.inputs. `sink` is called once with the
  * outputs while they exist. keep_weights (session mode): all weights are opened by the first call

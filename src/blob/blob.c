@@ -174,15 +174,59 @@ enum eml_err eml_blob_reader_init(struct eml_blob_reader *r, const struct eml_bl
     return EML_OK;
 }
 
+enum eml_err eml_blob_reader_rely(struct eml_blob_reader *r, const struct eml_blob_info *info,
+                                  const uint8_t digest[32], struct eml_why *why)
+{
+    EML_TRY(eml_blob_check(info, r->sealed.len, digest, why));
+    r->parts = eml_bulk_opens_parts(r->bulk);
+    return EML_OK;
+}
+
+/* Prefetchers of the CPU stop at pages: start them in each. */
+static void prefetch_pages(const uint8_t *at, size_t n)
+{
+    for (size_t i = 0; i < n; i += 4096)
+        __builtin_prefetch(at + i, 0, 2);
+}
+
+/* Bytes [skip, skip + out.len) of a chunk of an object that the digest vouches for. */
+static enum eml_err open_in_chunk(const struct eml_blob_reader *r, uint64_t index, size_t skip,
+                                  struct eml_room out)
+{
+    struct eml_nonce nonce;
+    uint8_t aad[AAD_LEN];
+    bind(r->aad, index, &nonce, aad);
+    const uint8_t *at = r->sealed.ptr + (size_t)r->position[index] * EML_CHUNK_SEALED_BYTES + skip;
+    prefetch_pages(at, out.len);
+    return eml_bulk_open_part(r->bulk, &nonce, skip, eml_bytes(at, out.len), out);
+}
+
+enum eml_err eml_blob_read_part(const struct eml_blob_reader *r, uint64_t at, struct eml_room out,
+                                struct eml_why *why)
+{
+    EML_ASSERT(r->parts && at <= r->chunks * EML_CHUNK_BYTES &&
+               out.len <= r->chunks * EML_CHUNK_BYTES - at);
+    for (size_t done = 0; done < out.len;) {
+        uint64_t index = (at + done) / EML_CHUNK_BYTES;
+        size_t skip = (size_t)((at + done) % EML_CHUNK_BYTES), n = EML_CHUNK_BYTES - skip;
+        n = n < out.len - done ? n : out.len - done;
+        enum eml_err e = open_in_chunk(r, index, skip, (struct eml_room){out.ptr + done, n});
+        if (e != EML_OK) {
+            eml_wipe(out.ptr, out.len);
+            return eml_fail(why, e, "weights: chunk cannot be opened", (long)index);
+        }
+        done += n;
+    }
+    return EML_OK;
+}
+
 static enum eml_err open_chunk(const struct eml_blob_reader *r, uint64_t index, uint8_t *out)
 {
     struct eml_nonce nonce;
     uint8_t aad[AAD_LEN];
     bind(r->aad, index, &nonce, aad);
     const uint8_t *at = r->sealed.ptr + (size_t)r->position[index] * EML_CHUNK_SEALED_BYTES;
-    /* Prefetchers of the CPU stop at pages: start them in each. */
-    for (size_t i = 0; i < EML_CHUNK_BYTES; i += 4096)
-        __builtin_prefetch(at + i, 0, 2);
+    prefetch_pages(at, EML_CHUNK_BYTES);
     return eml_bulk_open(r->bulk, &nonce, EML_BYTES(aad), eml_bytes(at, EML_CHUNK_SEALED_BYTES),
                          (struct eml_room){out, EML_CHUNK_BYTES});
 }
@@ -192,6 +236,8 @@ enum eml_err eml_blob_read(const struct eml_blob_reader *r, uint64_t first, uint
 {
     EML_ASSERT(first <= r->chunks && n <= r->chunks - first);
     EML_ASSERT(out.len == n * EML_CHUNK_BYTES);
+    if (r->parts)
+        return eml_blob_read_part(r, first * EML_CHUNK_BYTES, out, why);
     for (uint64_t i = 0; i < n; i++) {
         enum eml_err e = open_chunk(r, first + i, out.ptr + (size_t)i * EML_CHUNK_BYTES);
         if (e != EML_OK) {

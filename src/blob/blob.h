@@ -63,13 +63,17 @@ EML_MUST enum eml_err eml_blob_open(const struct eml_blob_info *info, struct eml
                                     struct eml_arena *arena, struct eml_room out,
                                     struct eml_why *why);
 
-/* The same chunk by chunk, for weights that are decrypted just before they are used. */
+/* The same chunk by chunk, for weights that are decrypted just before they are used. A reader
+ * checks the tag of each chunk. One that has compared the object's digest (eml_blob_reader_rely)
+ * knows already that all of these bytes are the ones that were sealed: where the cipher allows it,
+ * it leaves the tags alone, and can open parts of chunks. */
 struct eml_blob_reader {
     struct eml_bytes sealed; /* borrowed */
     uint64_t chunks;
     struct eml_bulk *bulk;    /* secret, in the arena */
     const uint32_t *position; /* secret, in the arena: where logical chunk i is stored */
     uint8_t aad[45];          /* the associated data without the index */
+    bool parts; /* the digest was compared, and parts can be opened: no tag is looked at */
 };
 
 /* Checks the length of the object and draws the permutation; reads no chunk. The reader lives until
@@ -80,8 +84,23 @@ EML_MUST enum eml_err eml_blob_reader_init(struct eml_blob_reader *r,
                                            struct eml_bytes sealed, struct eml_arena *arena,
                                            struct eml_why *why);
 
+/* Compares the digest with the one in `info`, and the reader relies on it from now on. There is no
+ * other way to such a reader. `digest` is the SHA-256 of r->sealed, computed by somebody trusted
+ * over bytes that NOBODY CAN HAVE CHANGED SINCE, NOR CAN while the reader lives: memory of this
+ * process alone, or a memory file sealed against writing before it was read; not a file, which
+ * others may write to behind a mapping. EML_E_AUTH: other bytes; the reader is as before. */
+EML_MUST enum eml_err eml_blob_reader_rely(struct eml_blob_reader *r,
+                                           const struct eml_blob_info *info,
+                                           const uint8_t digest[32], struct eml_why *why);
+
+/* Opens bytes [at, at + out.len) of the plaintext stream. Only if r->parts. EML_E_SYSTEM: out is
+ * wiped. */
+EML_MUST enum eml_err eml_blob_read_part(const struct eml_blob_reader *r, uint64_t at,
+                                         struct eml_room out, struct eml_why *why);
+
 /* Opens chunks [first, first + n) in logical order into out, n * EML_CHUNK_BYTES long. Any number
- * of threads may read at once. EML_E_AUTH (why->index = logical chunk): out is wiped, all of it. */
+ * of threads may read at once. EML_E_AUTH: a chunk is not authentic (why->index = logical chunk):
+ * out is wiped, all of it. */
 EML_MUST enum eml_err eml_blob_read(const struct eml_blob_reader *r, uint64_t first, uint64_t n,
                                     struct eml_room out, struct eml_why *why);
 

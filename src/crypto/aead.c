@@ -77,18 +77,25 @@ enum eml_err eml_aead_open(const struct eml_aead_key *k, const struct eml_nonce 
     return e;
 }
 
-enum eml_err eml_keystream(const struct eml_aead_key *k, struct eml_room out)
+enum eml_err eml_aes256_ctr(const struct eml_aead_key *k, const uint8_t counter[16],
+                            struct eml_bytes in, struct eml_room out)
 {
-    static const uint8_t counter_zero[16];
-    memset(out.ptr, 0, out.len);
-    EVP_CIPHER_CTX *ctx = start(EVP_aes_256_ctr(), k->b, counter_zero, true);
-    bool ok = ctx != NULL && update(ctx, out.ptr, (struct eml_bytes){out.ptr, out.len});
+    EML_ASSERT(in.len == out.len);
+    EVP_CIPHER_CTX *ctx = start(EVP_aes_256_ctr(), k->b, counter, true);
+    bool ok = ctx != NULL && update(ctx, out.ptr, in);
     EVP_CIPHER_CTX_free(ctx);
     if (ok)
         return EML_OK;
     ERR_clear_error();
     eml_wipe(out.ptr, out.len);
     return EML_E_SYSTEM;
+}
+
+enum eml_err eml_keystream(const struct eml_aead_key *k, struct eml_room out)
+{
+    static const uint8_t counter_zero[16];
+    memset(out.ptr, 0, out.len);
+    return eml_aes256_ctr(k, counter_zero, eml_bytes(out.ptr, out.len), out);
 }
 
 enum eml_err eml_aes256_cbc_encrypt(const struct eml_aead_key *k, const uint8_t iv[16],

@@ -1,5 +1,6 @@
 #include "crypto/bulk_impl.h"
 
+#include "base/cur.h"
 #include "base/wipe.h"
 
 #include <string.h>
@@ -36,6 +37,21 @@ static enum eml_err openssl_open(const void *key, const struct eml_nonce *n, str
                          (struct eml_room){out, text.len});
 }
 
+enum eml_err eml_gcm_part(const struct eml_aead_key *k, const struct eml_nonce *n, uint32_t block,
+                          struct eml_bytes text, uint8_t *out)
+{
+    uint8_t counter[16];
+    memcpy(counter, n->b, sizeof n->b);
+    eml_store_u32(counter + sizeof n->b, eml_gcm_counter(block));
+    return eml_aes256_ctr(k, counter, text, (struct eml_room){out, text.len});
+}
+
+static enum eml_err openssl_part(const void *key, const struct eml_nonce *n, uint32_t block,
+                                 struct eml_bytes text, uint8_t *out)
+{
+    return eml_gcm_part(key, n, block, text, out);
+}
+
 static const struct eml_bulk_impl openssl_impl = {
     .name = "openssl",
     .cipher = EML_CIPHER_AES_256_GCM,
@@ -44,6 +60,7 @@ static const struct eml_bulk_impl openssl_impl = {
     .expand = keep,
     .seal = openssl_seal,
     .open = openssl_open,
+    .part = openssl_part,
 };
 
 const struct eml_bulk_impl *const eml_bulk_impls[] = {
@@ -133,6 +150,45 @@ enum eml_err eml_bulk_open(const struct eml_bulk *b, const struct eml_nonce *n,
     struct eml_bytes text = {sealed.ptr, sealed.len - EML_BULK_TAG};
     EML_ASSERT(out.len == text.len);
     enum eml_err e = b->impl->open(b->key, n, aad, text, sealed.ptr + text.len, out.ptr);
+    if (e != EML_OK)
+        eml_wipe(out.ptr, out.len);
+    return e;
+}
+
+bool eml_bulk_opens_parts(const struct eml_bulk *b)
+{
+    return b->impl->part != NULL;
+}
+
+enum { BLOCK = 16 };
+
+/* The part of one block that a text which begins at its byte `skip` has, at most text.len. */
+static enum eml_err open_in_block(const struct eml_bulk *b, const struct eml_nonce *n,
+                                  uint32_t block, size_t skip, struct eml_bytes text, uint8_t *out)
+{
+    uint8_t whole[BLOCK] = {0};
+    memcpy(whole + skip, text.ptr, text.len);
+    enum eml_err e = b->impl->part(b->key, n, block, EML_BYTES(whole), whole);
+    if (e == EML_OK)
+        memcpy(out, whole + skip, text.len);
+    eml_wipe(whole, sizeof whole);
+    return e;
+}
+
+enum eml_err eml_bulk_open_part(const struct eml_bulk *b, const struct eml_nonce *n, uint64_t at,
+                                struct eml_bytes text, struct eml_room out)
+{
+    EML_ASSERT(eml_bulk_opens_parts(b) && out.len == text.len);
+    EML_ASSERT(at <= EML_BULK_TEXT_MAX && text.len <= EML_BULK_TEXT_MAX - at);
+    uint32_t block = (uint32_t)(at / BLOCK);
+    size_t skip = (size_t)(at % BLOCK), head = skip == 0 ? 0 : BLOCK - skip;
+    head = head < text.len ? head : text.len;
+    enum eml_err e = EML_OK;
+    if (head > 0)
+        e = open_in_block(b, n, block++, skip, eml_bytes(text.ptr, head), out.ptr);
+    if (e == EML_OK && text.len > head)
+        e = b->impl->part(b->key, n, block, eml_bytes(text.ptr + head, text.len - head),
+                          out.ptr + head);
     if (e != EML_OK)
         eml_wipe(out.ptr, out.len);
     return e;

@@ -7,6 +7,8 @@
 #include "crypto/crypto.h"
 
 enum { EML_BULK_ALIGN = 64, EML_BULK_TAG = 16 };
+/* More than is ever sealed at once, and no counter of GCM wraps around. */
+#define EML_BULK_TEXT_MAX ((uint64_t)1 << 35)
 
 struct eml_bulk_impl {
     const char *name;
@@ -19,6 +21,10 @@ struct eml_bulk_impl {
                          struct eml_bytes plain, uint8_t *out, uint8_t tag[16]);
     enum eml_err (*open)(const void *key, const struct eml_nonce *n, struct eml_bytes aad,
                          struct eml_bytes text, const uint8_t tag[16], uint8_t *out);
+    /* The text from its 16-byte block `block` on, without the tag; NULL: the cipher has no such
+     * thing. */
+    enum eml_err (*part)(const void *key, const struct eml_nonce *n, uint32_t block,
+                         struct eml_bytes text, uint8_t *out);
 };
 
 /* Fastest first of each cipher; the last one (OpenSSL, AES-256-GCM) is always usable. */
@@ -28,6 +34,17 @@ extern const size_t eml_bulk_impls_n;
 /* eml_bulk_init with a chosen implementation. */
 EML_MUST enum eml_err eml_bulk_init_as(struct eml_room state, const struct eml_aead_key *k,
                                        const struct eml_bulk_impl *impl, struct eml_bulk **out);
+
+/* The counter block of AES-256-GCM for block `block` of a text (SP 800-38D section 7.1: the first
+ * one goes to the tag), and the keystream from there on. round_keys: FIPS 197's, in order. */
+static inline uint32_t eml_gcm_counter(uint32_t block)
+{
+    return block + 2;
+}
+EML_MUST enum eml_err eml_gcm_part(const struct eml_aead_key *k, const struct eml_nonce *n,
+                                   uint32_t block, struct eml_bytes text, uint8_t *out);
+void eml_ctr_vaes(const uint8_t *round_keys, const struct eml_nonce *n, uint32_t counter,
+                  struct eml_bytes text, uint8_t *out);
 
 extern const struct eml_bulk_impl eml_bulk_vaes;
 extern const struct eml_bulk_impl eml_bulk_avx2;

@@ -74,11 +74,23 @@ EML_MUST enum eml_err eml_bulk_seal(const struct eml_bulk *b, const struct eml_n
 EML_MUST enum eml_err eml_bulk_open(const struct eml_bulk *b, const struct eml_nonce *n,
                                     struct eml_bytes aad, struct eml_bytes sealed,
                                     struct eml_room out);
+/* Can parts of a text be opened alone? Yes if the keystream does not depend on the text:
+ * AES-256-GCM (counter mode, SP 800-38D section 6.5). */
+bool eml_bulk_opens_parts(const struct eml_bulk *b);
+/* Bytes [at, at + text.len) of what was sealed, out.len == text.len, WITHOUT a look at the tag:
+ * only for bytes that are known by other means to be those that were sealed (blob.h). In place
+ * allowed. EML_E_SYSTEM: out is wiped. */
+EML_MUST enum eml_err eml_bulk_open_part(const struct eml_bulk *b, const struct eml_nonce *n,
+                                         uint64_t at, struct eml_bytes text, struct eml_room out);
 /* Of the implementation in use; "none" if this CPU cannot. */
 const char *eml_bulk_name(enum eml_cipher cipher);
 
 /* --- AES-256-CTR keystream: a deterministic stream of bytes from a key --- */
 EML_MUST enum eml_err eml_keystream(const struct eml_aead_key *k, struct eml_room out);
+/* AES-256-CTR (SP 800-38A) from this counter block on; in place allowed. On failure out is wiped.
+ */
+EML_MUST enum eml_err eml_aes256_ctr(const struct eml_aead_key *k, const uint8_t counter[16],
+                                     struct eml_bytes in, struct eml_room out);
 
 /* --- X25519 (RFC 7748); an all-zero result is EML_E_AUTH --- */
 struct eml_x25519_sk {

@@ -94,6 +94,9 @@ struct eml_weights_source {
     /* Puts block `block` of the plaintext stream into out (EML_WEIGHTS_BLOCK long), after it was
      * found authentic; on failure out holds no plaintext. Any number of threads at once. */
     enum eml_err (*fetch)(void *ctx, uint64_t block, struct eml_room out);
+    /* Likewise bytes [at, at + out.len) of the stream, within one block; NULL: the source vouches
+     * for whole blocks only. */
+    enum eml_err (*fetch_part)(void *ctx, uint64_t at, struct eml_room out);
 };
 
 /* Bytes that eml_plan_run_sealed needs for the weights that are in clear at one time; SIZE_MAX if

@@ -41,7 +41,8 @@ static void gather_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
     }
 }
 
-/* Of a sealed table only the blocks with wanted rows are opened, each once. */
+/* Of a sealed table only the wanted rows are opened, or, where the source has whole blocks only or
+ * there are more indices than rows, the blocks with wanted rows, each once. */
 enum { ROWS_BLOCKS = 8, ROWS_WORK = 1 << 24 };
 
 enum eml_weights_use eml_use_gather(const struct eml_op_ctx *c, uint32_t i, uint64_t bytes,
@@ -96,6 +97,20 @@ static void gather_blocks(void *arg, int64_t begin, int64_t end, unsigned thread
     }
 }
 
+/* Rows straight to where they belong, each as often as it is asked for. */
+static void open_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    (void)thread;
+    const struct sealed_gather *s = arg;
+    const struct gather *g = s->g;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t at = eml_index_in(eml_index_at(g->k, i), g->n);
+        uint64_t from = g->x->offset + (uint64_t)at * g->row;
+        if (!eml_weights_read(s->window, from, g->row, g->y + (size_t)i * g->row))
+            return; /* the runner knows */
+    }
+}
+
 static enum eml_err gather_sealed(const struct eml_op_ctx *c, const struct gather *g)
 {
     for (int64_t i = 0; i < g->count; i++)
@@ -104,6 +119,10 @@ static enum eml_err gather_sealed(const struct eml_op_ctx *c, const struct gathe
     uint64_t first = g->x->offset, end = first + (uint64_t)g->n * g->row;
     struct sealed_gather s = {g, c->window, first / EML_WEIGHTS_BLOCK};
     uint64_t blocks = (end - 1) / EML_WEIGHTS_BLOCK + 1 - s.first_block;
+    if (eml_weights_has_parts(c->window) && g->count <= g->n) {
+        eml_pool_for(c->pool, g->count, 1 + 16384 / (int64_t)g->row, open_rows, &s);
+        return EML_OK;
+    }
     eml_pool_for(c->pool, (int64_t)blocks, 16, gather_blocks, &s);
     return EML_OK;
 }

@@ -74,7 +74,7 @@ static uint8_t *find_open(const struct eml_weights_window *w, uint64_t stream)
 {
     for (size_t i = 0; i < w->n_own; i++) {
         const struct eml_weights_own *o = &w->own[i];
-        if (stream * EML_WEIGHTS_BLOCK >= o->from && stream < o->end)
+        if (stream * EML_WEIGHTS_BLOCK >= o->from && (stream + 1) * EML_WEIGHTS_BLOCK <= o->end)
             return own_at(o, stream * EML_WEIGHTS_BLOCK);
     }
     return find_shared(w, stream);
@@ -163,31 +163,59 @@ bool eml_weights_open_at(struct eml_weights_window *w, const void *p, size_t n)
     return true;
 }
 
+bool eml_weights_read(struct eml_weights_window *w, uint64_t at, size_t n, uint8_t *to)
+{
+    while (n > 0) {
+        size_t left = EML_WEIGHTS_BLOCK - (size_t)(at % EML_WEIGHTS_BLOCK), k = n < left ? n : left;
+        if (has_failed(w))
+            return false;
+        enum eml_err e = w->source->fetch_part(w->source->ctx, at, (struct eml_room){to, k});
+        if (e != EML_OK)
+            return fail(w, e, at / EML_WEIGHTS_BLOCK);
+        at += k;
+        to += k;
+        n -= k;
+    }
+    return true;
+}
+
+/* Opens blocks behind what is there, as far as byte `end`; o->end is the start of a block. */
+static bool extend_by_blocks(struct eml_weights_window *w, struct eml_weights_own *o, uint64_t end)
+{
+    for (; o->end < end; o->end += EML_WEIGHTS_BLOCK) {
+        uint64_t block = o->end / EML_WEIGHTS_BLOCK;
+        uint8_t *to = own_at(o, o->end);
+        const uint8_t *open = find_shared(w, block);
+        if (open != NULL)
+            memcpy(to, open, EML_WEIGHTS_BLOCK);
+        else if (!fetch(w, block, to))
+            return false;
+    }
+    return true;
+}
+
 /* Makes the thread's part hold bytes [at, end) of the stream: behind what is there, or from the
  * start again if that does not fit or is from elsewhere. */
 static bool extend(struct eml_weights_window *w, struct eml_weights_own *o, uint64_t at,
                    uint64_t end)
 {
     uint64_t block = at / EML_WEIGHTS_BLOCK, last = (end - 1) / EML_WEIGHTS_BLOCK;
-    bool follows = at >= o->from && at <= o->end * EML_WEIGHTS_BLOCK;
+    bool follows = at >= o->from && at <= o->end;
     if (!follows || last - o->first >= w->own_blocks) {
         /* of the block at the seam only what is still wanted is moved */
         size_t skip = (size_t)(at % EML_WEIGHTS_BLOCK);
-        if (follows && o->end > block)
-            memmove(o->blocks + skip, own_at(o, at), (size_t)(o->end * EML_WEIGHTS_BLOCK - at));
+        if (follows && o->end > at)
+            memmove(o->blocks + skip, own_at(o, at), (size_t)(o->end - at));
         else
-            o->end = block;
+            o->end = eml_weights_has_parts(w) ? at : block * EML_WEIGHTS_BLOCK;
         o->first = block;
         o->from = at;
     }
-    for (; o->end <= last; o->end++) {
-        uint8_t *to = own_at(o, o->end * EML_WEIGHTS_BLOCK);
-        const uint8_t *open = find_shared(w, o->end);
-        if (open != NULL)
-            memcpy(to, open, EML_WEIGHTS_BLOCK);
-        else if (!fetch(w, o->end, to))
-            return false;
-    }
+    if (!eml_weights_has_parts(w))
+        return extend_by_blocks(w, o, end);
+    if (!eml_weights_read(w, o->end, (size_t)(end - o->end), own_at(o, o->end)))
+        return false;
+    o->end = end;
     return true;
 }
 
@@ -199,7 +227,7 @@ const uint8_t *eml_weights_own(struct eml_weights_window *w, unsigned thread, ui
     EML_ASSERT((end - 1) / EML_WEIGHTS_BLOCK - at / EML_WEIGHTS_BLOCK < w->own_blocks);
     if (has_failed(w))
         return NULL;
-    if ((at < o->from || end > o->end * EML_WEIGHTS_BLOCK) && !extend(w, o, at, end))
+    if ((at < o->from || end > o->end) && !extend(w, o, at, end))
         return NULL;
     return own_at(o, at);
 }

@@ -19,11 +19,11 @@
 
 #include <stdatomic.h>
 
-/* A thread's own part: from byte `from` of the stream, which lies in block `first`, to the end of
- * block end - 1 it is open. */
+/* A thread's own part: bytes [from, end) of the stream are open, of which `from` lies in block
+ * `first`, the one that the part begins with. */
 struct eml_weights_own {
     _Alignas(64) uint64_t from;
-    uint64_t first, end;
+    uint64_t end, first;
     uint8_t *blocks;
 };
 
@@ -68,6 +68,16 @@ EML_MUST static inline bool eml_weights_open(struct eml_weights_window *w, const
  * mapped. */
 const uint8_t *eml_weights_own(struct eml_weights_window *w, unsigned thread, uint64_t at,
                                size_t n);
+
+/* Can less than a block be opened? Then eml_weights_own opens what is asked for and no more. */
+static inline bool eml_weights_has_parts(const struct eml_weights_window *w)
+{
+    return w->source->fetch_part != NULL;
+}
+
+/* Opens bytes [at, at + n) of the stream right where they are wanted: `to` may lie in activations,
+ * too. Only if eml_weights_has_parts. False: they are not there. */
+EML_MUST bool eml_weights_read(struct eml_weights_window *w, uint64_t at, size_t n, uint8_t *to);
 
 /* EML_OK or the first failure. */
 EML_MUST enum eml_err eml_weights_status(struct eml_weights_window *w, struct eml_why *why);

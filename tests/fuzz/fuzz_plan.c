@@ -49,10 +49,18 @@ static enum eml_err fetch(void *ctx, uint64_t block, struct eml_room out)
     return EML_OK;
 }
 
-/* The results again, from weights opened block by block. */
+static enum eml_err fetch_part(void *ctx, uint64_t at, struct eml_room out)
+{
+    const struct eml_bytes *weights = ctx;
+    EML_ASSERT(at <= weights->len && out.len <= weights->len - at);
+    memcpy(out.ptr, weights->ptr + at, out.len);
+    return EML_OK;
+}
+
+/* The results again, from weights opened block by block, or in parts. */
 static void run_sealed(const struct eml_plan *p, struct eml_bytes weights,
                        const struct eml_tensor *in, uint32_t n_out, const struct eml_tensor *want,
-                       enum eml_err want_e, struct eml_arena *arena)
+                       enum eml_err want_e, bool parts, struct eml_arena *arena)
 {
     struct eml_tensor out[OUTPUTS_MAX];
     struct eml_why why;
@@ -64,7 +72,10 @@ static void run_sealed(const struct eml_plan *p, struct eml_bytes weights,
     room.ptr = eml_arena_alloc(arena, room.len, 64);
     if (window.ptr == NULL || room.ptr == NULL)
         return;
-    const struct eml_weights_source source = {&weights, weights.len / EML_WEIGHTS_BLOCK, fetch};
+    const struct eml_weights_source source = {.ctx = &weights,
+                                              .blocks = weights.len / EML_WEIGHTS_BLOCK,
+                                              .fetch = fetch,
+                                              .fetch_part = parts ? fetch_part : NULL};
     enum eml_err e = eml_plan_run_sealed(p, &source, window, in, room, NULL, out, &why);
     EML_ASSERT(e == want_e);
     for (uint32_t i = 0; e == EML_OK && i < n_out; i++)
@@ -101,7 +112,8 @@ static void plan_and_run(const struct eml_topology *t, struct eml_arena *arena)
     EML_ASSERT(e == EML_OK || why.rule != NULL);
     for (size_t i = 0; i < GUARD; i++)
         EML_ASSERT(room.ptr[room.len + i] == 0xA5);
-    run_sealed(p, eml_bytes(weights, n), in, g->n_outputs, out, e, arena);
+    run_sealed(p, eml_bytes(weights, n), in, g->n_outputs, out, e, false, arena);
+    run_sealed(p, eml_bytes(weights, n), in, g->n_outputs, out, e, true, arena);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -320,7 +320,8 @@ static enum eml_err answer(struct eml_arena *arena, struct eml_bytes message, bo
     struct eml_tensor inputs[1];
     EML_TRY(eml_request_decode(message, arena, &r, &why));
     EML_TRY(eml_model_decode(&m, arena, r.topology, EML_ISA_REF, NULL, &times, &why));
-    enum eml_err e = eml_model_weights(&m, eml_buf_bytes(&model.sealed), model.digest, &why);
+    enum eml_err e =
+        eml_model_weights(&m, eml_buf_bytes(&model.sealed), EML_SEALED_FIXED, model.digest, &why);
     if (e == EML_OK)
         e = eml_match_inputs(&m.topology->graph, r.inputs, r.n_inputs, inputs, &why);
     if (e == EML_OK)

@@ -127,7 +127,7 @@ static enum eml_err take_weights(struct eml_model *m, struct eml_bytes sealed, s
 {
     uint8_t digest[32];
     assert_int_equal(eml_blob_digest(sealed, digest), EML_OK);
-    return eml_model_weights(m, sealed, digest, why);
+    return eml_model_weights(m, sealed, EML_SEALED_FIXED, digest, why);
 }
 
 static void give_weights(struct fixture *f, struct eml_model *m)
@@ -136,12 +136,14 @@ static void give_weights(struct fixture *f, struct eml_model *m)
     assert_int_equal(take_weights(m, eml_buf_bytes(&f->sealed), &why), EML_OK);
 }
 
-/* As a reader of the tags sees them: who vouched for the digest had seen other bytes. */
-static void give_damaged_weights(struct fixture *f, struct eml_model *m)
+/* As a reader of the tags sees them: changed after the digest was compared, as a file may be. */
+static void give_changed_weights(struct fixture *f, struct eml_model *m)
 {
     struct eml_why why = {0};
     const struct eml_bytes sealed = eml_buf_bytes(&f->sealed);
-    assert_int_equal(eml_model_weights(m, sealed, m->topology->blob.digest, &why), EML_OK);
+    assert_int_equal(
+        eml_model_weights(m, sealed, EML_SEALED_CHANGEABLE, m->topology->blob.digest, &why),
+        EML_OK);
 }
 
 static const struct eml_budget no_limit = {UINT64_MAX, UINT64_MAX};
@@ -272,7 +274,7 @@ static void failures_leave_nothing(void **state)
             assert_int_equal(eml_model_decode(&m, &f.arena, eml_buf_bytes(&f.topology),
                                               EML_ISA_AUTO, f.pool, &t, &why),
                              EML_OK);
-            give_damaged_weights(&f, &m);
+            give_changed_weights(&f, &m);
             struct seen s = {.f = &f};
             assert_int_equal(eml_model_infer(&m, &f.input, keep != 0, &limits,
                                              fault == SINK ? fail_to_send : look, &s, &t, &why),
@@ -400,7 +402,8 @@ static enum eml_err keep(void *ctx, const struct eml_tensor *out, size_t n,
     return EML_OK;
 }
 
-static enum eml_err infer_big(struct fixture *f, bool keep_weights, struct kept *k)
+static enum eml_err infer_big(struct fixture *f, enum eml_sealed_in in, bool keep_weights,
+                              struct kept *k)
 {
     struct eml_model m;
     struct eml_times t = {0};
@@ -408,7 +411,10 @@ static enum eml_err infer_big(struct fixture *f, bool keep_weights, struct kept 
     assert_int_equal(eml_model_decode(&m, &f->arena, eml_buf_bytes(&f->topology), EML_ISA_AUTO,
                                       f->pool, &t, &why),
                      EML_OK);
-    give_damaged_weights(f, &m);
+    if (in == EML_SEALED_FIXED)
+        give_weights(f, &m);
+    else
+        give_changed_weights(f, &m);
     enum eml_err e = eml_model_infer(&m, &f->input, keep_weights, &no_limit, keep, k, &t, &why);
     if (!keep_weights)
         assert_false(holds_marker(&f->arena));
@@ -422,21 +428,25 @@ static void weights_are_opened_piece_by_piece(void **state)
 {
     (void)state;
     static float w[K * BIG_N];
-    static struct kept request, session;
+    static struct kept request, session, tags;
     struct fixture f;
     setup_big(&f, w);
-    request.f = session.f = &f;
-    assert_int_equal(infer_big(&f, false, &request), EML_OK);
+    request.f = session.f = tags.f = &f;
+    assert_int_equal(infer_big(&f, EML_SEALED_FIXED, false, &request), EML_OK);
+    assert_int_equal(infer_big(&f, EML_SEALED_CHANGEABLE, false, &tags), EML_OK);
     size_t peak = f.arena.peak;
-    assert_int_equal(infer_big(&f, true, &session), EML_OK);
+    assert_int_equal(infer_big(&f, EML_SEALED_FIXED, true, &session), EML_OK);
     assert_memory_equal(request.y, session.y, sizeof request.y);
+    assert_memory_equal(request.y, tags.y, sizeof request.y);
     assert_true(session.marker);
     assert_false(request.marker);
     assert_true(peak < sizeof w / 2);
     assert_true(request.times.window_bytes < sizeof w / 2);
     assert_true(session.times.window_bytes >= sizeof w);
     /* Each chunk once, but where two threads meet: how often they do is theirs. */
-    assert_in_range(request.times.opened_bytes, sizeof w, 3 * sizeof w);
+    assert_in_range(tags.times.opened_bytes, sizeof w, 3 * sizeof w);
+    /* Parts: every byte of the matrix once, whoever multiplies with it. */
+    assert_in_range(request.times.opened_bytes, sizeof w, sizeof w + 2 * EML_CHUNK_BYTES);
     assert_true(request.times.wiped_bytes >= request.times.window_bytes);
     assert_true(request.times.exposure >= request.times.run);
     teardown(&f);
@@ -455,11 +465,11 @@ static void damage_anywhere_is_found(void **state)
     for (size_t i = 0; i < CHUNKS; i += 9) {
         uint8_t *byte = f.sealed.ptr + i * EML_CHUNK_SEALED_BYTES + i * 31;
         *byte ^= 1;
-        assert_int_equal(infer_big(&f, false, &k), EML_E_AUTH);
+        assert_int_equal(infer_big(&f, EML_SEALED_CHANGEABLE, false, &k), EML_E_AUTH);
         *byte ^= 1;
     }
     assert_int_equal(k.calls, 0);
-    assert_int_equal(infer_big(&f, false, &k), EML_OK);
+    assert_int_equal(infer_big(&f, EML_SEALED_CHANGEABLE, false, &k), EML_OK);
     teardown(&f);
 }
 

@@ -13,9 +13,10 @@ struct sealed {
     struct eml_buf plain, object;
 };
 
-static struct sealed seal(size_t plain_bytes, uint64_t version)
+static struct sealed seal_with(enum eml_cipher cipher, size_t plain_bytes, uint64_t version)
 {
-    struct sealed s = {.info = {.model_id = "a model, 16 byte", .version = version}};
+    struct sealed s = {
+        .info = {.model_id = "a model, 16 byte", .version = version, .cipher = cipher}};
     uint8_t *p = eml_buf_grow(&s.plain, plain_bytes);
     for (size_t i = 0; i < plain_bytes; i++)
         p[i] = (uint8_t)(i % 4 == 3 ? 0x3d : i * 7 + i / 4096); /* as floats: few exponents */
@@ -23,6 +24,11 @@ static struct sealed seal(size_t plain_bytes, uint64_t version)
     assert_int_equal(s.info.plain_bytes, plain_bytes);
     assert_int_equal(s.object.len, eml_blob_sealed_bytes(s.info.chunks));
     return s;
+}
+
+static struct sealed seal(size_t plain_bytes, uint64_t version)
+{
+    return seal_with(EML_CIPHER_AES_256_GCM, plain_bytes, version);
 }
 
 static void drop(struct sealed *s)
@@ -140,6 +146,80 @@ static void reader_opens_any_range(void **state)
     assert_null(r.bulk);
     (void)eml_arena_destroy(&tiny);
     drop(&s);
+}
+
+static struct eml_blob_reader reader_of(const struct sealed *s, struct eml_arena *a)
+{
+    struct eml_blob_reader r;
+    assert_int_equal(eml_arena_create(a, 1 << 20), EML_OK);
+    assert_int_equal(eml_blob_reader_init(&r, &s->info, eml_buf_bytes(&s->object), a, NULL),
+                     EML_OK);
+    assert_false(r.parts);
+    return r;
+}
+
+/* A reader that relies on the digest gives the same bytes, and any part of them. */
+static void relying_reader_opens_any_part(void **state)
+{
+    (void)state;
+    enum { MAX = 3 * EML_CHUNK_BYTES };
+    static uint8_t out[MAX];
+    struct sealed s = seal(9 * 65536, 1);
+    struct eml_gen g = eml_gen_seeded("parts");
+    struct eml_arena a;
+    struct eml_blob_reader r = reader_of(&s, &a);
+    uint8_t digest[32];
+    assert_int_equal(eml_blob_digest(r.sealed, digest), EML_OK);
+    assert_int_equal(eml_blob_reader_rely(&r, &s.info, digest, NULL), EML_OK);
+    assert_true(r.parts);
+    for (uint64_t first = 0; first + 3 <= 9; first++) {
+        assert_int_equal(eml_blob_read(&r, first, 3, EML_ROOM(out), NULL), EML_OK);
+        assert_memory_equal(out, s.plain.ptr + first * EML_CHUNK_BYTES, sizeof out);
+    }
+    for (int i = 0; i < 300; i++) {
+        size_t n = (size_t)eml_gen_range(&g, 0, i % 10 == 0 ? MAX : 2000);
+        size_t at = (size_t)eml_gen_range(&g, 0, (int64_t)(s.plain.len - n));
+        assert_int_equal(eml_blob_read_part(&r, at, (struct eml_room){out, n}, NULL), EML_OK);
+        assert_memory_equal(out, s.plain.ptr + at, n);
+    }
+    (void)eml_arena_destroy(&a);
+    drop(&s);
+}
+
+/* Only the right digest makes a reader rely on it; until then, and with AEGIS ever, each tag is
+ * checked. */
+static void only_the_digest_spares_the_tags(void **state)
+{
+    (void)state;
+    static uint8_t out[EML_CHUNK_BYTES];
+    for (int c = 0; c < EML_CIPHER_N; c++) {
+        if (strcmp(eml_bulk_name((enum eml_cipher)c), "none") == 0)
+            continue;
+        struct sealed s = seal_with((enum eml_cipher)c, 5 * 65536, 1);
+        struct eml_arena a;
+        struct eml_why why = {0};
+        struct eml_blob_reader r = reader_of(&s, &a);
+        uint8_t digest[32];
+        assert_int_equal(eml_blob_digest(r.sealed, digest), EML_OK);
+        size_t tag = r.position[2] * (size_t)EML_CHUNK_SEALED_BYTES + EML_CHUNK_BYTES;
+        s.object.ptr[tag] ^= 1; /* after the digest, as nobody can to what a reader relies on */
+        for (size_t bit = 0; bit < 256; bit++) {
+            digest[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            assert_int_equal(eml_blob_reader_rely(&r, &s.info, digest, &why), EML_E_AUTH);
+            assert_false(r.parts);
+            digest[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        }
+        assert_int_equal(eml_blob_read(&r, 2, 1, EML_ROOM(out), &why), EML_E_AUTH);
+        assert_int_equal(why.index, 2);
+        assert_true(eml_ct_is_zero(EML_BYTES(out)));
+        assert_int_equal(eml_blob_reader_rely(&r, &s.info, digest, &why), EML_OK);
+        const bool spared = c == EML_CIPHER_AES_256_GCM;
+        assert_int_equal(r.parts, spared);
+        assert_int_equal(eml_blob_read(&r, 2, 1, EML_ROOM(out), &why),
+                         spared ? EML_OK : EML_E_AUTH);
+        (void)eml_arena_destroy(&a);
+        drop(&s);
+    }
 }
 
 static void expect_refused(const struct eml_blob_info *info, struct eml_bytes object,
@@ -352,6 +432,8 @@ int main(void)
         cmocka_unit_test(round_trips),
         cmocka_unit_test(object_is_as_the_format_says),
         cmocka_unit_test(reader_opens_any_range),
+        cmocka_unit_test(relying_reader_opens_any_part),
+        cmocka_unit_test(only_the_digest_spares_the_tags),
         cmocka_unit_test(every_chunk_is_authenticated),
         cmocka_unit_test(wrong_lengths_and_order_are_refused),
         cmocka_unit_test(other_objects_and_other_claims_are_refused),

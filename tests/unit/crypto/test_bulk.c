@@ -82,6 +82,59 @@ static void bulk_agrees_with_aead(void **state)
     free(mem);
 }
 
+/* Any part of a text that OpenSSL sealed with GCM, by each implementation, at any offset and place
+ * in memory, in place too; what lies around it stays. */
+static void parts_are_those_of_the_whole(void **state)
+{
+    (void)state;
+    enum { MAX = 70000, AROUND = 70 };
+    static uint8_t plain[MAX], sealed[MAX + 16], out[MAX + 2 * AROUND];
+    struct eml_gen g = eml_gen_seeded("bulk parts");
+    uint8_t *mem = aligned_alloc(EML_BULK_ALIGN, eml_bulk_state_bytes());
+    for (int round = 0; round < 600; round++) {
+        const struct eml_bulk_impl *impl = eml_bulk_impls[(size_t)round % eml_bulk_impls_n];
+        if (impl->cipher != EML_CIPHER_AES_256_GCM || !impl->usable())
+            continue;
+        struct eml_aead_key k;
+        struct eml_nonce n;
+        struct eml_bulk *bulk;
+        size_t len = (size_t)eml_gen_range(&g, 0, round % 5 == 0 ? MAX : 1500);
+        size_t at = (size_t)eml_gen_range(&g, 0, (int64_t)len);
+        size_t m = (size_t)eml_gen_range(&g, 0, (int64_t)(len - at));
+        size_t before = (size_t)eml_gen_range(&g, 0, AROUND);
+        eml_gen_fill(&g, k.b, sizeof k.b);
+        eml_gen_fill(&g, n.b, sizeof n.b);
+        eml_gen_fill(&g, plain, len);
+        assert_int_equal(eml_aead_seal(&k, &n, (struct eml_bytes){0}, eml_bytes(plain, len),
+                                       (struct eml_room){sealed, len + 16}),
+                         EML_OK);
+        assert_int_equal(
+            eml_bulk_init_as((struct eml_room){mem, eml_bulk_state_bytes()}, &k, impl, &bulk),
+            EML_OK);
+        assert_true(eml_bulk_opens_parts(bulk));
+        memset(out, 0xa5, before + m + AROUND);
+        const bool in_place = eml_gen_bool(&g);
+        if (in_place)
+            memcpy(out + before, sealed + at, m);
+        const struct eml_bytes text = {in_place ? out + before : sealed + at, m};
+        assert_int_equal(eml_bulk_open_part(bulk, &n, at, text, (struct eml_room){out + before, m}),
+                         EML_OK);
+        assert_memory_equal(out + before, plain + at, m);
+        for (size_t i = 0; i < AROUND; i++)
+            assert_true(out[before + m + i] == 0xa5 && (i >= before || out[i] == 0xa5));
+    }
+    free(mem);
+}
+
+/* AEGIS' keystream depends on the text before: no part opens alone. */
+static void aegis_has_no_parts(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < eml_bulk_impls_n; i++)
+        assert_int_equal(eml_bulk_impls[i]->part != NULL,
+                         eml_bulk_impls[i]->cipher == EML_CIPHER_AES_256_GCM);
+}
+
 int main(void)
 {
     eml_crypto_init();
@@ -89,6 +142,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bulk_known_answers),
         cmocka_unit_test(bulk_agrees_with_aead),
+        cmocka_unit_test(parts_are_those_of_the_whole),
+        cmocka_unit_test(aegis_has_no_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -189,9 +189,22 @@ struct gb_result {
 struct gb_source {
     const struct gb *b;
     struct eml_room window;
+    bool parts;        /* of less than a block, too */
     _Atomic long left; /* fetches until one fails; negative: none does */
-    _Atomic size_t fetches;
+    _Atomic size_t fetches, bytes;
 };
+
+static inline enum eml_err gb_give(struct gb_source *s, size_t at, struct eml_room out)
+{
+    atomic_fetch_add(&s->fetches, 1);
+    atomic_fetch_add(&s->bytes, out.len);
+    if (atomic_load(&s->left) >= 0 && atomic_fetch_sub(&s->left, 1) <= 0) {
+        memset(out.ptr, 0x55, out.len);
+        return EML_E_AUTH;
+    }
+    memcpy(out.ptr, s->b->weights + at, out.len);
+    return EML_OK;
+}
 
 static inline enum eml_err gb_fetch(void *ctx, uint64_t block, struct eml_room out)
 {
@@ -200,13 +213,26 @@ static inline enum eml_err gb_fetch(void *ctx, uint64_t block, struct eml_room o
     if (at >= GB_WEIGHTS || out.len != EML_WEIGHTS_BLOCK || out.ptr < s->window.ptr ||
         out.ptr + out.len > s->window.ptr + s->window.len)
         EML_BUG(); /* clear text outside of the window */
-    atomic_fetch_add(&s->fetches, 1);
-    if (atomic_load(&s->left) >= 0 && atomic_fetch_sub(&s->left, 1) <= 0) {
-        memset(out.ptr, 0x55, out.len);
-        return EML_E_AUTH;
-    }
-    memcpy(out.ptr, s->b->weights + at, out.len);
-    return EML_OK;
+    return gb_give(s, at, out);
+}
+
+/* Parts may go to the activations. */
+static inline enum eml_err gb_fetch_part(void *ctx, uint64_t at, struct eml_room out)
+{
+    if (out.len == 0 || at >= GB_WEIGHTS || out.len > GB_WEIGHTS - at ||
+        at % EML_WEIGHTS_BLOCK + out.len > EML_WEIGHTS_BLOCK)
+        EML_BUG();
+    return gb_give(ctx, (size_t)at, out);
+}
+
+static inline struct eml_weights_source gb_source_of(struct gb_source *s, uint64_t blocks)
+{
+    return (struct eml_weights_source){
+        .ctx = s,
+        .blocks = blocks,
+        .fetch = gb_fetch,
+        .fetch_part = s->parts ? gb_fetch_part : NULL,
+    };
 }
 
 /* Runs a plan from blocks, the window full of garbage before. */
@@ -220,7 +246,7 @@ static inline enum eml_err gb_run_sealed(struct gb *b, const struct eml_plan *p,
     s->window = (struct eml_room){eml_arena_alloc(&b->arena, n, 64), n};
     assert_non_null(s->window.ptr);
     memset(s->window.ptr, 0xa7, n);
-    const struct eml_weights_source source = {s, GB_WEIGHTS / EML_WEIGHTS_BLOCK, gb_fetch};
+    const struct eml_weights_source source = gb_source_of(s, GB_WEIGHTS / EML_WEIGHTS_BLOCK);
     enum eml_err e = eml_plan_run_sealed(p, &source, s->window, in, activations, pool, out, why);
     for (uint32_t i = 0; e == EML_OK && i < b->g.n_outputs; i++) {
         const uint8_t *data = out[i].data;
@@ -231,13 +257,13 @@ static inline enum eml_err gb_run_sealed(struct gb *b, const struct eml_plan *p,
 }
 
 /* A run from sealed weights gives the same, bit for bit, and the same error. */
-static inline void gb_assert_same_sealed(struct gb *b, const struct gb_result *want,
-                                         const struct eml_tensor *in, struct eml_pool *pool,
-                                         uint8_t garbage)
+static inline void gb_assert_same_from(struct gb *b, const struct gb_result *want,
+                                       const struct eml_tensor *in, struct eml_pool *pool,
+                                       uint8_t garbage, bool parts)
 {
     struct eml_tensor out[GB_IO];
     struct eml_why why = {0};
-    struct gb_source s = {.left = -1};
+    struct gb_source s = {.left = -1, .parts = parts};
     size_t n = eml_plan_activation_bytes(want->plan);
     uint8_t *room = eml_arena_alloc(&b->arena, n, 64);
     assert_non_null(room);
@@ -251,6 +277,14 @@ static inline void gb_assert_same_sealed(struct gb *b, const struct gb_result *w
         if (out[i].bytes > 0)
             assert_memory_equal(out[i].data, want->out[i].data, out[i].bytes);
     }
+}
+
+static inline void gb_assert_same_sealed(struct gb *b, const struct gb_result *want,
+                                         const struct eml_tensor *in, struct eml_pool *pool,
+                                         uint8_t garbage)
+{
+    gb_assert_same_from(b, want, in, pool, garbage, false);
+    gb_assert_same_from(b, want, in, pool, garbage, true);
 }
 
 /* Plans and runs with the inputs' shapes as declared; data in the order of the inputs. The memory

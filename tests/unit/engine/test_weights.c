@@ -146,6 +146,11 @@ static void window_is_small(void **state)
     assert_int_equal(gb_run_sealed(b, r.plan, &in, room, NULL, &s, out, &r.why), EML_OK);
     /* every block of w once, and of the table's those with the two rows */
     assert_int_equal(s.fetches, (size_t)(k * n) * 4 / EML_WEIGHTS_BLOCK + 2);
+    assert_int_equal(s.bytes, s.fetches * EML_WEIGHTS_BLOCK);
+    /* in parts: every byte of w once, and the rows as often as they are asked for */
+    struct gb_source parts = {.left = -1, .parts = true};
+    assert_int_equal(gb_run_sealed(b, r.plan, &in, room, NULL, &parts, out, &r.why), EML_OK);
+    assert_int_equal(parts.bytes, (size_t)(k * n + 3 * k) * 4);
     gb_free(b);
 }
 
@@ -155,7 +160,8 @@ static void any_fetch_may_fail(void **state)
     (void)state;
     struct eml_gen g = eml_gen_seeded("any_fetch_may_fail");
     static struct sample s;
-    for (int round = 0; round < 6; round++) {
+    for (int round = 0; round < 8; round++) {
+        const bool parts = round % 2 == 1;
         make_sample(&s, &g);
         struct eml_tensor out[GB_IO], in[2];
         const void *const data[2] = {s.index, s.image};
@@ -172,10 +178,10 @@ static void any_fetch_may_fail(void **state)
                          EML_OK);
         size_t n = eml_plan_activation_bytes(p);
         struct eml_room room = {eml_arena_alloc(&s.b->arena, n, 64), n};
-        struct gb_source good = {.left = -1};
+        struct gb_source good = {.left = -1, .parts = parts};
         assert_int_equal(gb_run_sealed(s.b, p, in, room, pool, &good, out, &why), EML_OK);
         for (size_t at = 0; at < good.fetches; at += 1 + good.fetches / 16) {
-            struct gb_source bad = {.left = (long)at};
+            struct gb_source bad = {.left = (long)at, .parts = parts};
             enum eml_err e = gb_run_sealed(s.b, p, in, room, pool, &bad, out, &why);
             /* Two threads fetch a block at a seam once or twice, as they happen to meet. */
             assert_int_equal(e, bad.fetches > at ? EML_E_AUTH : EML_OK);
@@ -183,7 +189,7 @@ static void any_fetch_may_fail(void **state)
                 assert_null(out[i].data);
         }
         struct gb_source unused = {.left = -1};
-        const struct eml_weights_source few = {&unused, 1, gb_fetch};
+        const struct eml_weights_source few = gb_source_of(&unused, 1);
         size_t w = eml_plan_window_bytes(p);
         struct eml_room window = {eml_arena_alloc(&s.b->arena, w, 64), w};
         assert_int_equal(eml_plan_run_sealed(p, &few, window, in, room, pool, out, &why),
