@@ -40,6 +40,7 @@ enum eml_err eml_model_decode(struct eml_model *m, struct eml_arena *arena,
 {
     *m = (struct eml_model){.arena = arena, .isa = isa, .pool = pool};
     m->mark_open = eml_arena_mark(arena);
+    arena->shared = eml_pool_threads(pool) > 1;
     uint64_t t = now_ns();
     m->topology = eml_arena_alloc(arena, sizeof *m->topology, 64);
     enum eml_err e = m->topology == NULL

@@ -58,7 +58,10 @@ size_t eml_arena_reset(struct eml_arena *a, size_t mark)
 {
     EML_ASSERT(mark <= a->used);
     size_t n = a->used - mark;
-    eml_wipe(a->base + mark, n);
+    if (a->shared)
+        eml_wipe_shared(a->base + mark, n);
+    else
+        eml_wipe(a->base + mark, n);
     a->used = mark;
     return n;
 }

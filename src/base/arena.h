@@ -19,6 +19,7 @@ struct eml_arena {
     size_t peak;         /* highest mark ever: all that can have been touched */
     size_t mapped_bytes; /* including the guard pages */
     bool locked;         /* pages are locked on fault (mlock2 MLOCK_ONFAULT succeeded) */
+    bool shared;         /* set by the owner: several threads write to it (eml_wipe_shared) */
 };
 
 /* Reserves `size` bytes (rounded up to pages). On failure *a is zero. */

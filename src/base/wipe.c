@@ -1,6 +1,9 @@
 #include "base/wipe.h"
 
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 void eml_wipe(void *p, size_t n)
 {
@@ -10,6 +13,32 @@ void eml_wipe(void *p, size_t n)
     /* The memory is an input of the asm, so the store before it must happen. */
     __asm__ __volatile__("" : : "r"(p) : "memory");
 }
+
+#if defined(__SSE2__)
+enum { LINE = 64, LANE = 16 };
+
+void eml_wipe_shared(void *p, size_t n)
+{
+    uint8_t *at = p;
+    size_t head = (LINE - (uintptr_t)at % LINE) % LINE;
+    head = head < n ? head : n;
+    size_t lines = (n - head) / LINE, rest = (n - head) % LINE;
+    const __m128i zero = _mm_setzero_si128();
+    eml_wipe(at, head);
+    at += head;
+    for (size_t i = 0; i < lines; i++, at += LINE)
+        for (size_t k = 0; k < LINE; k += LANE)
+            _mm_stream_si128((__m128i *)(void *)(at + k), zero);
+    _mm_sfence();
+    __asm__ __volatile__("" : : "r"(p) : "memory");
+    eml_wipe(at, rest);
+}
+#else
+void eml_wipe_shared(void *p, size_t n)
+{
+    eml_wipe(p, n);
+}
+#endif
 
 /* Twice the deepest that a session was seen to get. */
 enum { STACK_BYTES = 256 * 1024 };

@@ -7,6 +7,10 @@
 /* Sets n bytes to zero; never optimised away. */
 void eml_wipe(void *p, size_t n);
 
+/* eml_wipe for memory that other cores wrote, too: past the caches where the CPU can, since lines
+ * that lie in another core's cache would all have to travel to this one first. */
+void eml_wipe_shared(void *p, size_t n);
+
 /* Sets to zero what calls that have returned left on this thread's stack: as far below the caller
  * as any call of ours can have reached. */
 void eml_wipe_stack(void);
