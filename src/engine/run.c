@@ -52,6 +52,9 @@ static void operand_of(const struct runner *r, const struct eml_step *step, uint
     v->data = o->use == EML_WEIGHTS_OWN ? NULL : r->window->blocks + o->at;
 }
 
+/* Opened by one thread sooner than others have heard of it. */
+enum { ALONE_BYTES = 32 * 1024 };
+
 struct opening {
     struct eml_weights_window *window;
     const struct eml_weights_range *ranges;
@@ -90,9 +93,15 @@ static void prepare(struct runner *r, const struct eml_step *step)
         return;
     struct opening o = {r->window, w->opens + r->opens, step->opens_end - r->opens};
     int64_t pieces = 0;
-    for (uint32_t i = 0; i < o.n; i++)
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < o.n; i++) {
         pieces += (int64_t)(o.ranges[i].n / EML_WEIGHTS_BLOCK + 1);
-    eml_pool_for(r->pool, pieces, 1, open_pieces, &o);
+        bytes += o.ranges[i].n;
+    }
+    if (eml_weights_has_parts(r->window) && bytes <= ALONE_BYTES)
+        open_pieces(&o, 0, pieces, 0);
+    else
+        eml_pool_for(r->pool, pieces, 1, open_pieces, &o);
     r->opens = step->opens_end;
 }
 

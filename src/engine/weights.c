@@ -7,12 +7,13 @@
 
 enum { SEALED = 0, OPENING = 1, OPEN = 2 };
 enum { SPINS = 2000 }; /* longer than opening a block takes */
+enum { PAGE = 4096, PAGES = EML_WEIGHTS_BLOCK / PAGE };
 
 /* Tables: stream, own, state; a whole number of cache lines. */
 static bool table_bytes(size_t n_blocks, size_t n_own, size_t *bytes)
 {
     size_t blocks, own;
-    return eml_mul_size(n_blocks, sizeof(uint64_t) + 1, &blocks) &&
+    return eml_mul_size(n_blocks, sizeof(uint64_t) + PAGES, &blocks) &&
            eml_mul_size(n_own, sizeof(struct eml_weights_own), &own) &&
            eml_add_size(blocks, own, bytes) && eml_round_up(*bytes, 64, bytes);
 }
@@ -35,16 +36,17 @@ void eml_weights_init(struct eml_weights_window *w, const struct eml_weights_sou
         .source = source,
         .blocks = room.ptr,
         .n_blocks = n_blocks,
+        .unit = source->fetch_part != NULL ? PAGE : EML_WEIGHTS_BLOCK,
         .own = (struct eml_weights_own *)(void *)tables,
         .n_own = n_own,
         .own_blocks = own_blocks,
     };
     w->stream = (uint64_t *)(void *)(w->own + n_own);
     w->state = (_Atomic uint8_t *)(void *)(w->stream + n_blocks);
-    for (size_t i = 0; i < n_blocks; i++) {
+    for (size_t i = 0; i < n_blocks; i++)
         w->stream[i] = UINT64_MAX;
+    for (size_t i = 0; i < n_blocks * PAGES; i++)
         atomic_init(&w->state[i], SEALED);
-    }
     for (size_t i = 0; i < n_own; i++)
         w->own[i] = (struct eml_weights_own){.blocks = own + i * own_blocks * EML_WEIGHTS_BLOCK};
 }
@@ -54,7 +56,8 @@ static uint8_t *block_at(const struct eml_weights_window *w, size_t i)
     return w->blocks + i * EML_WEIGHTS_BLOCK;
 }
 
-/* Where in the shared part block `stream` of the stream is open; NULL if nowhere. */
+/* Where in the shared part block `stream` of the stream is open; NULL if nowhere. Where blocks are
+ * opened as a whole. */
 static uint8_t *find_shared(const struct eml_weights_window *w, uint64_t stream)
 {
     for (size_t i = 0; i < w->n_blocks; i++)
@@ -80,11 +83,24 @@ static uint8_t *find_open(const struct eml_weights_window *w, uint64_t stream)
     return find_shared(w, stream);
 }
 
+static void map_sealed(struct eml_weights_window *w, size_t at, uint64_t stream, size_t n)
+{
+    const size_t units = EML_WEIGHTS_BLOCK / w->unit;
+    for (size_t i = 0; i < n; i++)
+        w->stream[at + i] = stream + i;
+    for (size_t i = at * units; i < (at + n) * units; i++)
+        atomic_store_explicit(&w->state[i], SEALED, memory_order_relaxed);
+}
+
 void eml_weights_map(struct eml_weights_window *w, size_t at, uint64_t stream, size_t n)
 {
     EML_ASSERT(at <= w->n_blocks && n <= w->n_blocks - at);
     if (n == 0)
         return;
+    if (eml_weights_has_parts(w)) { /* what is needed again of a seam is not worth a copy */
+        map_sealed(w, at, stream, n);
+        return;
+    }
     const size_t ends[2] = {at, at + n - 1};
     const uint8_t *from[2] = {find_open(w, stream), find_open(w, stream + n - 1)};
     if (n == 1 || from[1] == block_at(w, at))
@@ -92,10 +108,7 @@ void eml_weights_map(struct eml_weights_window *w, size_t at, uint64_t stream, s
     for (int i = 0; i < 2; i++)
         if (from[i] != NULL && from[i] != block_at(w, ends[i]))
             memcpy(block_at(w, ends[i]), from[i], EML_WEIGHTS_BLOCK);
-    for (size_t i = 0; i < n; i++) {
-        w->stream[at + i] = stream + i;
-        atomic_store_explicit(&w->state[at + i], SEALED, memory_order_relaxed);
-    }
+    map_sealed(w, at, stream, n);
     for (int i = 0; i < 2; i++)
         if (from[i] != NULL)
             atomic_store_explicit(&w->state[ends[i]], OPEN, memory_order_relaxed);
@@ -135,34 +148,6 @@ static bool await(struct eml_weights_window *w, size_t i)
     return true;
 }
 
-bool eml_weights_open_at(struct eml_weights_window *w, const void *p, size_t n)
-{
-    if (n == 0)
-        return !has_failed(w);
-    size_t from = (size_t)((const uint8_t *)p - w->blocks);
-    size_t first = from / EML_WEIGHTS_BLOCK, last = (from + n - 1) / EML_WEIGHTS_BLOCK;
-    EML_ASSERT(last < w->n_blocks);
-    bool others = false; /* blocks that another thread is opening: come back to them */
-    for (size_t i = first; i <= last; i++) {
-        uint8_t state = atomic_load_explicit(&w->state[i], memory_order_acquire);
-        if (state == OPEN)
-            continue;
-        if (has_failed(w))
-            return false;
-        if (state == SEALED && atomic_compare_exchange_strong(&w->state[i], &state, OPENING)) {
-            if (!fetch(w, w->stream[i], block_at(w, i)))
-                return false;
-            atomic_store_explicit(&w->state[i], OPEN, memory_order_release);
-        } else {
-            others = true;
-        }
-    }
-    for (size_t i = first; others && i <= last; i++)
-        if (!await(w, i))
-            return false;
-    return true;
-}
-
 bool eml_weights_read(struct eml_weights_window *w, uint64_t at, size_t n, uint8_t *to)
 {
     while (n > 0) {
@@ -176,6 +161,55 @@ bool eml_weights_read(struct eml_weights_window *w, uint64_t at, size_t n, uint8
         to += k;
         n -= k;
     }
+    return true;
+}
+
+static bool claim(struct eml_weights_window *w, size_t unit)
+{
+    uint8_t sealed = SEALED;
+    return atomic_load_explicit(&w->state[unit], memory_order_relaxed) == SEALED &&
+           atomic_compare_exchange_strong(&w->state[unit], &sealed, OPENING);
+}
+
+/* Opens units [first, end), which the caller claimed, of one block. */
+static bool open_units(struct eml_weights_window *w, size_t first, size_t end)
+{
+    const size_t at = first * w->unit, n = (end - first) * w->unit;
+    const uint64_t block = w->stream[at / EML_WEIGHTS_BLOCK];
+    bool ok = w->unit == EML_WEIGHTS_BLOCK
+                  ? fetch(w, block, w->blocks + at)
+                  : eml_weights_read(w, block * EML_WEIGHTS_BLOCK + at % EML_WEIGHTS_BLOCK, n,
+                                     w->blocks + at);
+    for (size_t i = first; ok && i < end; i++)
+        atomic_store_explicit(&w->state[i], OPEN, memory_order_release);
+    return ok;
+}
+
+bool eml_weights_open_at(struct eml_weights_window *w, const void *p, size_t n)
+{
+    if (n == 0)
+        return !has_failed(w);
+    const size_t units = EML_WEIGHTS_BLOCK / w->unit;
+    size_t from = (size_t)((const uint8_t *)p - w->blocks);
+    size_t first = from / w->unit, end = (from + n - 1) / w->unit + 1;
+    EML_ASSERT(end <= w->n_blocks * units);
+    bool others = false; /* units that another thread is opening: come back to them */
+    for (size_t i = first; i < end; i++) {
+        if (atomic_load_explicit(&w->state[i], memory_order_acquire) == OPEN)
+            continue;
+        if (has_failed(w))
+            return false;
+        size_t last = i; /* as many as lie together in the block */
+        while (last < end && last / units == i / units && claim(w, last))
+            last++;
+        if (last > i && !open_units(w, i, last))
+            return false;
+        others = others || last == i;
+        i = last > i ? last - 1 : i;
+    }
+    for (size_t i = first; others && i < end; i++)
+        if (!await(w, i))
+            return false;
     return true;
 }
 

@@ -1,16 +1,16 @@
 /* The window: the part of the sealed weights that is in clear while a plan runs.
  *
  * It has a part that all threads share and a part for each of them. The plan says which blocks of
- * the stream each step needs and where in the shared part they lie (weights_plan.c). A block is
- * opened when it is first needed: by the runner before the step, or by the thread that is about to
- * multiply with it. Large operands are read through the threads' own parts: a thread opens the
- * columns it multiplies with where no other core reads or writes, so that they come from its cache
- * and no line of them ever travels. A block that is needed again soon stays. Memory of steps long
- * done is used again.
+ * the stream each step needs and where in the shared part they lie (weights_plan.c). A block, or
+ * a page of it if the source has parts, is opened when it is first needed: by the runner before the
+ * step, or by the thread that is about to multiply with it. Large operands are read through the
+ * threads' own parts: a thread opens the columns it multiplies with where no other core reads or
+ * writes, so that they come from its cache and no line of them ever travels. A block that is needed
+ * again soon stays. Memory of steps long done is used again.
  *
  * Nothing of a block is visible to an operator before the source has vouched for it: the state of a
- * block becomes OPEN after its fetch succeeded, and a failure is sticky: every later request fails,
- * and the runner stops at the end of the step.
+ * block (a page) becomes OPEN after its fetch succeeded, and a failure is sticky: every later
+ * request fails, and the runner stops at the end of the step.
  */
 #ifndef EML_ENGINE_WEIGHTS_H
 #define EML_ENGINE_WEIGHTS_H
@@ -32,7 +32,8 @@ struct eml_weights_window {
     uint8_t *blocks; /* n_blocks of EML_WEIGHTS_BLOCK */
     size_t n_blocks;
     uint64_t *stream;            /* per block: which block of the stream it is for */
-    _Atomic uint8_t *state;      /* per block */
+    size_t unit;                 /* bytes that are opened at once: a block, or a page */
+    _Atomic uint8_t *state;      /* per unit */
     struct eml_weights_own *own; /* per thread */
     size_t n_own, own_blocks;    /* threads, blocks of each */
     _Atomic int failed;          /* enum eml_err of the first failure */
