@@ -9,25 +9,21 @@
  *
  * Whatever comes: a worker hears one answer for one question, and an answer to a good report is a
  * receipt; the broker signals no process but its own children; it closes each of its descriptors
- * once; all that the sink is given is one
- * log, signed, with every hash right, in which nothing changes that was given before; and nothing
- * counts as durable but what the sink has taken. */
+ * once; all that the sink is given is one log, signed, with every hash right, in which nothing
+ * changes that was given before; and nothing counts as durable but what the sink has taken. */
 #define _GNU_SOURCE
 #include "testsupport/descriptors.h"
 #include "testsupport/digest_signature.h"
 #include "testsupport/fetched.h"
-#include "testsupport/script.h"
+#include "testsupport/hostile_sink.h"
 #include "testsupport/support.h"
 
 #include "attest/document.h"
-#include "audit/note.h"
-#include "audit/tree.h"
 #include "base/log.h"
 #include "cose/sign1.h"
 #include "enclave/broker_state.h"
 #include "enclave/limits.h"
 #include "enclave/spawn.h"
-#include "hostproto/audit.h"
 #include "net/net.h"
 
 #include <errno.h>
@@ -41,19 +37,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { SESSIONS = 3, PID = 100000, STEPS = 200 };
 enum { PHONE = EML_FD_OTHERS, LINE, CLIENT }; /* descriptors */
 
-/* What the host has of the log, and the line to it. */
-struct sink {
-    struct eml_tree tree; /* of all entries it was given */
-    uint64_t size;        /* of the log that it has acknowledged, or will */
-    struct eml_buf checkpoint, edge[EML_TILE_LEVELS];
-    struct eml_buf sent;   /* by the broker: not yet a whole frame */
-    struct eml_buf answer; /* not yet read by the broker, from answer_at */
-    size_t answer_at;
-    bool due, asked_state; /* the broker waits for an answer: to 'A', or to a commit */
-    struct eml_buf last;   /* the commit that is under way: an equal one may come again */
-    uint64_t taken;        /* size of the largest log that it said to have */
-};
-
 static struct {
     struct eml_cur script;
     int64_t ms;
@@ -61,7 +44,7 @@ static struct {
     struct eml_bytes packet; /* what the worker that is heard says */
     pid_t last_pid;
     bool asks[SESSIONS], reported[SESSIONS];
-    struct sink sink;
+    struct eml_sink sink;
 } now;
 
 static struct {
@@ -153,128 +136,13 @@ enum eml_err eml_nsm_exchange(struct eml_nsm *n, struct eml_bytes request, struc
 
 /* --- the host's sink --- */
 
-static void keep(struct eml_buf *b, struct eml_bytes bytes)
-{
-    b->len = 0;
-    eml_buf_put(b, bytes);
-}
-
-/* That the entries lead to the hashes and to the checkpoint, and continue what was given before. */
-static void check_commit(const struct eml_host_commit *c)
-{
-    struct sink *s = &now.sink;
-    struct eml_cur entries = eml_cur(c->entries);
-    struct eml_note_key key;
-    struct eml_checkpoint note;
-    struct eml_sha256 root;
-    EML_ASSERT(c->n > 0 && c->first == s->tree.size);
-    for (unsigned i = 0; i < c->n; i++) {
-        struct eml_bytes entry = eml_tile_entry(&entries);
-        struct eml_record r;
-        struct eml_sha256 leaf;
-        EML_ASSERT(eml_record_decode(entry, &r, NULL) == EML_OK && r.sequence == c->first + i);
-        EML_ASSERT(eml_tree_leaf(entry, &leaf) == EML_OK);
-        if (c->hashes[0].len != 0)
-            EML_ASSERT(memcmp(c->hashes[0].ptr + i * sizeof leaf.b, leaf.b, sizeof leaf.b) == 0);
-        EML_ASSERT(eml_tree_append(&s->tree, &leaf) == EML_OK);
-    }
-    EML_ASSERT(eml_cur_done(&entries) && eml_tree_root(&s->tree, &root) == EML_OK);
-    EML_ASSERT(eml_checkpoint_peek(c->checkpoint, &note, NULL) == EML_OK);
-    EML_ASSERT(eml_note_key_make(note.origin, &fixed.key.pk, &key) == EML_OK);
-    EML_ASSERT(eml_checkpoint_verify(c->checkpoint, &key, &note, NULL) == EML_OK);
-    EML_ASSERT(note.size == s->tree.size && memcmp(note.root.b, root.b, sizeof root.b) == 0);
-    EML_ASSERT((c->first == 0) == (c->document.len != 0));
-}
-
-static void on_commit(struct eml_bytes frame)
-{
-    struct sink *s = &now.sink;
-    struct eml_host_commit c;
-    EML_ASSERT(eml_host_commit_decode(frame, &c) == EML_OK);
-    if (!eml_bytes_equal(frame, eml_buf_bytes(&s->last))) {
-        EML_ASSERT(s->taken == s->tree.size); /* the one before was taken */
-        check_commit(&c);
-        keep(&s->last, frame);
-    }
-    s->asked_state = false;
-    s->due = true;
-}
-
-/* The tiles' edges, when the host takes the commit. */
-static void take_commit(void)
-{
-    struct sink *s = &now.sink;
-    struct eml_host_commit c;
-    if (s->last.len == 0 || s->size == s->tree.size)
-        return;
-    EML_ASSERT(eml_host_commit_decode(eml_buf_bytes(&s->last), &c) == EML_OK);
-    if (c.first != s->size)
-        return; /* it lied about the one before */
-    s->size = s->tree.size;
-    keep(&s->checkpoint, c.checkpoint);
-    for (unsigned i = 0; i < EML_TILE_LEVELS; i++) {
-        size_t width = (size_t)(eml_tile_count(s->size, i) % EML_TILE_WIDTH) * EML_TILE_HASH;
-        struct eml_buf all = {0};
-        eml_buf_put(&all, eml_buf_bytes(&s->edge[i]));
-        eml_buf_put(&all, c.hashes[i]);
-        EML_ASSERT(all.len >= width);
-        keep(&s->edge[i], eml_bytes(all.ptr + all.len - width, width));
-        eml_buf_free(&all);
-    }
-}
-
-static void put_frame(struct eml_bytes content)
-{
-    uint8_t length[4];
-    eml_store_u32(length, (uint32_t)content.len);
-    eml_buf_put(&now.sink.answer, EML_BYTES(length));
-    eml_buf_put(&now.sink.answer, content);
-}
-
-/* Speaks, truthfully or not, asked or not. */
-static void sink_answers(void)
-{
-    struct sink *s = &now.sink;
-    struct eml_buf out = {0};
-    uint8_t how = eml_cur_u8(&now.script);
-    if (!s->due) {
-        if (how >= 250)
-            put_frame(EML_LIT("?"));
-        return;
-    }
-    if (s->asked_state) {
-        struct eml_host_log_state state = {.size = s->size,
-                                           .checkpoint = eml_buf_bytes(&s->checkpoint)};
-        for (unsigned i = 0; i < EML_TILE_LEVELS; i++)
-            state.edge[i] = eml_buf_bytes(&s->edge[i]);
-        EML_ASSERT(eml_host_log_state_encode(&state, &out) == EML_OK);
-    } else {
-        eml_buf_put_u8(&out, how < 192 ? EML_HOST_OK : how % EML_HOST_STATUS_N);
-        if (how < 224)
-            take_commit(); /* whatever it says */
-    }
-    (void)eml_script_meddle(&now.script, &out);
-    /* Who says that it has something is taken at its word. */
-    if (out.len != 0 && out.ptr[0] == EML_HOST_OK)
-        s->taken = s->tree.size;
-    put_frame(eml_buf_bytes(&out));
-    s->due = false;
-    eml_buf_free(&out);
-}
-
-static void drop_line(void)
-{
-    now.sink.answer.len = now.sink.answer_at = now.sink.sent.len = 0;
-    now.sink.due = false;
-}
-
 ssize_t __wrap_send(int fd, const void *data, size_t n, int flags);
 ssize_t __wrap_recv(int fd, void *room, size_t n, int flags);
 int __wrap_poll(struct pollfd *p, nfds_t n, int timeout_ms);
 
 ssize_t __wrap_send(int fd, const void *data, size_t n, int flags)
 {
-    struct sink *s = &now.sink;
+    struct eml_sink *s = &now.sink;
     EML_ASSERT(fd == LINE && (flags & MSG_DONTWAIT) != 0);
     uint8_t how = eml_cur_u8(&now.script);
     if (how >= 252) {
@@ -294,14 +162,14 @@ ssize_t __wrap_send(int fd, const void *data, size_t n, int flags)
     s->due = true;
     EML_ASSERT(frame.len != 1 || frame.ptr[0] == EML_HOST_AUDIT);
     if (frame.len != 1)
-        on_commit(frame);
+        eml_sink_on_commit(s, frame);
     s->sent.len = 0;
     return (ssize_t)n;
 }
 
 ssize_t __wrap_recv(int fd, void *room, size_t n, int flags)
 {
-    struct sink *s = &now.sink;
+    struct eml_sink *s = &now.sink;
     EML_ASSERT(fd == LINE && (flags & MSG_DONTWAIT) != 0);
     uint8_t how = eml_cur_u8(&now.script);
     if (how >= 252) {
@@ -323,7 +191,7 @@ ssize_t __wrap_recv(int fd, void *room, size_t n, int flags)
 static int dial(void *ctx)
 {
     (void)ctx;
-    drop_line();
+    eml_sink_drop_line(&now.sink);
     return eml_cur_u8(&now.script) >= 250 ? -1 : PHONE;
 }
 
@@ -331,9 +199,9 @@ static int dial(void *ctx)
 int __wrap_poll(struct pollfd *p, nfds_t n, int timeout_ms)
 {
     EML_ASSERT(n == 1 && timeout_ms >= 0);
-    sink_answers();
-    bool ready = p->fd >= 0 && (now.sink.answer_at < now.sink.answer.len || p->fd == PHONE ||
-                                (p->events & POLLOUT) != 0);
+    eml_sink_answers(&now.sink, &now.script);
+    bool ready = p->fd >= 0 &&
+                 (eml_sink_has_answer(&now.sink) || p->fd == PHONE || (p->events & POLLOUT) != 0);
     p->revents = ready ? (short)(p->events & (POLLIN | POLLOUT)) : 0;
     if (!ready)
         now.ms += timeout_ms;
@@ -496,7 +364,7 @@ static void turn(void)
     struct pollfd p;
     (void)eml_session_tick(&now.b.sessions, now.ms);
     (void)eml_audit_log_poll(now.b.log, &p);
-    p.revents = now.sink.answer_at < now.sink.answer.len || p.fd == PHONE ? POLLIN : 0;
+    p.revents = eml_sink_has_answer(&now.sink) || p.fd == PHONE ? POLLIN : 0;
     eml_audit_log_turn(now.b.log, &p);
     EML_ASSERT(eml_audit_log_durable(now.b.log) <= now.sink.taken);
     eml_broker_answer_reports(&now.b);
@@ -524,7 +392,7 @@ static void step(void)
         now.ms += (int64_t)eml_cur_u8(&now.script) << (op / 8 % 16);
         break;
     case 6:
-        sink_answers();
+        eml_sink_answers(&now.sink, &now.script);
         break;
     default:
         break;
@@ -532,7 +400,7 @@ static void step(void)
     turn();
     /* A host that is not told otherwise takes what comes. */
     if (op < 128) {
-        sink_answers();
+        eml_sink_answers(&now.sink, &now.script);
         turn();
     }
 }
@@ -564,18 +432,12 @@ static void make_fixed(void)
 
 static void free_all(void)
 {
-    struct sink *s = &now.sink;
     eml_spare_stop(&now.b);
     eml_session_table_free(&now.b.sessions);
     eml_audit_log_free(now.b.log);
     eml_cache_clear(&now.b.cache);
     EML_ASSERT(eml_fds_all_closed());
-    for (unsigned i = 0; i < EML_TILE_LEVELS; i++)
-        eml_buf_free(&s->edge[i]);
-    eml_buf_free(&s->checkpoint);
-    eml_buf_free(&s->sent);
-    eml_buf_free(&s->answer);
-    eml_buf_free(&s->last);
+    eml_sink_free(&now.sink);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -590,6 +452,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&now, 0, sizeof now);
     memset(&eml_fds, 0, sizeof eml_fds);
     now.script = eml_cur(eml_bytes(data, size));
+    now.sink.pk = &fixed.key.pk;
     now.last_pid = PID;
     now.ms = 1000;
     now.b =

@@ -16,6 +16,7 @@
 #include "testsupport/descriptors.h"
 #include "testsupport/fetched.h"
 #include "testsupport/half_channel.h"
+#include "testsupport/tiny_model.h"
 
 #include "aws/cms.h"
 #include "enclave/cache.h"
@@ -31,15 +32,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { N = 4, ARENA = 4 << 20, CLIENT = EML_FD_OTHERS, BROKER };
+enum { ARENA = 4 << 20, CLIENT = EML_FD_OTHERS, BROKER };
 #define ARN "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 /* Made once. */
 static struct {
     bool made;
-    struct eml_buf topology, sealed, spki, cms, ca;
-    uint8_t digest[EML_IPC_DIGEST];
-    float x[N], w[N];
+    struct eml_tiny_model model;
+    struct eml_buf spki, cms, ca;
     struct eml_sha256 key_id;
     struct eml_aead_key data_key, content_key;
     uint8_t block[EML_IPC_BLOCK];
@@ -104,13 +104,13 @@ int __real_munmap(void *p, size_t size);
 
 const void *__wrap_eml_cache_map(int file, size_t size)
 {
-    EML_ASSERT(eml_fds_is_open(file) && size == fixed.sealed.len);
-    return fixed.sealed.ptr;
+    EML_ASSERT(eml_fds_is_open(file) && size == fixed.model.sealed.len);
+    return fixed.model.sealed.ptr;
 }
 
 int __wrap_munmap(void *p, size_t size)
 {
-    return p == fixed.sealed.ptr ? 0 : __real_munmap(p, size);
+    return p == fixed.model.sealed.ptr ? 0 : __real_munmap(p, size);
 }
 
 /* --- the client --- */
@@ -119,10 +119,11 @@ int __wrap_munmap(void *p, size_t size)
 static void put_request(enum eml_mode mode, bool first, struct eml_buf *out)
 {
     static const uint8_t salt[EML_SALT_BYTES] = {1};
-    struct eml_named_tensor x = {EML_LIT("x"), {EML_DT_F32, {1, {N}}, fixed.x, sizeof fixed.x}};
+    struct eml_named_tensor x = {
+        EML_LIT("x"), {EML_DT_F32, {1, {EML_TINY_N}}, fixed.model.x, sizeof fixed.model.x}};
     struct eml_request r = {.mode = mode, .n_inputs = 1, .inputs = &x, .salt = EML_BYTES(salt)};
     if (first)
-        r.topology = eml_buf_bytes(&fixed.topology);
+        r.topology = eml_buf_bytes(&fixed.model.topology);
     EML_ASSERT(eml_request_encode(&r, (struct eml_part_sink){eml_part_to_buf, out}) == EML_OK);
 }
 
@@ -198,15 +199,15 @@ static void hear_message(enum eml_msg_type type)
     struct eml_bytes in = eml_buf_bytes(&now.client.heard);
     if (type == EML_MSG_RESULT) {
         struct eml_result r;
-        float z[N];
+        float z[EML_TINY_N];
         EML_ASSERT(now.durable);
         EML_ASSERT(eml_result_decode(in, &fixed.for_result, &r, NULL) == EML_OK);
         EML_ASSERT(r.n_outputs == 1);
         if (now.client.honest) {
             EML_ASSERT(r.outputs[0].tensor.bytes == sizeof z);
             memcpy(z, r.outputs[0].tensor.data, sizeof z);
-            for (size_t i = 0; i < N; i++)
-                EML_ASSERT(z[i] == fixed.x[i] + fixed.w[i]);
+            for (size_t i = 0; i < EML_TINY_N; i++)
+                EML_ASSERT(z[i] == fixed.model.x[i] + fixed.model.w[i]);
         }
         (void)eml_arena_reset(&fixed.for_result, 0);
         now.durable = false;
@@ -378,9 +379,9 @@ static enum eml_err answer_well(const struct eml_ipc_request *r, struct eml_ipc_
             return EML_E_AUTH;
         return fill(a, EML_BYTES(fixed.content_key.b));
     case EML_IPC_WEIGHTS:
-        if (r->size != fixed.sealed.len)
+        if (r->size != fixed.model.sealed.len)
             return EML_E_NET;
-        EML_TRY(fill(a, EML_BYTES(fixed.digest)));
+        EML_TRY(fill(a, EML_BYTES(fixed.model.digest)));
         return give(a);
     case EML_IPC_HOST_CONNECT:
         return give(a);
@@ -428,35 +429,6 @@ enum eml_err __wrap_eml_ipc_call(int sock, const struct eml_ipc_request *r, int6
 
 /* --- what is made once --- */
 
-/* z = x + w */
-static void make_model(void)
-{
-    static const uint32_t in[] = {0, 1}, out[] = {2};
-    struct eml_value values[] = {
-        {.kind = EML_VALUE_INPUT, .dtype = EML_DT_F32, .shape = {1, {N}}},
-        {.kind = EML_VALUE_SLOT, .dtype = EML_DT_F32, .shape = {1, {N}}, .bytes = sizeof fixed.w},
-        {.kind = EML_VALUE_NODE, .dtype = EML_DT_F32, .shape = {1, {N}}}};
-    struct eml_node node = {
-        .op = EML_OP_ADD, .n_in = 2, .n_out = 1, .in = in, .out = out, .params = EML_ABSENT};
-    struct eml_name input = {EML_LIT("x"), 0}, output = {EML_LIT("z"), 2};
-    struct eml_topology t = {.min_version = 1, .blob = {.version = 1}};
-    t.graph = (struct eml_graph){.n_values = 3,
-                                 .n_nodes = 1,
-                                 .n_inputs = 1,
-                                 .n_outputs = 1,
-                                 .values = values,
-                                 .nodes = &node,
-                                 .inputs = &input,
-                                 .outputs = &output};
-    for (int i = 0; i < N; i++) {
-        fixed.x[i] = (float)i;
-        fixed.w[i] = (float)(2 * i + 1);
-    }
-    EML_ASSERT(eml_blob_seal(eml_bytes(fixed.w, sizeof fixed.w), &t.blob, &fixed.sealed) == EML_OK);
-    memcpy(fixed.digest, t.blob.digest, sizeof fixed.digest);
-    EML_ASSERT(eml_topology_encode(&t, &fixed.topology) == EML_OK);
-}
-
 static void make_kms(void)
 {
     struct eml_rsa *rsa;
@@ -483,7 +455,7 @@ static void make_fixed(void)
     eml_crypto_init();
     EML_ASSERT(eml_arena_create(&fixed.arena, ARENA) == EML_OK);
     EML_ASSERT(eml_arena_create(&fixed.for_result, 1 << 16) == EML_OK);
-    make_model();
+    eml_tiny_model_make(&fixed.model);
     make_kms();
     eml_opened_make();
     fixed.made = true;
