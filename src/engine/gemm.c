@@ -87,40 +87,49 @@ struct job {
     const struct eml_kernels *kn;
     const struct eml_gemm *g;
     struct eml_gemm_cut cut;
+    size_t ask; /* floats per row of b that a tile asks for of the next group's panels; 0: none */
 };
 
-/* Rows [row, row + m) of column group `group`, a range of K. b: panel b_first. */
+/* A tile and what it points to. */
+struct work {
+    struct eml_tile tile;
+    struct eml_epilogue epilogue;
+    const float *rows[MR_MAX];
+};
+
+static void set_rows(const struct job *j, const struct eml_gemm_offsets *o, size_t row, size_t m,
+                     size_t k0, struct work *w)
+{
+    const float *a = j->g->a + o->a + row * j->g->lda + k0;
+    for (size_t i = 0; i < m; i++)
+        w->rows[i] = a + i * j->g->lda;
+    w->tile.m = m;
+}
+
+/* Panels [panel, end) of the rows that are set, a range of K. b: panel b_first. */
 static void tile(const struct job *j, const struct eml_gemm_offsets *o, const float *b,
-                 size_t b_first, size_t row, size_t m, size_t group, size_t k0, size_t k)
+                 size_t b_first, size_t row, size_t panel, size_t end, size_t k0, struct work *w)
 {
     const struct eml_gemm *g = j->g;
-    size_t panel = group * j->cut.panels / j->cut.groups;
     size_t column = panel * PANEL;
-    size_t end = (group + 1) * j->cut.panels / j->cut.groups * PANEL;
-    const float *rows[MR_MAX];
-    for (size_t i = 0; i < m; i++)
-        rows[i] = g->a + o->a + (row + i) * g->lda + k0;
-    struct eml_epilogue e = eml_epilogue_at(&g->epilogue, row, column);
-    if (e.residual)
-        e.residual += o->residual;
-    struct eml_tile t = {
-        .c = g->c + o->c + row * g->ldc + column,
-        .ldc = g->ldc,
-        .m = m,
-        .n = min_size(end, g->n) - column,
-        .rows = rows,
-        .n_blocks = 1,
-        .block = k,
-        .b = b + (panel - b_first) * g->b_panel + k0 * g->b_row,
-        .b_row = g->b_row,
-        .b_panel = g->b_panel,
-        .accumulate = k0 > 0,
-        .epilogue = k0 + k == g->k ? &e : NULL,
-    };
+    struct eml_tile *t = &w->tile;
+    t->c = g->c + o->c + row * g->ldc + column;
+    t->n = min_size(end * PANEL, g->n) - column;
+    t->b = b + (panel - b_first) * g->b_panel + k0 * g->b_row;
+    if (t->epilogue) {
+        w->epilogue = eml_epilogue_at(&g->epilogue, row, column);
+        if (w->epilogue.residual)
+            w->epilogue.residual += o->residual;
+    }
+    /* read from memory only when needed, the next group would hold up its first tile */
+    size_t at = row / j->kn->mr * j->ask * g->k;
+    bool ask = j->ask != 0 && at < (j->cut.panels - end) * g->b_panel;
+    t->soon = ask ? b + end * g->b_panel + at : NULL;
+    t->soon_step = ask ? j->ask : 0;
     if (g->bf16)
-        j->kn->gemm_tile_bf16(&t);
+        j->kn->gemm_tile_bf16(t);
     else
-        j->kn->gemm_tile(&t);
+        j->kn->gemm_tile(t);
 }
 
 bool eml_gemm_open(struct eml_weights_window *w, const float *b, size_t b_panel, size_t from,
@@ -156,15 +165,25 @@ static void task(const struct job *j, const struct eml_gemm_offsets *o, size_t r
     size_t b_first = g->own != NULL ? from : 0;
     const float *b = g->own != NULL ? eml_gemm_own(g->window, g->own, thread, g->b_panel, from, to)
                                     : g->b + o->b;
+    struct work w = {
+        .tile = {.ldc = g->ldc, .n_blocks = 1, .b_row = g->b_row, .b_panel = g->b_panel}};
+    w.tile.rows = w.rows;
     do {
         /* the last range may be half as long again: no short remainder */
         size_t k = g->k - k0 <= K_RANGE + K_RANGE / 2 ? g->k - k0 : K_RANGE;
         if (b == NULL ||
             (g->own == NULL && !eml_gemm_open(g->window, b, g->b_panel, from, to, k0, k, g->k)))
             return;
+        w.tile.block = k;
+        w.tile.accumulate = k0 > 0;
+        w.tile.epilogue = k0 + k == g->k ? &w.epilogue : NULL;
         for (size_t row = row_tile * j->cut.rows; row < row_end; row += j->kn->mr) {
-            for (size_t group = group0; group < group_end; group++)
-                tile(j, o, b, b_first, row, min_size(row_end - row, j->kn->mr), group, k0, k);
+            set_rows(j, o, row, min_size(row_end - row, j->kn->mr), k0, &w);
+            for (size_t group = group0, panel = from, end; group < group_end;
+                 group++, panel = end) {
+                end = (group + 1) * j->cut.panels / j->cut.groups;
+                tile(j, o, b, b_first, row, panel, end, k0, &w);
+            }
         }
         k0 += k;
     } while (k0 < g->k);
@@ -194,9 +213,12 @@ void eml_gemm_run(const struct eml_kernels *kn, struct eml_pool *pool, const str
 {
     if (g->m == 0 || g->n == 0 || g->batch == 0)
         return;
-    struct job j = {kn, g, {0}};
+    struct job j = {.kn = kn, .g = g};
     j.cut = g->own != NULL ? eml_gemm_cut_own(kn, g->m, g->n, eml_pool_threads(pool))
                            : eml_gemm_cut(kn, g->m, g->n, g->k, g->m * g->k);
+    if (g->window == NULL && g->b_row == PANEL && j.cut.rows_first && j.cut.groups_per_task == 1 &&
+        g->k <= K_RANGE + K_RANGE / 2)
+        j.ask = min_size(div_up(kn->nr, div_up(g->m, kn->mr)), PANEL);
     size_t n = g->batch * j.cut.row_tiles * j.cut.column_tasks;
     /* many tiny products: several per claim */
     size_t work = max_size(g->m * g->n * max_size(g->k, 16) / (n / g->batch), 1);

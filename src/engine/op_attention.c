@@ -92,8 +92,9 @@ static void score_rows(const struct attention *a, float *scores, const float *q,
     for (size_t r = 0; r < m; r++)
         rows[r] = q + r * a->heads * a->d;
     for (size_t column = 0; column < a->keys; column += a->kn->nr) {
-        struct eml_epilogue e = {.residual = mask && plain ? mask + column : NULL,
-                                 .residual_stride = a->mask_step[2]};
+        struct eml_epilogue e = {.residual_stride = a->mask_step[2]};
+        if (mask && plain) /* what is the same for all rows is read once as a bias */
+            *(a->mask_step[2] == 0 ? &e.bias : &e.residual) = mask + column;
         struct eml_tile t = {.c = scores + column,
                              .ldc = a->row_stride,
                              .m = m,
@@ -107,14 +108,13 @@ static void score_rows(const struct attention *a, float *scores, const float *q,
                              .epilogue = &e};
         a->kn->gemm_tile(&t);
     }
-    for (size_t r = 0; r < m; r++) {
+    for (size_t r = 0; !plain && r < m; r++) {
         float *row = scores + r * a->row_stride;
-        if (!plain)
-            a->kn->binary_scalar[EML_BINARY_MUL](row, row, a->scale, a->keys);
-        if (!plain && mask)
+        a->kn->binary_scalar[EML_BINARY_MUL](row, row, a->scale, a->keys);
+        if (mask)
             a->kn->binary[EML_BINARY_ADD](row, row, mask + r * a->mask_step[2], a->keys);
-        a->kn->softmax(row, row, a->keys);
     }
+    a->kn->softmax(scores, scores, a->keys, m, a->row_stride);
 }
 
 /* out = scores V, m rows. */

@@ -42,8 +42,11 @@ static void softmax_rows(void *arg, int64_t begin, int64_t end, unsigned thread)
     const struct eml_kernels *k = r->c->kernels;
     const float *x = r->c->in[0].data;
     float *y = r->c->out[0].data;
-    for (int64_t i = begin; i < end; i++)
-        (r->log ? k->log_softmax : k->softmax)(y + i * r->n, x + i * r->n, (size_t)r->n);
+    if (!r->log)
+        k->softmax(y + begin * r->n, x + begin * r->n, (size_t)r->n, (size_t)(end - begin),
+                   (size_t)r->n);
+    for (int64_t i = begin; r->log && i < end; i++)
+        k->log_softmax(y + i * r->n, x + i * r->n, (size_t)r->n);
 }
 
 #define SOFTMAX_COLUMNS(name, type)                                                                \

@@ -14,6 +14,35 @@ size_t eml_pack_panel16_floats(size_t k, size_t n)
     return k * ((n + EML_PANEL - 1) / EML_PANEL * EML_PANEL);
 }
 
+typedef float quad __attribute__((vector_size(16)));
+
+static quad load(const float *p)
+{
+    quad q;
+    memcpy(&q, p, sizeof q);
+    return q;
+}
+
+static void store(float *p, quad q)
+{
+    memcpy(p, &q, sizeof q);
+}
+
+/* Elements (i, j) of 4 x 4 at out[i*EML_PANEL + j] and at src[i + j*stride]. */
+static void transpose(float *out, const float *src, size_t stride)
+{
+    quad a = load(src), b = load(src + stride), c = load(src + 2 * stride);
+    quad d = load(src + 3 * stride);
+    quad ac0 = __builtin_shufflevector(a, c, 0, 4, 1, 5);
+    quad ac2 = __builtin_shufflevector(a, c, 2, 6, 3, 7);
+    quad bd0 = __builtin_shufflevector(b, d, 0, 4, 1, 5);
+    quad bd2 = __builtin_shufflevector(b, d, 2, 6, 3, 7);
+    store(out, __builtin_shufflevector(ac0, bd0, 0, 4, 1, 5));
+    store(out + EML_PANEL, __builtin_shufflevector(ac0, bd0, 2, 6, 3, 7));
+    store(out + 2 * EML_PANEL, __builtin_shufflevector(ac2, bd2, 0, 4, 1, 5));
+    store(out + 3 * EML_PANEL, __builtin_shufflevector(ac2, bd2, 2, 6, 3, 7));
+}
+
 /* One panel of `columns` columns; elements (i, j) at src[i*row_stride + j*col_stride]. */
 static void panel(float *restrict out, const float *restrict src, size_t k, size_t columns,
                   size_t row_stride, size_t col_stride)
@@ -23,7 +52,12 @@ static void panel(float *restrict out, const float *restrict src, size_t k, size
             memcpy(out + i * EML_PANEL, src + i * row_stride, EML_PANEL * sizeof(float));
         return;
     }
-    for (size_t i = 0; i < k; i++) {
+    size_t i = 0;
+    for (; columns == EML_PANEL && row_stride == 1 && i + 4 <= k; i += 4) {
+        for (size_t j = 0; j < EML_PANEL; j += 4)
+            transpose(out + i * EML_PANEL + j, src + i + j * col_stride, col_stride);
+    }
+    for (; i < k; i++) {
         for (size_t j = 0; j < columns; j++)
             out[i * EML_PANEL + j] = src[i * row_stride + j * col_stride];
         for (size_t j = columns; j < EML_PANEL; j++)

@@ -38,6 +38,8 @@ struct eml_epilogue {
  *    b_panel 16*K; a row-major matrix whose n is a multiple of 16 has b_row ldb and b_panel 16.
  * accumulate: the sum starts from what c holds (a previous range of K) instead of 0.
  * epilogue: NULL for none (all but the last range of K). Pointers are those of this tile.
+ * soon: memory that a later tile reads, asked for while this one is computed: soon_step floats for
+ *    each row of b. A hint: NULL for none, and nothing is read.
  * K may be 0. The order of summation is the same for every m, n and cut into blocks. */
 struct eml_tile {
     float *c;
@@ -48,6 +50,8 @@ struct eml_tile {
     size_t b_row, b_panel;
     bool accumulate;
     const struct eml_epilogue *epilogue;
+    const float *soon;
+    size_t soon_step;
 };
 
 /* A run of output pixels of a depthwise convolution: for each pixel p and channel j < c
@@ -134,8 +138,9 @@ struct eml_kernels {
 
     /* y = act(x); slope, if used, has n elements (one row of channels). */
     void (*act)(float *y, const float *x, size_t n, const struct eml_act_spec *act);
+    /* y = e^x / sum of e^x by row, `rows` rows of n, ld apart; n >= 1; y may equal x. */
+    void (*softmax)(float *y, const float *x, size_t n, size_t rows, size_t ld);
     /* One row each; n >= 1; y may equal x. Sums are of fixed order. */
-    void (*softmax)(float *y, const float *x, size_t n);
     void (*log_softmax)(float *y, const float *x, size_t n);
     /* y = (x - mean) / sqrt(var + eps) * scale + bias; scale and bias [n], bias may be NULL. */
     void (*layer_norm)(float *y, const float *x, size_t n, const float *scale, const float *bias,

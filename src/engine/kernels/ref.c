@@ -225,7 +225,7 @@ static float reduce_min(const float *x, size_t n)
     return m;
 }
 
-static void softmax(float *y, const float *x, size_t n)
+static void softmax_row(float *y, const float *x, size_t n)
 {
     float top = reduce_max(x, n);
     double s = 0;
@@ -235,6 +235,12 @@ static void softmax(float *y, const float *x, size_t n)
     }
     for (size_t i = 0; i < n; i++)
         y[i] = (float)((double)y[i] / s);
+}
+
+static void softmax(float *y, const float *x, size_t n, size_t rows, size_t ld)
+{
+    for (size_t r = 0; r < rows; r++)
+        softmax_row(y + r * ld, x + r * ld, n);
 }
 
 static void log_softmax(float *y, const float *x, size_t n)

@@ -99,6 +99,14 @@ static inline float v_sum(vf a)
     return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
 }
 
+/* No lane is NaN. */
+static inline float v_max_across(vf a)
+{
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+}
+
 /* c + a.low * b.low + a.high * b.high of pairs of bfloat16. */
 static inline vf v_dot2(vf a, vf b, vf c)
 {

@@ -30,13 +30,15 @@ enum { PANEL = 16, PANEL_V = PANEL / VL }; /* vectors of one panel */
 INLINE void accumulate(const struct eml_tile *t, vf (*acc)[TILE_V], const size_t m, const size_t v,
                        const bool pairs)
 {
-    const float *b = t->b;
+    const float *b = t->b, *soon = t->soon ? t->soon : b;
     for (size_t q = 0; q < t->n_blocks; q++) {
         const float *const *rows = t->rows + q * m;
         const float *a[TILE_M];
         EACH(r, 0, m) a[r] = rows[r];
         for (size_t k = 0; k < t->block; k++) {
             vf bv[TILE_V];
+            __builtin_prefetch(soon, 0, 2);
+            soon += t->soon_step;
             EACH(j, 0, v) bv[j] = B_VECTOR(j);
             EACH(r, 0, m)
             {
@@ -138,18 +140,6 @@ INLINE void finish(const struct eml_tile *t, vf (*acc)[TILE_V], const size_t m, 
 #undef CASE
 }
 
-/* The tile is still in the first-level cache: a second pass costs little beside exp or erf. */
-static void activate(const struct eml_tile *t)
-{
-    const struct eml_act_spec *s = &t->epilogue->act;
-    if (t->ldc == t->n) { /* rows without a gap */
-        act(t->c, t->c, t->m * t->n, s);
-        return;
-    }
-    for (size_t r = 0; r < t->m; r++)
-        act(t->c + r * t->ldc, t->c + r * t->ldc, t->n, s);
-}
-
 /* Asks for what the end of the tile reads and writes: it comes while the product is computed. */
 INLINE void fetch(const struct eml_tile *t, const size_t m, const size_t v)
 {
@@ -201,8 +191,9 @@ INLINE void tile(const struct eml_tile *t, const size_t m, const size_t v, const
         EACH(j, 0, v - 1) v_store(c + j * VL, acc[r][j]);
         v_store_first(c + (v - 1) * VL, last, acc[r][v - 1]);
     }
+    /* the tile is still in the first-level cache: a second pass costs little beside exp or erf */
     if (t->epilogue && is_costly(t->epilogue->act.act))
-        activate(t);
+        act_rows(t->c, t->c, t->n, t->m, t->ldc, &t->epilogue->act);
 }
 
 #define INSTANCE(m, v)                                                                             \

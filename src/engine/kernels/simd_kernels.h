@@ -91,23 +91,29 @@ BINARY(min, min_nan(a, b))
 BINARY(max, max_nan(a, b))
 #undef BINARY
 
-static inline __attribute__((always_inline)) void
-act_row(const enum eml_act a, float *y, const float *x, size_t n, const struct eml_act_spec *s)
+/* y = act(x) for `rows` rows of n, ld apart. */
+static inline __attribute__((always_inline)) void act_rows_of(const enum eml_act a, float *y,
+                                                              const float *x, size_t n, size_t rows,
+                                                              size_t ld,
+                                                              const struct eml_act_spec *s)
 {
     vf p0 = v_set(s->p[0]), p1 = v_set(s->p[1]), slope = v_set(0.0F);
-    for (size_t i = 0; i < n; i += VL) {
-        if (a == EML_ACT_PRELU)
-            slope = get(s->slope + i, n - i);
-        put(y + i, n - i, v_act(a, get(x + i, n - i), p0, p1, slope));
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t i = 0; i < n; i += VL) {
+            if (a == EML_ACT_PRELU)
+                slope = get(s->slope + i, n - i);
+            put(y + r * ld + i, n - i, v_act(a, get(x + r * ld + i, n - i), p0, p1, slope));
+        }
     }
 }
 
 /* One copy of the loop for each activation, chosen outside of it. */
-static void act(float *y, const float *x, size_t n, const struct eml_act_spec *s)
+static void act_rows(float *y, const float *x, size_t n, size_t rows, size_t ld,
+                     const struct eml_act_spec *s)
 {
 #define CASE(a)                                                                                    \
     case a:                                                                                        \
-        act_row(a, y, x, n, s);                                                                    \
+        act_rows_of(a, y, x, n, rows, ld, s);                                                      \
         break;
     switch (s->act) {
         CASE(EML_ACT_NONE)
@@ -126,6 +132,11 @@ static void act(float *y, const float *x, size_t n, const struct eml_act_spec *s
         break;
     }
 #undef CASE
+}
+
+static void act(float *y, const float *x, size_t n, const struct eml_act_spec *s)
+{
+    act_rows(y, x, n, 1, 0, s);
 }
 
 /* Sum over i of expr, a function of v = x[i]. */
@@ -182,15 +193,50 @@ static float reduce_min(const float *x, size_t n)
     return best;
 }
 
-static void softmax(float *y, const float *x, size_t n)
+enum {
+    SOFTMAX_ROWS = 8,
+    SOFTMAX_CACHED = 4096 /* floats that stay in the first-level cache from step to step */
+};
+
+/* The largest, of lanes that are no NaN. */
+static float top_of(const float *x, size_t n)
 {
-    vf top = v_set(reduce_max(x, n)), s = v_set(0.0F);
-    for (size_t i = 0; i < n; i += VL) {
-        vf v = v_exp(get(x + i, n - i) - top);
-        put(y + i, n - i, v);
-        s = s + keep(v, n - i, v_set(0.0F));
+    vf m0 = v_set(-INFINITY), m1 = m0;
+    size_t i = 0;
+    for (; i + 2 * VL <= n; i += 2 * VL) {
+        m0 = v_max(v_load(x + i), m0);
+        m1 = v_max(v_load(x + i + VL), m1);
     }
-    scalar_mul(y, y, 1.0F / v_sum(s), n);
+    for (; i < n; i += VL)
+        m0 = v_max(keep(get(x + i, n - i), n - i, m0), m0);
+    return v_max_across(v_max(m0, m1));
+}
+
+/* Each step for some rows before the next one: what one row waits for, others hide. A NaN in x need
+ * not be the largest: the sum is NaN by it, and so are all results. */
+static void softmax_block(float *y, const float *x, size_t n, size_t rows, size_t ld)
+{
+    float top[SOFTMAX_ROWS], factor[SOFTMAX_ROWS];
+    for (size_t r = 0; r < rows; r++)
+        top[r] = top_of(x + r * ld, n);
+    for (size_t r = 0; r < rows; r++) {
+        vf t = v_set(top[r]), s = v_set(0.0F);
+        for (size_t i = 0; i < n; i += VL) {
+            vf v = v_exp_negative(get(x + r * ld + i, n - i) - t);
+            put(y + r * ld + i, n - i, v);
+            s = s + keep(v, n - i, v_set(0.0F));
+        }
+        factor[r] = 1.0F / v_sum(s);
+    }
+    for (size_t r = 0; r < rows; r++)
+        scalar_mul(y + r * ld, y + r * ld, factor[r], n);
+}
+
+static void softmax(float *y, const float *x, size_t n, size_t rows, size_t ld)
+{
+    size_t step = n <= SOFTMAX_CACHED / SOFTMAX_ROWS ? SOFTMAX_ROWS : 1;
+    for (size_t r = 0; r < rows; r += step)
+        softmax_block(y + r * ld, x + r * ld, n, rows - r < step ? rows - r : step, ld);
 }
 
 static void log_softmax(float *y, const float *x, size_t n)

@@ -24,6 +24,25 @@ static inline vf v_exp(vf x)
     return v_scale2(p, n);
 }
 
+/* 2^f, |f| <= 0.5. */
+static inline vf v_exp2_fraction(vf f)
+{
+    vf h = v_set(1.32764725e-3F);
+    h = v_fma(h, f, v_set(9.67554096e-3F));
+    h = v_fma(h, f, v_set(5.55071309e-2F));
+    h = v_fma(h, f, v_set(2.40221202e-1F));
+    h = v_fma(h, f, v_set(6.93146944e-1F));
+    return v_fma(h, f, v_set(1.0F));
+}
+
+/* e^x = 2^(n + f) of x <= 0: |x| ulp of a result that is at most 1 are less than one of 1. */
+static inline vf v_exp_negative(vf x)
+{
+    x = v_max(v_set(-120.0F), x);
+    vf n = v_round(x * v_set(1.44269504F));
+    return v_scale2(v_exp2_fraction(v_fma(x, v_set(1.44269504F), v_neg(n))), n);
+}
+
 /* Below 1: x + x P(x^2). Above: 1 - e^Q(|x|), Q the logarithm of erfc. */
 static inline vf v_erf(vf x)
 {
@@ -72,12 +91,7 @@ static inline vf v_gelu(vf x)
     p = v_fma(p, t, v_set(-4.5904392e-1F));
     p = v_fma(p, t, v_set(-1.15112698F));
     p = v_fma(p, t, v_set(-1.0F));
-    vf n = v_round(p), f = p - n, h = v_set(1.32764725e-3F);
-    h = v_fma(h, f, v_set(9.67554096e-3F));
-    h = v_fma(h, f, v_set(5.55071309e-2F));
-    h = v_fma(h, f, v_set(2.40221202e-1F));
-    h = v_fma(h, f, v_set(6.93146944e-1F));
-    h = v_fma(h, f, v_set(1.0F));
+    vf n = v_round(p), h = v_exp2_fraction(p - n);
     return v_fma(v_neg(t), v_scale2(h, n), v_max(v_set(0.0F), x));
 }
 

@@ -465,7 +465,7 @@ static void check_softmax(const struct eml_kernels *kn, const float *x, float *y
         top = fmax(top, (double)x[j]);
     for (size_t j = 0; j < n; j++)
         total += exp((double)x[j] - top);
-    kn->softmax(y, x, n);
+    kn->softmax(y, x, n, 1, 0);
     for (size_t j = 0; j < n; j++)
         assert_close((double)y[j], exp((double)x[j] - top) / total, 2e-6, 1e-30);
     kn->log_softmax(y, x, n);
@@ -545,6 +545,36 @@ static void rows_match_the_model(void **state)
     }
 }
 
+/* A row's result depends neither on the rows around it nor on what lies between them; a NaN spoils
+ * its row only. */
+static void softmax_of_rows_is_softmax_of_each(void **state)
+{
+    (void)state;
+    static const size_t columns[] = {1, 15, 16, 17, 100, 128, 300, 700};
+    struct eml_gen g = eml_gen_seeded("softmax rows");
+    for (size_t i = 0; i < n_sets; i++) {
+        for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
+            size_t n = columns[c], ld = n + 3, rows = 19;
+            float *x = random_floats(&g, rows * ld, -9, 9), *one = random_floats(&g, n, 0, 1);
+            float *y = random_floats(&g, rows * ld, 0, 1), *before = malloc(rows * ld * sizeof *y);
+            assert_non_null(before);
+            memcpy(before, y, rows * ld * sizeof *y);
+            x[7 * ld + n / 2] = NAN;
+            sets[i]->softmax(y, x, n, rows, ld);
+            for (size_t r = 0; r < rows; r++) {
+                sets[i]->softmax(one, x + r * ld, n, 1, 0);
+                for (size_t j = 0; j < n; j++)
+                    assert_true(r == 7 ? isnan(y[r * ld + j]) : y[r * ld + j] == one[j]);
+                assert_memory_equal(y + r * ld + n, before + r * ld + n, 3 * sizeof *y);
+            }
+            free(x);
+            free(y);
+            free(one);
+            free(before);
+        }
+    }
+}
+
 static void isa_is_never_more_than_the_cpu_has(void **state)
 {
     (void)state;
@@ -573,6 +603,7 @@ int main(void)
         cmocka_unit_test(act_is_accurate),
         cmocka_unit_test(binary_matches_exactly),
         cmocka_unit_test(rows_match_the_model),
+        cmocka_unit_test(softmax_of_rows_is_softmax_of_each),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
