@@ -39,7 +39,7 @@ struct eml_epilogue {
  * accumulate: the sum starts from what c holds (a previous range of K) instead of 0.
  * epilogue: NULL for none (all but the last range of K). Pointers are those of this tile.
  * soon: memory that a later tile reads, asked for while this one is computed: soon_step floats for
- *    each row of b. A hint: NULL for none, and nothing is read.
+ *    each row of b. A hint that full tiles follow: NULL for none, and nothing is read.
  * K may be 0. The order of summation is the same for every m, n and cut into blocks. */
 struct eml_tile {
     float *c;
