@@ -124,7 +124,12 @@ enum eml_weights_use eml_use_conv(const struct eml_op_ctx *c, uint32_t i, uint64
                                   size_t *piece)
 {
     struct conv v;
-    if (i != 1 || c->in[1].layout != EML_LAYOUT_PANEL16 || conv_of(c, &v) != EML_OK)
+    if (i != 1 || c->in[1].layout != EML_LAYOUT_PANEL16)
+        return EML_WEIGHTS_WHOLE;
+    /* Small ones are read where they are mapped, whatever the convolution is. */
+    if (eml_gemm_use(c->kernels, 1, bytes, piece) == EML_WEIGHTS_LAZY)
+        return EML_WEIGHTS_LAZY;
+    if (conv_of(c, &v) != EML_OK)
         return EML_WEIGHTS_WHOLE;
     if (v.group != 1 || v.winograd)
         return EML_WEIGHTS_LAZY;

@@ -108,8 +108,11 @@ static int by_start(const void *a, const void *b)
 
 static void merge(struct layout *l)
 {
-    uint32_t n = 0;
-    qsort(l->runs, l->n_runs, sizeof *l->runs, by_start);
+    uint32_t n = 0, sorted = 1; /* mostly all of it: slots are numbered as nodes read them */
+    while (sorted < l->n_runs && by_start(&l->runs[sorted - 1], &l->runs[sorted]) <= 0)
+        sorted++;
+    if (sorted < l->n_runs)
+        qsort(l->runs, l->n_runs, sizeof *l->runs, by_start);
     for (uint32_t i = 0; i < l->n_runs; i++) {
         if (n > 0 && l->runs[i].first <= l->runs[n - 1].end) {
             if (l->runs[i].end > l->runs[n - 1].end)
