@@ -8,10 +8,11 @@
  *   bare N                N runs in a row, with all weights in clear (session mode)
  *   request               RUN OPEN WIPE TOTAL EXPOSURE OPENED WINDOW ARENA
  *   pairs N               bare runs, requests, and decryption alone (by all threads) of as many
- * bytes as a request opens, in turn, N times: least and median of each; OPENED WINDOW decrypt BYTES
- * decryption alone of so many bytes of the weights, by all threads size                  bytes of
- * the topology key, of the sealed weights write DIR             ok: the outputs of a run are in
- * DIR, 0.npy, 1.npy ...
+ *                         bytes as a request opens, in turn: least and median of each; OPENED WINDOW
+ *   stages N              requests in turn, medians: DECODE PLAN OPEN RUN WIPE TOTAL
+ *   decrypt BYTES         decryption alone of so many bytes of the weights, by all threads
+ *   size                  bytes of the topology key, of the sealed weights
+ *   write DIR             ok: the outputs of a run are in DIR, 0.npy, 1.npy ...
  *
  * A request is decode, plan, open, run, wipe: all of it. After its times stand bytes: of weights
  * decrypted, of weights in clear at one time, and the most that the arena ever held. Pairs of one
