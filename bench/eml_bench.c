@@ -7,8 +7,8 @@
  *   ready                 from the encoded topology key to a plan: ready to run
  *   bare N                N runs in a row, with all weights in clear (session mode)
  *   request               RUN OPEN WIPE TOTAL EXPOSURE OPENED WINDOW ARENA
- *   pairs N               bare runs, requests, and decryption alone (by all threads) of as many
- *                         bytes as a request opens, in turn: least and median of each; OPENED WINDOW
+ *   pairs N               bare runs, requests, and decryption alone of as many bytes as a request
+ *                         opens, in turn: least and median of each; OPENED WINDOW
  *   stages N              requests in turn, medians: DECODE PLAN OPEN RUN WIPE TOTAL
  *   decrypt BYTES         decryption alone of so many bytes of the weights, by all threads
  *   size                  bytes of the topology key, of the sealed weights
