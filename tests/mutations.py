@@ -82,6 +82,25 @@ MUTATIONS = [
     (9, "weights older than the least version are taken",
      [("src/topology/topology.c", "if (t->min_version > t->blob.version)", "if (t->min_version > t->blob.version && t->blob.version == 0)")],
      c("topology.test_topology")),
+    (9, "a topology key older than remembered is taken", [("client/remote/memory.c", "    if (a.model == OLDER)", "    if (a.model == OLDER && m == NULL)")],
+     script("prop_09_13_rollback", "Histories", EML_CASES="16")),
+    (9, "a policy older than remembered is taken", [("client/remote/memory.c", "    if (a.policy == OLDER)", "    if (a.policy == OLDER && m == NULL)")],
+     script("prop_09_13_rollback", "Histories", EML_CASES="16")),
+    (9, "an image older than remembered is taken", [("client/remote/memory.c", "    if (a.image == OLDER)", "    if (a.image == OLDER && m == NULL)")],
+     script("prop_09_13_rollback", "OlderImage", EML_CASES="5")),
+    (9, "an image has the version of the first image that its policy lists",
+     [("src/attest/verify.c", "s->image_version = m->version;", "s->image_version = s->policy->accept[0].version;")],
+     script("prop_09_13_rollback", "OlderImage", EML_CASES="50")),
+    (9, "another topology key of the version remembered is taken", [("client/remote/memory.c", "if (a->model == OTHER)", "if (a->model == OTHER && m == NULL)")],
+     script("prop_09_13_rollback", "Histories", EML_CASES="16")),
+    (9, "another policy of the serial remembered is taken", [("client/remote/memory.c", "    if (a->policy == OTHER)", "    if (a->policy == OTHER && m == NULL)")],
+     script("prop_09_13_rollback", "Histories", EML_CASES="16")),
+    (9, "what was seen is not written down", [("client/remote/remember.c", "    if (e == EML_OK && changed)\n        e = eml_file_write_atomic", "    if (e == EML_OK && !changed)\n        e = eml_file_write_atomic")],
+     script("prop_09_13_rollback", "Histories", EML_CASES="16")),
+    (9, "sessions at one time put back what another has seen", [("client/remote/remember.c", "    EML_TRY(lock(path, &fd, why));\n", "    (void)lock;\n")],
+     c("remote.test_remember")),
+    (13, "a log older than remembered is taken", [("client/remote/memory.c", "    if (a.log == OLDER)", "    if (a.log == OLDER && m == NULL)")],
+     script("prop_09_13_rollback", "WholeHost")),
     (11, "an allocation that failed is used",
      [("src/base/bytes.c", "    if (p == NULL) {\n        b->failed = true;\n        return false;\n    }\n    if (b->len", "    if (b->len")],
      c("prop_11_allocations")),
@@ -155,8 +174,8 @@ def try_one(tree, edits, targets, command, env):
         if built is None or built.returncode != 0:
             problem = "does not build: " + (built.stdout.decode()[-600:] if built else "")
     if problem is None:
-        done = run(tree, command, {"EML_BIN": os.path.join(tree, "build"), "PYTHONDONTWRITEBYTECODE": "1", **env})
-        problem = "NOT NOTICED" if done is not None and done.returncode == 0 else "caught"
+        done = run(tree, command, {"EML_BIN": os.path.join(tree, "build"), "PYTHONDONTWRITEBYTECODE": "1", "EML_SHRINK": "0", **env})
+        problem = "the test did not end" if done is None else "NOT NOTICED" if done.returncode == 0 else "caught"
     for path, text in before.items():
         with open(os.path.join(tree, path), "wb") as f:
             f.write(text)

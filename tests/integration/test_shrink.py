@@ -5,10 +5,13 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "prop"))
-from shrink import TRIES, shrunk, smaller  # noqa: E402
+from shrink import LEFT, shrunk, smaller  # noqa: E402
 
 
 class Shrink(unittest.TestCase):
+    def setUp(self):
+        LEFT[0] = 1000
+
     def smallest(self, case, fails):
         """(the case in the failure's text, number of attempts)"""
         tried = []
@@ -54,8 +57,12 @@ class Shrink(unittest.TestCase):
             self.assertEqual([c for c in smaller(case) if c != []], [], case)
 
     def test_it_ends(self):
+        LEFT[0] = 60
         _, tries = self.smallest(list(range(10**4)), lambda c: len(c) % 2 == 0)
-        self.assertLessEqual(tries, TRIES + 1)
+        self.assertLessEqual(tries, 61)
+        self.assertEqual(LEFT[0], 0)
+        with self.assertRaisesRegex(AssertionError, r"fails: \[1, 2\]"):  # no more is left
+            shrunk(self.fail, [1, 2], 7)
 
     def test_a_failure_that_does_not_come_again(self):
         tried = []

@@ -14,23 +14,6 @@ from services import program, run
 LAYERS = 4  # of a model, at most
 
 
-def shrunk(attempt):
-    """Runs attempt(LAYERS), a case with a model of at most so many layers. If it fails, then with fewer, and fails with what the
-    smallest that still does says."""
-    try:
-        attempt(LAYERS)
-        return
-    except AssertionError as e:
-        failure, most = e, LAYERS
-    for fewer in range(1, LAYERS):
-        try:
-            attempt(fewer)
-        except AssertionError as e:
-            failure, most = e, fewer
-            break
-    raise AssertionError(f"with at most {most} layers: {failure}") from failure
-
-
 class Model:
     """A chain of MatMul, Add, activation and Gather with names, numbers and shapes that occur nowhere else."""
 

@@ -5,6 +5,7 @@ of a sound key. A kind by hand comes with its sound twin, which differs in the o
 what is refused is refused for that number.
 """
 import os
+import random
 import re
 import struct
 
@@ -509,12 +510,22 @@ def cases(sound, rng, n_random):
             yield f"{f.__name__} {bad}", [f(sound, bad)], {bad[1]} if f is weights else outcomes
     tensors = floats("x", 3, 4, fill=0.5), integers("i", 0, 3, 1)
     yield "rich", [request(rich(sound), *tensors)], {"result"}
-    for case in range(n_random):
-        tree = parse(rich(sound).encode())[0]
-        for _ in range(rng.randint(1, 4)):
-            edit(tree, rng)
-        try:
-            key = cbor(tree)
-        except (ValueError, TypeError):
-            continue  # no CBOR: two keys of one kind in a map, a number beyond 64 bits
-        yield f"random {case}", [request(key, *tensors, mode=1), request(None, *tensors, mode=1)], ANY
+    for _ in range(n_random):
+        seed, edits = rng.getrandbits(40), rng.randint(1, 4)
+        requests = edited(sound, seed, edits)
+        if requests:
+            yield f"edited {seed} {edits}", requests, ANY
+
+
+def edited(sound, seed, edits):
+    """Requests with a key to which so many random things were done, the first of those that this seed gives. None: it is no CBOR,
+    with two keys of one kind in a map or a number beyond 64 bits."""
+    tree, rng = parse(rich(sound).encode())[0], random.Random(seed)
+    for _ in range(edits):
+        edit(tree, rng)
+    try:
+        key = cbor(tree)
+    except (ValueError, TypeError):
+        return None
+    tensors = floats("x", 3, 4, fill=0.5), integers("i", 0, 3, 1)
+    return [request(key, *tensors, mode=1), request(None, *tensors, mode=1)]

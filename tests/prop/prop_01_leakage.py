@@ -20,8 +20,10 @@ import onnx
 from onnx import numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from relay import Relay, framed  # noqa: E402
 from services import Services, assured, run, small_model  # noqa: E402
+from shrink import shrunk  # noqa: E402
 
 CASES = int(os.environ.get("EML_CASES", "100"))
 SEED = int(os.environ.get("EML_SEED", "101"))
@@ -138,13 +140,16 @@ class Leakage(unittest.TestCase):
         rng = random.Random(SEED)
         sizes = set()
         for case in range(CASES):
-            path = os.path.join(self.dir, "m.onnx")
-            width, layers = rng.choice([16, 24, 48, 96]), rng.randint(1, 5)
-            small_model(path, seed=rng.getrandbits(31), width=width, layers=layers)
-            with self.subTest(case=case, seed=SEED, width=width, layers=layers):
+            width, layers, seed = rng.choice([16, 24, 48, 96]), rng.randint(1, 5), rng.getrandbits(31)
+
+            def attempt(layers, case=case, width=width, seed=seed):
+                path = os.path.join(self.dir, "m.onnx")
+                small_model(path, seed=seed, width=width, layers=layers)
                 seen, size = self.look(f"case {case}", path)
                 sizes.add(size)
                 self.assertGreater(seen["byte_counts"]["plain"], DETECTORS[byte_counts])
+            with self.subTest(case=case, width=width):
+                shrunk(attempt, layers, SEED)
         print(f"seed {SEED}: {CASES} models in {len(sizes)} size classes", file=sys.stderr)
         assured(CASES, "generated models: five detectors of structure see no more in the sealed object than in random bytes")
 

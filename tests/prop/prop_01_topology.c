@@ -8,6 +8,7 @@
  * other weights hits again.
  */
 #include "decompose/decompose.h"
+#include "testsupport/cases.h"
 #include "testsupport/pb.h"
 #include "testsupport/support.h"
 #include "topology/topology.h"
@@ -112,7 +113,9 @@ static const char *layer(struct model *m, const char *x)
     return y;
 }
 
-static struct eml_onnx_model *generate(struct model *m, uint64_t structure, uint64_t numbers)
+/* With at most so many layers. */
+static struct eml_onnx_model *generate(struct model *m, unsigned most, uint64_t structure,
+                                       uint64_t numbers)
 {
     struct eml_buf file = {0};
     struct eml_onnx_model *onnx;
@@ -123,7 +126,7 @@ static struct eml_onnx_model *generate(struct model *m, uint64_t structure, uint
     }
     m->width = eml_gen_range(&m->structure, 1, WIDTH_MAX);
     eml_pb_value(&m->graph, 11, "x", EML_DT_F32, (int64_t[]){-1, m->width}, 2);
-    int64_t n = eml_gen_range(&m->structure, 1, LAYERS_MAX);
+    int64_t n = eml_gen_range(&m->structure, 1, most);
     const char *x = "x";
     for (int64_t i = 0; i < n; i++)
         x = layer(m, x);
@@ -169,10 +172,10 @@ static bool any_float(struct eml_bytes key, const float *v, size_t n)
 }
 
 /* The numbers of the model, and those that folding made of them: the plaintext stream. */
-static bool leaks(uint64_t structure, uint64_t numbers)
+static bool leaks(unsigned most, uint64_t structure, uint64_t numbers)
 {
     struct model *m = test_malloc(sizeof *m);
-    struct eml_onnx_model *onnx = generate(m, structure, numbers);
+    struct eml_onnx_model *onnx = generate(m, most, structure, numbers);
     struct eml_decomposed d = decomposed(onnx);
     struct eml_bytes key = eml_buf_bytes(&d.topology);
     struct eml_arena arena;
@@ -198,17 +201,20 @@ static bool leaks(uint64_t structure, uint64_t numbers)
     return hit;
 }
 
+static void key_without_weight(struct eml_gen *g, unsigned most)
+{
+    uint64_t structure = eml_gen_u64(g);
+    bool always = true;
+    for (int k = 0; k < 3 && always; k++)
+        always = leaks(most, structure, eml_gen_u64(g));
+    assert_false(always);
+}
+
 static void no_weight_is_in_the_key(void **state)
 {
     struct eml_gen g = eml_gen_seeded("prop_01_topology: key");
     (void)state;
-    for (int i = 0; i < CASES; i++) {
-        uint64_t structure = eml_gen_u64(&g);
-        bool always = true;
-        for (int k = 0; k < 3 && always; k++)
-            always = leaks(structure, eml_gen_u64(&g));
-        assert_false(always);
-    }
+    eml_cases(&g, CASES, LAYERS_MAX, key_without_weight);
     eml_assured(CASES,
                 "generated models: no weight, scalar or float attribute occurs in the topology "
                 "key; sealing twice gives unrelated bytes");
@@ -225,35 +231,39 @@ static void a_planted_weight_is_found(void **state)
     assert_true(any_float(EML_BYTES(key), v, 2));
 }
 
+static void unrelated_twins(struct eml_gen *g, unsigned most)
+{
+    struct model *m = test_malloc(sizeof *m);
+    uint64_t structure = eml_gen_u64(g), numbers = eml_gen_u64(g);
+    struct eml_onnx_model *onnx = generate(m, most, structure, numbers);
+    struct eml_decomposed a = decomposed(onnx), b = decomposed(onnx);
+    size_t equal = 0;
+    assert_int_equal(a.sealed.len, b.sealed.len);
+    for (size_t k = 0; k < a.sealed.len; k++)
+        equal += a.sealed.ptr[k] == b.sealed.ptr[k];
+    /* one in 256 by chance; a chunk has 65552 bytes, so a third more is 5 sigma away */
+    assert_true(equal < a.sealed.len / 192);
+    assert_memory_not_equal(a.object_id, b.object_id, sizeof a.object_id);
+    assert_memory_not_equal(a.model_id, b.model_id, sizeof a.model_id);
+    eml_decomposed_free(&a);
+    eml_decomposed_free(&b);
+    eml_onnx_free(onnx);
+    test_free(m);
+}
+
 static void sealing_twice_gives_unrelated_bytes(void **state)
 {
     struct eml_gen g = eml_gen_seeded("prop_01_topology: sealing");
-    struct model *m = test_malloc(sizeof *m);
     (void)state;
-    for (int i = 0; i < CASES; i++) {
-        struct eml_onnx_model *onnx = generate(m, eml_gen_u64(&g), eml_gen_u64(&g));
-        struct eml_decomposed a = decomposed(onnx), b = decomposed(onnx);
-        size_t equal = 0;
-        assert_int_equal(a.sealed.len, b.sealed.len);
-        for (size_t k = 0; k < a.sealed.len; k++)
-            equal += a.sealed.ptr[k] == b.sealed.ptr[k];
-        /* one in 256 by chance; a chunk has 65552 bytes, so a third more is 5 sigma away */
-        assert_true(equal < a.sealed.len / 192);
-        assert_memory_not_equal(a.object_id, b.object_id, sizeof a.object_id);
-        assert_memory_not_equal(a.model_id, b.model_id, sizeof a.model_id);
-        eml_decomposed_free(&a);
-        eml_decomposed_free(&b);
-        eml_onnx_free(onnx);
-    }
-    test_free(m);
+    eml_cases(&g, CASES, LAYERS_MAX, unrelated_twins);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_weight_is_in_the_key),
+        EML_CASES_TEST(no_weight_is_in_the_key),
         cmocka_unit_test(a_planted_weight_is_found),
-        cmocka_unit_test(sealing_twice_gives_unrelated_bytes),
+        EML_CASES_TEST(sealing_twice_gives_unrelated_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

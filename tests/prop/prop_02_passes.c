@@ -6,6 +6,7 @@
  * as it was built and once as it came out of the passes.
  */
 #include "../unit/decompose/build.h"
+#include "testsupport/cases.h"
 
 enum { CASES = 300, OPS_MAX = 14, VALUES_MAX = 64, ELEMENTS_MAX = 20000 };
 
@@ -250,6 +251,11 @@ static void step(struct t *t, struct values *all)
         add(all, y, d);
 }
 
+static struct {
+    unsigned ops; /* that a graph may have */
+    uint64_t before, after;
+} now; /* build takes a generator only */
+
 static void build(struct t *t)
 {
     struct values all = {0};
@@ -257,36 +263,39 @@ static void build(struct t *t)
     add(&all, t_input(t, "x", d, 4), d);
     if (draw(t, 0, 2) == 0) /* the batch is not known beforehand */
         all.v[0] = t_input(t, "batch", DIMS(EML_DIM_UNKNOWN, d[1], d[2], d[3]));
-    for (int64_t n = draw(t, 1, OPS_MAX); n > 0; n--)
+    for (int64_t n = draw(t, 1, now.ops); n > 0; n--)
         step(t, &all);
     t_output(t, all.v[all.n - 1]);
+}
+
+static void same_after_passes(struct eml_gen *g, unsigned ops)
+{
+    struct t t, plain;
+    uint64_t seed = eml_gen_u64(g);
+    now.ops = ops;
+    t_same_for_seed(&t, build, 2, seed);
+    t_open(&plain, seed);
+    build(&plain);
+    now.before += eml_ir_node_count(plain.ir);
+    now.after += eml_ir_node_count(t.ir);
+    t_close(&plain);
+    t_close(&t);
 }
 
 static void passes_keep_what_is_computed(void **state)
 {
     struct eml_gen g = eml_gen_seeded("prop_02_passes");
-    uint64_t before = 0, after = 0;
     (void)state;
-    for (int i = 0; i < CASES; i++) {
-        struct t t, plain;
-        uint64_t seed = eml_gen_u64(&g);
-        t_same_for_seed(&t, build, 2, seed);
-        t_open(&plain, seed);
-        build(&plain);
-        before += eml_ir_node_count(plain.ir);
-        after += eml_ir_node_count(t.ir);
-        t_close(&plain);
-        t_close(&t);
-    }
-    print_message("%llu nodes became %llu\n", (unsigned long long)before,
-                  (unsigned long long)after);
-    assert_true(after < before);
+    eml_cases(&g, CASES, OPS_MAX, same_after_passes);
+    print_message("%llu nodes became %llu\n", (unsigned long long)now.before,
+                  (unsigned long long)now.after);
+    assert_true(now.after < now.before);
     eml_assured(CASES, "generated graphs compute the same before and after all passes of "
                        "decomposition");
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(passes_keep_what_is_computed)};
+    const struct CMUnitTest tests[] = {EML_CASES_TEST(passes_keep_what_is_computed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 // link: keypolicy kmsd
-#include "testsupport/support.h"
+#include "testsupport/cases.h"
 
 #include "keypolicy/lint.h"
 #include "kmsd/policy.h"
@@ -77,10 +77,10 @@ static json_t *make_statement(struct eml_gen *g)
     return s;
 }
 
-static json_t *make_policy(struct eml_gen *g)
+static json_t *make_policy(struct eml_gen *g, unsigned most)
 {
     json_t *statements = json_array();
-    for (int64_t n = eml_gen_range(g, 1, 4); n > 0; n--)
+    for (int64_t n = eml_gen_range(g, 1, most); n > 0; n--)
         assert_int_equal(json_array_append_new(statements, make_statement(g)), 0);
     return json_pack("{s:s, s:o}", "Version", "2012-10-17", "Statement", statements);
 }
@@ -118,52 +118,73 @@ static bool reported(const struct eml_keypolicy_report *report, const char *id)
     return false;
 }
 
+enum { CASES = 20000, STATEMENTS_MAX = 4, STRANGERS = 4 };
+
+static json_t *none, *strangers[STRANGERS];
+static unsigned clean, open_ones;
+
+static void finding_is_decision(struct eml_gen *g, unsigned most)
+{
+    struct eml_keypolicy_report report;
+    json_t *policy = make_policy(g, most);
+    assert_int_equal(eml_kmsd_policy_check(policy, NULL), EML_OK);
+    assert_int_equal(eml_keypolicy_lint(policy, &report, NULL), EML_OK);
+    char *text = json_dumps(policy, 0);
+    bool gives = somebody_decrypts(policy, none);
+    if (report.count[EML_KEYPOLICY_ERROR] == 0) {
+        if (gives)
+            fail_msg("no error, but decrypts without a document: %s", text);
+        if (somebody_decrypts(policy, strangers[1]) || somebody_decrypts(policy, strangers[3]))
+            fail_msg("no error, but decrypts for a stranger: %s", text);
+    }
+    if (report.count[EML_KEYPOLICY_ERROR] + report.count[EML_KEYPOLICY_WARNING] == 0) {
+        clean++;
+        for (size_t k = 0; k < STRANGERS; k++)
+            if (somebody_decrypts(policy, strangers[k]))
+                fail_msg("clean, but decrypts for another image: %s", text);
+    }
+    if (reported(&report, "decrypt-unattested") || reported(&report, "root-delegation") ||
+        reported(&report, "action-any")) {
+        open_ones++;
+        if (!gives)
+            fail_msg("unattested decryption reported, but nobody can: %s", text);
+    }
+    free(text);
+    json_decref(policy);
+}
+
 static void findings_are_decisions(void **state)
 {
     (void)state;
     struct eml_gen g = eml_gen_seeded("findings_are_decisions");
-    json_t *none = json_object();
-    json_t *strangers[] = {document(other, named), document(other, other), document(zeros, named),
-                           document(zeros, zeros)};
-    unsigned clean = 0, open = 0;
-    for (int i = 0; i < 20000; i++) {
-        struct eml_keypolicy_report report;
-        json_t *policy = make_policy(&g);
-        assert_int_equal(eml_kmsd_policy_check(policy, NULL), EML_OK);
-        assert_int_equal(eml_keypolicy_lint(policy, &report, NULL), EML_OK);
-        char *text = json_dumps(policy, 0);
-        bool gives = somebody_decrypts(policy, none);
-        if (report.count[EML_KEYPOLICY_ERROR] == 0) {
-            if (gives)
-                fail_msg("no error, but decrypts without a document: %s", text);
-            if (somebody_decrypts(policy, strangers[1]) || somebody_decrypts(policy, strangers[3]))
-                fail_msg("no error, but decrypts for a stranger: %s", text);
-        }
-        if (report.count[EML_KEYPOLICY_ERROR] + report.count[EML_KEYPOLICY_WARNING] == 0) {
-            clean++;
-            for (size_t k = 0; k < sizeof strangers / sizeof strangers[0]; k++)
-                if (somebody_decrypts(policy, strangers[k]))
-                    fail_msg("clean, but decrypts for another image: %s", text);
-        }
-        if (reported(&report, "decrypt-unattested") || reported(&report, "root-delegation") ||
-            reported(&report, "action-any")) {
-            open++;
-            if (!gives)
-                fail_msg("unattested decryption reported, but nobody can: %s", text);
-        }
-        free(text);
-        json_decref(policy);
-    }
-    assert_true(clean >= 100 && open >= 100);
-    eml_assured(20000,
+    eml_cases(&g, CASES, STATEMENTS_MAX, finding_is_decision);
+    assert_true(clean >= 100 && open_ones >= 100);
+    eml_assured(CASES,
                 "generated key policies: what the linter calls clean lets no other image decrypt");
-    for (size_t k = 0; k < sizeof strangers / sizeof strangers[0]; k++)
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    const char *const images[STRANGERS][2] = {
+        {other, named}, {other, other}, {zeros, named}, {zeros, zeros}};
+    none = json_object();
+    for (size_t k = 0; k < STRANGERS; k++)
+        strangers[k] = document(images[k][0], images[k][1]);
+    return none != NULL ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < STRANGERS; k++)
         json_decref(strangers[k]);
     json_decref(none);
+    return 0;
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(findings_are_decisions)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest tests[] = {EML_CASES_TEST(findings_are_decisions)};
+    return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -20,20 +20,23 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from relay import Cut, Relay, framed  # noqa: E402
 import scan  # noqa: E402
 from services import PATIENCE, Services, assured, run  # noqa: E402
+from shrink import shrunk  # noqa: E402
 
 CASES = int(os.environ.get("EML_CASES", "18"))
 SEED = int(os.environ.get("EML_SEED", "510"))
+LAYERS = 20, 50  # of a model, at least and at most
 GAP = 0.02  # seconds that the worker runs between samples, at most
 HELLO, REQUEST, RESULT = 1, 3, 2  # frames of the stream, up, up and down
 
 
-def heavy_model(rng, path, dynamic):
-    """Some layers over many rows: little memory, much work. Returns its weights. dynamic: sizes depend on data, so that it runs
+def heavy_model(rng, path, dynamic, layers):
+    """So many layers over many rows: little memory, much work. Returns its weights. dynamic: sizes depend on data, so that it runs
     with all weights in clear."""
-    numbers, width, layers = np.random.RandomState(rng.getrandbits(31)), rng.randint(40, 80), rng.randint(20, 50)
+    numbers, width = np.random.RandomState(rng.getrandbits(31)), rng.randint(40, 80)
     nodes, inits, last = [], [], "x"
     for i in range(layers):
         inits.append(numpy_helper.from_array((numbers.standard_normal((width, width)) / width**0.5).astype(np.float32), f"w{i}"))
@@ -47,7 +50,7 @@ def heavy_model(rng, path, dynamic):
     model = helper.make_model(helper.make_graph(nodes, "g", [x], [y], inits), opset_imports=[helper.make_opsetid("", 13)])
     model.ir_version = 8
     onnx.save(model, path)
-    rows = 2**27 // (width * width * layers)
+    rows = 2**27 // (width * width * max(layers, LAYERS[0]))
     return inits, numbers.standard_normal((rows * 10, width)).astype(np.float32)
 
 
@@ -132,11 +135,11 @@ class Exposure(unittest.TestCase):
     def closed(self, sessions):
         return sum(event == "session-close" for event, _ in self.records()) >= sessions
 
-    def one(self, rng, mode, dynamic):
+    def one(self, rng, mode, dynamic, layers):
         folder = self.s.path("case")
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
-        inits, x = heavy_model(rng, os.path.join(folder, "m.onnx"), dynamic)
+        inits, x = heavy_model(rng, os.path.join(folder, "m.onnx"), dynamic, layers)
         np.save(os.path.join(folder, "x.npy"), x)
         for args in (("decompose", os.path.join(folder, "m.onnx"), "-o", os.path.join(folder, "m")),
                      ("push", os.path.join(folder, "m"), "--host", self.s.host)):
@@ -189,11 +192,14 @@ class Exposure(unittest.TestCase):
         for case in range(CASES):
             kind = kinds[case % len(kinds)]
             with self.subTest(case=case, kind=kind, seed=SEED):
-                watch, *stated = self.one(random.Random(SEED * 1000 + case), *kind)
-                n, span = self.judge(kind[0], watch, *stated)
-                found[kind] += n
-                spans.append(span)
-                samples += len(watch.sampler.samples)
+                def session(layers, case=case, kind=kind):
+                    nonlocal samples
+                    watch, *stated = self.one(random.Random(SEED * 1000 + case), *kind, layers)
+                    n, span = self.judge(kind[0], watch, *stated)
+                    found[kind] += n
+                    spans.append(span)
+                    samples += len(watch.sampler.samples)
+                shrunk(session, random.Random(SEED * 1000 + case).randint(*LAYERS), SEED)
         print(f"{samples} samples, with weights: {found}; they span {np.median(spans):.0%} of the window stated (median)", file=sys.stderr)
         if CASES >= len(kinds):
             self.assertTrue(all(found.values()), f"nothing was ever found: {found}")

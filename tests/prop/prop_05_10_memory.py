@@ -18,10 +18,11 @@ import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from generated import Model, shrunk  # noqa: E402
+from generated import LAYERS, Model  # noqa: E402
 from relay import Cut, Relay, framed  # noqa: E402
 import scan  # noqa: E402
 from services import PATIENCE, Services, assured, run  # noqa: E402
+from shrink import shrunk  # noqa: E402
 
 CASES = int(os.environ.get("EML_CASES", "100"))
 SEED = int(os.environ.get("EML_SEED", "20250"))
@@ -169,7 +170,7 @@ class Memory(unittest.TestCase):
         for case in range(CASES):
             way = self.WAYS[case % len(self.WAYS)]
             with self.subTest(case=case, way=way, seed=SEED):
-                shrunk(lambda most, case=case, way=way: self.one(case, way, most))
+                shrunk(lambda most, case=case, way=way: self.one(case, way, most), LAYERS, SEED)
                 searched += 1
         self.assertEqual(searched, CASES)
         assured(CASES, f"sessions over generated models that end in {len(self.WAYS)} ways: nothing of model, key, input or result in "

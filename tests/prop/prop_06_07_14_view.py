@@ -20,10 +20,11 @@ import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from generated import Model  # noqa: E402
+from generated import LAYERS, Model  # noqa: E402
 from relay import Relay, framed  # noqa: E402
 import scan  # noqa: E402
 from services import Services, assured, run  # noqa: E402
+from shrink import shrunk  # noqa: E402
 
 CASES = int(os.environ.get("EML_CASES", "100"))
 SEED = int(os.environ.get("EML_SEED", "707"))
@@ -90,29 +91,35 @@ class View(unittest.TestCase):
         if os.geteuid() == 0:
             self.assertEqual(model.explain(scan.find(self.s.processes["host"].pid, model.markers)), {}, "in the host's memory")
 
+    def one(self, case, seed, most):
+        """A session over a model of at most so many layers."""
+        self.setUp()
+        for data in (self.service.bytes_up, self.service.bytes_down):
+            data.clear()
+        model = Model(random.Random(seed), self.dir, most)
+        relay = Relay(self.s.host)
+        self.addCleanup(relay.close)
+        model.prepare(self.s)
+        crashed = case % 20 == 1
+        if case % 4 == 0:
+            done = self.infer(model, relay.address, model.write_inputs(np.full(model.rows, 50, np.int64)))
+            self.assertEqual(done.returncode, 3, done.stderr)
+        elif crashed:
+            self.crash(model, relay, case)
+        else:
+            done = self.infer(model, relay.address)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        relay.close()
+        self.assertGreater(len(relay.bytes_up), 40 if crashed else 300, "nothing was seen")
+        self.assert_clean(model, relay)
+
     def test_all_that_the_host_has(self):
         rng = random.Random(SEED)
         print(f"seed {SEED}, {CASES} cases", file=sys.stderr)
         for case in range(CASES):
             with self.subTest(case=case, seed=SEED):
-                self.setUp()
-                for data in (self.service.bytes_up, self.service.bytes_down):
-                    data.clear()
-                model = Model(random.Random(rng.getrandbits(40)), self.dir)
-                relay = Relay(self.s.host)
-                model.prepare(self.s)
-                crashed = case % 20 == 1
-                if case % 4 == 0:
-                    done = self.infer(model, relay.address, model.write_inputs(np.full(model.rows, 50, np.int64)))
-                    self.assertEqual(done.returncode, 3, done.stderr)
-                elif crashed:
-                    self.crash(model, relay, case)
-                else:
-                    done = self.infer(model, relay.address)
-                    self.assertEqual(done.returncode, 0, done.stderr)
-                relay.close()
-                self.assertGreater(len(relay.bytes_up), 40 if crashed else 300, "nothing was seen")
-                self.assert_clean(model, relay)
+                seed = rng.getrandbits(40)
+                shrunk(lambda most, case=case, seed=seed: self.one(case, seed, most), LAYERS, SEED)
         assured(CASES, "sessions over generated models, with errors and crashes: nothing of them in the bytes on both sides of the "
                 "host, its disk, logs and memory; the enclave opens no file for writing")
 

@@ -3,6 +3,7 @@
  * crosses is a frame of a handshake message or of a record in a bucket, no run of any content shows
  * in them, the other side gets exactly what was sent, and any single mutation of the stream is
  * detected. */
+#include "testsupport/cases.h"
 #include "testsupport/channel_pair.h"
 
 #include <stdio.h>
@@ -38,9 +39,9 @@ static size_t some_length(struct eml_gen *g)
     return (size_t)eml_gen_range(g, 0, most[eml_gen_range(g, 0, 5)]);
 }
 
-static void send_all(struct eml_gen *g, struct eml_channel *from, struct run *r)
+static void send_all(struct eml_gen *g, unsigned most, struct eml_channel *from, struct run *r)
 {
-    *r = (struct run){.n = (size_t)eml_gen_range(g, 1, MESSAGES_MAX)};
+    *r = (struct run){.n = (size_t)eml_gen_range(g, 1, most)};
     for (size_t i = 0; i < r->n; i++) {
         struct sent *m = &r->message[i];
         m->type = (enum eml_msg_type)eml_gen_range(g, EML_MSG_REQUEST, EML_MSG_ERROR);
@@ -160,14 +161,15 @@ static void mutate(struct eml_gen *g, struct eml_buf *s)
     }
 }
 
-static void one_case(struct eml_gen *g)
+/* Of at most so many messages each way. */
+static void one_case(struct eml_gen *g, unsigned most)
 {
     struct eml_pair p;
     struct run out, back;
     struct eml_buf wire = {0}, mutated = {0};
     eml_pair_make(&p);
-    send_all(g, p.client, &out);
-    send_all(g, p.server, &back);
+    send_all(g, most, p.client, &out);
+    send_all(g, most, p.server, &back);
     eml_buf_put(&wire, eml_buf_bytes(&p.hello));
     eml_buf_put(&wire, eml_buf_bytes(&p.evidence));
     eml_buf_put(&wire, eml_buf_bytes(&p.open));
@@ -201,8 +203,7 @@ static void only_sealed_records_leave(void **state)
 {
     (void)state;
     struct eml_gen g = eml_gen_seeded("prop_06_channel");
-    for (int i = 0; i < CASES; i++)
-        one_case(&g);
+    eml_cases(&g, CASES, MESSAGES_MAX, one_case);
     eml_assured(CASES,
                 "generated message sequences over the channel: all bytes that cross are sealed "
                 "records in buckets, no run of content shows");
@@ -210,7 +211,7 @@ static void only_sealed_records_leave(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(only_sealed_records_leave)};
+    const struct CMUnitTest tests[] = {EML_CASES_TEST(only_sealed_records_leave)};
     eml_crypto_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lying import ANY, DOWN_RECORD, OK, PEER, REFUSED, UP_RECORD, Kinds, KmsKinds, LogKinds, Recorded, StoreKinds, names  # noqa: E402
 from relay import Relay, framed  # noqa: E402
 from services import CANARY, Services, assured, expected, free_port, run, small_model  # noqa: E402
+from shrink import shrunk  # noqa: E402
 
 ROUNDS = int(os.environ.get("EML_ROUNDS", "2"))
 SEED = int(os.environ.get("EML_SEED", "9090"))
@@ -108,21 +109,36 @@ class HostileHost(unittest.TestCase):
         done = self.infer(self.s.host)
         self.judge(done, {OK}, None)
 
+    def each(self, place, kinds, rounds, one):
+        """Each kind of lie that there is at a place, so many times, with its place in the traffic drawn at random: one(case, tamper,
+        codes). kinds: makes the object whose methods are the kinds. The number of cases."""
+        all_names = names(type(kinds(random.Random(SEED))))
+        for case, name in enumerate(all_names * rounds):
+            with self.subTest(kind=name, case=case, seed=SEED):
+                one(case, *getattr(kinds(random.Random(SEED * 10000 * place + case)), name)())
+        print(f"seed {SEED}: {len(all_names)} kinds, {len(all_names) * rounds} cases", file=sys.stderr)
+        return len(all_names) * rounds
+
+    def through_service(self, case, tamper, codes, fresh_log=False):
+        """A lie between the enclave, started anew, and what the host serves it."""
+        relay = Relay("unix:" + self.s.path("service.sock"), tamper, self.s.path(f"evil{case}{fresh_log}.sock"))
+        try:
+            self.restart(fresh_log=fresh_log, service=relay.address)
+            self.judge(self.infer(self.s.host, codes, tamper=tamper), codes, tamper)
+            self.assertIsNone(self.s.processes["enclave"].poll(), "the enclave ended")
+        finally:
+            relay.close()
+
     def test_between_client_and_enclave(self):
-        cases = 0
-        for name in names(Kinds) * ROUNDS:
-            with self.subTest(kind=name, case=cases, seed=SEED):
-                rng = random.Random(SEED * 10000 + cases)
-                tamper, codes = getattr(Kinds(rng, self.sessions, self.twin.host), name)()
-                relay = Relay(self.s.host, tamper)
-                try:
-                    self.judge(self.infer(relay.address, codes, tamper=tamper), codes, tamper)
-                finally:
-                    relay.close()
-                if cases % 10 == 9:
-                    self.assert_serves()
-            cases += 1
-        print(f"seed {SEED}: {len(names(Kinds))} kinds of host, {cases} cases", file=sys.stderr)
+        def one(case, tamper, codes):
+            relay = Relay(self.s.host, tamper)
+            try:
+                self.judge(self.infer(relay.address, codes, tamper=tamper), codes, tamper)
+            finally:
+                relay.close()
+            if case % 10 == 9:
+                self.assert_serves()
+        cases = self.each(1, lambda rng: Kinds(rng, self.sessions, self.twin.host), ROUNDS, one)
         assured(cases, f"{len(names(Kinds))} kinds of lying host between client and enclave: an error of the right class or the right "
                 "answer, no file, no hang; the next request works")
         self.assert_serves()
@@ -134,21 +150,7 @@ class HostileHost(unittest.TestCase):
             older = f.read()
         with open(other + "/weights.sealed", "rb") as f:
             other = f.read()
-        cases = 0
-        for name in names(StoreKinds) * ROUNDS:
-            with self.subTest(kind=name, case=cases, seed=SEED):
-                rng = random.Random(SEED * 20000 + cases)
-                tamper, codes = getattr(StoreKinds(rng, other, older), name)()
-                self.s.stop("enclave")  # with it goes its cache
-                relay = Relay("unix:" + self.s.path("service.sock"), tamper, self.s.path(f"evil{cases}.sock"))
-                try:
-                    self.s.start_enclave(service=relay.address)
-                    self.judge(self.infer(self.s.host, codes, tamper=tamper), codes, tamper)
-                    self.assertIsNone(self.s.processes["enclave"].poll(), "the enclave ended")
-                finally:
-                    relay.close()
-            cases += 1
-        print(f"seed {SEED}: {len(names(StoreKinds))} kinds of store, {cases} cases", file=sys.stderr)
+        cases = self.each(2, lambda rng: StoreKinds(rng, other, older), ROUNDS, self.through_service)
         assured(cases, f"{len(names(StoreKinds))} kinds of lying weight store: likewise")
         self.s.stop("enclave")
         self.s.start_enclave()
@@ -162,8 +164,9 @@ class HostileHost(unittest.TestCase):
         sizes = [1, 60000] + [rng.randint(1, 2 ** rng.randint(1, 16)) for _ in range(8 * ROUNDS)]
         try:
             for rows in sizes:
-                with self.subTest(rows=rows, seed=SEED):
-                    self.forwards(real, np.ones((rows, 16), np.float32) * rng.random())
+                with self.subTest(rows=rows):
+                    value = rng.random()
+                    shrunk(lambda n, value=value: self.forwards(real, np.ones((n, 16), np.float32) * value), rows, SEED)
         finally:
             os.rename(real, self.s.path("enclave.sock"))
         assured(len(sizes), "requests of all sizes: the bytes on both sides of the host are the same")
@@ -194,19 +197,7 @@ class HostileHost(unittest.TestCase):
         self.assertTrue(sent[:n] == came[:n], "the host changed what it forwards")
 
     def test_between_enclave_and_log(self):
-        cases = 0
-        for name in names(LogKinds) * (1 + ROUNDS // 4):
-            with self.subTest(kind=name, case=cases, seed=SEED):
-                tamper, codes = getattr(LogKinds(random.Random(SEED * 30000 + cases)), name)()
-                relay = Relay("unix:" + self.s.path("service.sock"), tamper, self.s.path(f"log{cases}.sock"))
-                try:
-                    self.restart(fresh_log=True, service=relay.address)
-                    self.judge(self.infer(self.s.host, codes, tamper=tamper), codes, tamper)
-                    self.assertIsNone(self.s.processes["enclave"].poll(), "the enclave ended")
-                finally:
-                    relay.close()
-            cases += 1
-        print(f"seed {SEED}: {len(names(LogKinds))} kinds of log, {cases} cases", file=sys.stderr)
+        cases = self.each(3, LogKinds, 1 + ROUNDS // 4, lambda *case: self.through_service(*case, fresh_log=True))
         assured(cases, f"{len(names(LogKinds))} kinds of lying audit log: likewise; no result leaves unless its record was acknowledged")
         self.restart(fresh_log=True)
         self.assert_serves()
@@ -215,16 +206,11 @@ class HostileHost(unittest.TestCase):
         options = self.s.kms_options(self.s.create_key(self.s.pcrs["0"]))
         earlier = Recorded()
         self.through_kms(earlier.take, {OK}, options)
-        cases = 0
-        for name in names(KmsKinds) * (1 + ROUNDS // 4):
-            with self.subTest(kind=name, case=cases, seed=SEED):
-                tamper, codes = getattr(KmsKinds(random.Random(SEED * 40000 + cases), b"".join(earlier.down)), name)()
-                self.through_kms(tamper, codes, options)
-            cases += 1
+        cases = self.each(4, lambda rng: KmsKinds(rng, b"".join(earlier.down)), 1 + ROUNDS // 4,
+                          lambda case, tamper, codes: self.through_kms(tamper, codes, options))
         with self.subTest(kind="another KMS", seed=SEED):
             self.through_kms(None, {REFUSED}, options, self.another_kms())
         cases += 1
-        print(f"seed {SEED}: {len(names(KmsKinds)) + 1} kinds of KMS, {cases} cases", file=sys.stderr)
         assured(cases, f"{len(names(KmsKinds)) + 1} kinds of forged KMS: likewise")
         self.restart()
         self.assert_serves()

@@ -16,9 +16,11 @@ import unittest
 import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from relay import Cut, Relay, framed  # noqa: E402
 import scan  # noqa: E402
 from services import PATIENCE, Services, assured, run, small_model  # noqa: E402
+from shrink import shrunk  # noqa: E402
 from test_receipt import AIR, parse  # noqa: E402
 
 CASES = int(os.environ.get("EML_CASES", "100"))
@@ -220,16 +222,24 @@ class Events(Base):
     def kind_processor_time(self):
         return self.killed(signal.SIGXCPU, "budget refused by policy kind=5")
 
-    def test_each_event_when_it_should_be(self):
-        print(f"seed {SEED}, {CASES} cases", file=sys.stderr)
+    def live(self, cases):
+        """Sessions of these kinds, each with the numbers that belong to its case, before services of their own."""
+        self.setUp()
         self.key, self.other_key = self.s.create_key(self.s.pcrs["0"]), self.s.create_key("ab" * 48)
-        kinds = sorted(n for n in dir(self) if n.startswith("kind_"))
         self.others, sessions = [], []
-        for case in range(CASES):
-            kind = kinds[case] if case < len(kinds) else self.rng.choice(kinds)
+        for text in cases:
+            kind, case = text.split()
+            self.rng = random.Random(SEED * 1000 + int(case))
             sessions.append((kind, *getattr(self, kind)()))
             self.settle()
         self.judge((sessions, self.others))
+
+    def test_each_event_when_it_should_be(self):
+        print(f"seed {SEED}, {CASES} cases", file=sys.stderr)
+        kinds = sorted(n for n in dir(self) if n.startswith("kind_"))
+        rng = random.Random(SEED)
+        drawn = [kinds[case] if case < len(kinds) else rng.choice(kinds) for case in range(CASES)]
+        shrunk(self.live, [f"{kind} {case}" for case, kind in enumerate(drawn)], SEED)
         assured(CASES, f"sessions of {len(kinds)} kinds, with errors, refusals and crashes: the log has exactly the events of each, in order, and "
                 "for each receipt its record")
 

@@ -2,9 +2,10 @@
 
 A case is plain data: numbers, lists, tuples, dicts. The smallest one that still fails is what the failure speaks of.
 """
+import os
 import unittest
 
-TRIES = 60  # attempts at a smaller case, at most: some take seconds
+LEFT = [int(os.environ.get("EML_SHRINK", "60"))]  # attempts at a smaller case that a run may still make: some take seconds
 
 
 def smaller(case):
@@ -39,13 +40,13 @@ def shrunk(attempt, case, seed):
         raise
     except Exception as e:
         failure = e
-    left, found = TRIES, True
+    found = True
     while found:
         found = False
         for candidate in smaller(case):
-            if left == 0:
+            if LEFT[0] == 0:
                 break
-            left -= 1
+            LEFT[0] -= 1
             try:
                 attempt(candidate)
             except Exception as e:
