@@ -44,21 +44,24 @@ int main(void)
     for (int i = 0; i < ROUNDS; i++) {
         double start = now_us();
         EML_ASSERT(eml_notary_receive(&n, &sk, &report, 1700000000, true, &digest) == EML_OK);
-        EML_ASSERT(eml_notary_state(&n, &sk, &report, EML_LIT("ephemeralml/0123456789abcdef"),
+        EML_ASSERT(eml_notary_state(&n, &report, EML_LIT("ephemeralml/0123456789abcdef"),
                                     (uint64_t)i) == EML_OK);
+        receipt.len = 0;
+        EML_ASSERT(eml_notary_finish(&n, &sk, EML_LIT("record"), EML_LIT("proof"), &receipt) ==
+                   EML_OK);
         make[i] = now_us() - start;
-        air = n.air.len;
-        statement = n.statement.len;
+        struct eml_receipt parts;
+        struct eml_why why;
+        EML_ASSERT(eml_receipt_decode(eml_buf_bytes(&receipt), &parts, &why) == EML_OK);
+        air = parts.air.len;
+        statement = parts.statement.len;
         struct eml_air a;
         struct eml_statement s;
-        struct eml_why why;
         const struct eml_air_policy any = {.now_s = 0};
         start = now_us();
-        EML_ASSERT(eml_air_verify(eml_buf_bytes(&n.air), &sk.pk, &any, &a, &why) == EML_OK);
-        EML_ASSERT(eml_statement_verify(eml_buf_bytes(&n.statement), &sk.pk, &s, &why) == EML_OK);
+        EML_ASSERT(eml_air_verify(parts.air, &sk.pk, &any, &a, &why) == EML_OK);
+        EML_ASSERT(eml_statement_verify(parts.statement, &sk.pk, &s, &why) == EML_OK);
         check[i] = now_us() - start;
-        receipt.len = 0;
-        EML_ASSERT(eml_notary_finish(&n, EML_LIT("record"), EML_LIT("proof"), &receipt) == EML_OK);
     }
     print("sign and encode a receipt", make);
     print("verify both signatures", check);

@@ -480,6 +480,11 @@ bool eml_audit_log_settled(const struct eml_audit_log *log)
     return log->sent.n + log->queued == 0;
 }
 
+uint64_t eml_audit_log_signed(const struct eml_audit_log *log)
+{
+    return log->next - log->queued;
+}
+
 uint64_t eml_audit_log_durable(const struct eml_audit_log *log)
 {
     return log->kept.n != 0 ? log->kept.first + log->kept.n : 0;
@@ -498,7 +503,7 @@ enum eml_err eml_audit_log_health(const struct eml_audit_log *log)
 enum eml_err eml_audit_log_proof(const struct eml_audit_log *log, uint64_t index,
                                  struct eml_buf *entry, struct eml_buf *proof)
 {
-    const struct batch *b = &log->kept;
+    const struct batch *b = log->sent.n != 0 && index >= log->sent.first ? &log->sent : &log->kept;
     const struct eml_tree_recent recent = {&b->base, b->leaf, b->n};
     struct eml_tree_source source = eml_tree_recent_source(&recent);
     struct eml_proof p = {.index = index, .checkpoint = eml_buf_bytes(&b->note)};

@@ -54,14 +54,18 @@ void eml_audit_log_turn(struct eml_audit_log *log, const struct pollfd *p);
 bool eml_audit_log_room(const struct eml_audit_log *log);
 /* All that was appended is durable. */
 bool eml_audit_log_settled(const struct eml_audit_log *log);
+/* Records with an index below this are in a signed batch, on its way to the host or already there.
+ */
+uint64_t eml_audit_log_signed(const struct eml_audit_log *log);
 /* Records with an index below this are on the host's disk. */
 uint64_t eml_audit_log_durable(const struct eml_audit_log *log);
 /* EML_OK, or why nothing that must be recorded may go on: the host does not answer (EML_E_NET), has
  * no room (EML_E_REFUSED), or shows another log (EML_E_INPUT). */
 EML_MUST enum eml_err eml_audit_log_health(const struct eml_audit_log *log);
 
-/* Appends a record of the batch that became durable last, as it stands in the log, and its proof
- * file (audit/proof.h): both go into a receipt. Ask in the same turn; EML_E_USAGE for others. */
+/* Appends a record of the batch that is on its way, or else of the one that became durable last, as
+ * it stands in the log, and its proof file (audit/proof.h): both go into a receipt. EML_E_USAGE for
+ * others. The proof holds before the record is durable: who makes it early keeps it back. */
 EML_MUST enum eml_err eml_audit_log_proof(const struct eml_audit_log *log, uint64_t index,
                                           struct eml_buf *entry, struct eml_buf *proof);
 /* The log's origin, which is the name of its key; borrowed for the log's life. Receipts name it. */

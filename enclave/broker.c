@@ -100,6 +100,7 @@ static enum eml_err turn(struct eml_broker *b, struct pollfd *p)
         welcome(b);
     /* Last: what was recorded above goes out in one batch. */
     eml_audit_log_turn(b->log, &p[P_LOG]);
+    eml_broker_make_receipts(b);
     eml_broker_answer_reports(b);
     return EML_OK;
 }

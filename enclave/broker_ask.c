@@ -228,7 +228,7 @@ static void on_report(struct eml_broker *b, struct eml_session *s, const struct 
     s->durable_at = index + 1;
     /* Without its statement there is no receipt, and the request fails when the answer is due. */
     if (outcome == EML_OK &&
-        eml_notary_state(&s->notary, &b->key, r, eml_audit_log_origin(b->log), index) != EML_OK)
+        eml_notary_state(&s->notary, r, eml_audit_log_origin(b->log), index) != EML_OK)
         eml_notary_drop(&s->notary);
     s->succeeded = r->err == EML_OK;
 }
@@ -272,17 +272,42 @@ void eml_broker_hear(struct eml_broker *b, struct eml_session *s)
 
 /* --- reports, when the log has them --- */
 
-static void answer_receipt(struct eml_broker *b, struct eml_session *s)
+/* Nothing is made if it cannot be: the request fails when the answer is due. */
+static void make_receipt(struct eml_broker *b, struct eml_session *s)
 {
-    struct eml_buf record = {0}, proof = {0}, receipt = {0};
+    struct eml_buf record = {0}, proof = {0};
     enum eml_err err = eml_audit_log_proof(b->log, s->durable_at - 1, &record, &proof);
     if (err == EML_OK)
-        err =
-            eml_notary_finish(&s->notary, eml_buf_bytes(&record), eml_buf_bytes(&proof), &receipt);
-    eml_broker_answer(s, err == EML_OK ? EML_OK : EML_E_SYSTEM, eml_buf_bytes(&receipt), -1);
+        err = eml_notary_finish(&s->notary, &b->key, eml_buf_bytes(&record), eml_buf_bytes(&proof),
+                                &s->receipt);
+    if (err != EML_OK)
+        eml_buf_free(&s->receipt);
     eml_buf_free(&record);
     eml_buf_free(&proof);
-    eml_buf_free(&receipt);
+    eml_notary_drop(&s->notary);
+}
+
+void eml_broker_make_receipts(struct eml_broker *b)
+{
+    uint64_t done = eml_audit_log_signed(b->log);
+    for (size_t i = 0; i < b->sessions.n; i++) {
+        struct eml_session *s = &b->sessions.entry[i];
+        if (s->pid != 0 && s->durable_at != 0 && s->durable_at <= done && s->notary.air.len != 0)
+            make_receipt(b, s);
+    }
+}
+
+/* What it waited for has happened: the record is durable (EML_OK), or it will not be. */
+static void answer_report(struct eml_session *s, enum eml_err err)
+{
+    if (err == EML_OK && s->succeeded && s->receipt.len == 0)
+        err = EML_E_SYSTEM;
+    eml_broker_answer(s, err, eml_buf_bytes(&s->receipt), -1);
+    eml_log_event("durable", err, {"session", (int64_t)s->number},
+                  {"us", now_us() - s->reported_us});
+    eml_buf_free(&s->receipt);
+    eml_notary_drop(&s->notary);
+    s->durable_at = 0;
 }
 
 void eml_broker_answer_reports(struct eml_broker *b)
@@ -293,15 +318,6 @@ void eml_broker_answer_reports(struct eml_broker *b)
         struct eml_session *s = &b->sessions.entry[i];
         if (s->pid == 0 || s->durable_at == 0 || (durable < s->durable_at && health == EML_OK))
             continue;
-        eml_log_event("durable", durable < s->durable_at ? health : EML_OK,
-                      {"session", (int64_t)s->number}, {"us", now_us() - s->reported_us});
-        if (durable < s->durable_at)
-            answer_plain(s, health);
-        else if (s->succeeded)
-            answer_receipt(b, s);
-        else
-            answer_plain(s, EML_OK);
-        eml_notary_drop(&s->notary);
-        s->durable_at = 0;
+        answer_report(s, durable < s->durable_at ? health : EML_OK);
     }
 }

@@ -70,7 +70,10 @@ void eml_spare_stop(struct eml_broker *b);
 /* --- broker_ask.c: what a worker may ask --- */
 /* Reads one message of s and deals with it. */
 void eml_broker_hear(struct eml_broker *b, struct eml_session *s);
-/* After the log's turn: answers reports that became durable, or that will not. */
+/* After the log's turn: makes the receipts whose records are on their way to the host, which is at
+ * work for longer than that takes. */
+void eml_broker_make_receipts(struct eml_broker *b);
+/* After that: answers reports that became durable, or that will not. */
 void eml_broker_answer_reports(struct eml_broker *b);
 /* Answers the question of s: body and a descriptor (-1: none) with EML_OK, else the class alone. A
  * worker that does not take it is killed. */

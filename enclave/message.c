@@ -7,6 +7,8 @@
 
 /* Ciphertext is sent whenever so much of it has gathered. */
 enum { GATHER = 1 << 18 };
+/* What records of so much content have besides: headers, tags and, in the last one, padding. */
+enum { RECORDS_MORE = EML_RECORD_PLAIN_MAX };
 
 static int64_t in_ms(int64_t ms)
 {
@@ -142,16 +144,16 @@ void eml_worker_report_destruction(struct eml_worker *w)
 
 struct sealer {
     struct eml_worker *w;
-    struct eml_buf out; /* ciphertext */
     int64_t deadline_ms;
 };
 
 static enum eml_err flush(struct sealer *s)
 {
-    enum eml_err err = eml_buf_ok(&s->out);
+    struct eml_buf *out = &s->w->out;
+    enum eml_err err = eml_buf_ok(out);
     if (err == EML_OK)
-        err = eml_net_send(s->w->client, eml_buf_bytes(&s->out), s->deadline_ms);
-    s->out.len = 0;
+        err = eml_net_send(s->w->client, eml_buf_bytes(out), s->deadline_ms);
+    out->len = 0;
     return err;
 }
 
@@ -160,9 +162,9 @@ static enum eml_err seal_part(void *ctx, struct eml_bytes part)
     struct sealer *s = ctx;
     while (part.len > 0) {
         size_t n = part.len < GATHER ? part.len : GATHER;
-        EML_TRY(eml_channel_seal_part(s->w->channel, eml_bytes(part.ptr, n), &s->out));
+        EML_TRY(eml_channel_seal_part(s->w->channel, eml_bytes(part.ptr, n), &s->w->out));
         part = eml_bytes(part.ptr + n, part.len - n);
-        if (s->out.len >= GATHER)
+        if (s->w->out.len >= GATHER)
             EML_TRY(flush(s));
     }
     return EML_OK;
@@ -171,13 +173,14 @@ static enum eml_err seal_part(void *ctx, struct eml_bytes part)
 enum eml_err eml_worker_send_result(struct eml_worker *w, const struct eml_result *r)
 {
     struct sealer s = {.w = w, .deadline_ms = in_ms(EML_SEND_MS)};
-    enum eml_err err =
-        eml_channel_seal_begin(w->channel, EML_MSG_RESULT, eml_result_bytes(r), &s.out);
+    uint64_t bytes = eml_result_bytes(r);
+    eml_buf_reserve(&w->out, bytes < GATHER ? (size_t)bytes + RECORDS_MORE : GATHER);
+    enum eml_err err = eml_channel_seal_begin(w->channel, EML_MSG_RESULT, bytes, &w->out);
     if (err == EML_OK)
         err = eml_result_encode(r, (struct eml_part_sink){seal_part, &s});
     if (err == EML_OK)
         err = flush(&s);
-    eml_buf_free(&s.out);
+    w->out.len = 0;
     return err;
 }
 

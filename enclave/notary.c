@@ -124,9 +124,8 @@ enum eml_err eml_notary_receive(struct eml_notary *n, const struct eml_ed25519_s
 
 _Static_assert((int)EML_STATEMENT_NUMBERS == (int)EML_IPC_NUMBERS, "the same numbers, in order");
 
-enum eml_err eml_notary_state(struct eml_notary *n, const struct eml_ed25519_sk *key,
-                              const struct eml_ipc_request *report, struct eml_bytes origin,
-                              uint64_t index)
+enum eml_err eml_notary_state(struct eml_notary *n, const struct eml_ipc_request *report,
+                              struct eml_bytes origin, uint64_t index)
 {
     const struct eml_ipc_inference *i = &report->inference;
     const struct eml_bytes air = eml_buf_bytes(&n->air);
@@ -139,18 +138,24 @@ enum eml_err eml_notary_state(struct eml_notary *n, const struct eml_ed25519_sk 
     EML_TRY(eml_sha256(&air, 1, &s.air));
     memcpy(s.object_id, i->object_id, sizeof s.object_id);
     memcpy(s.number, report->number, sizeof s.number);
-    return eml_statement_sign(&s, key, &n->statement);
+    n->statement = s;
+    return EML_OK;
 }
 
-enum eml_err eml_notary_finish(struct eml_notary *n, struct eml_bytes record,
-                               struct eml_bytes proof, struct eml_buf *out)
+enum eml_err eml_notary_finish(struct eml_notary *n, const struct eml_ed25519_sk *key,
+                               struct eml_bytes record, struct eml_bytes proof, struct eml_buf *out)
 {
+    struct eml_buf statement = {0};
+    enum eml_err err = n->air.len != 0 && n->statement.origin.len != 0
+                           ? eml_statement_sign(&n->statement, key, &statement)
+                           : EML_E_USAGE;
     const struct eml_receipt r = {.air = eml_buf_bytes(&n->air),
-                                  .statement = eml_buf_bytes(&n->statement),
+                                  .statement = eml_buf_bytes(&statement),
                                   .record = record,
                                   .proof = proof};
-    enum eml_err err =
-        r.air.len != 0 && r.statement.len != 0 ? eml_receipt_encode(&r, out) : EML_E_USAGE;
+    if (err == EML_OK)
+        err = eml_receipt_encode(&r, out);
+    eml_buf_free(&statement);
     eml_notary_drop(n);
     return err;
 }
@@ -158,5 +163,5 @@ enum eml_err eml_notary_finish(struct eml_notary *n, struct eml_bytes record,
 void eml_notary_drop(struct eml_notary *n)
 {
     eml_buf_free(&n->air);
-    eml_buf_free(&n->statement);
+    n->statement = (struct eml_statement){0};
 }

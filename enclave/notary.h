@@ -20,9 +20,10 @@ struct eml_notary {
     uint8_t nonce[EML_IPC_NONCE];
     uint32_t pcr_present; /* of those that a receipt can hold and that are set */
     struct eml_pcr pcr[EML_AIR_PCR_N];
-    bool debug;                    /* PCR 0, 1 or 2 is all zero */
-    uint64_t sequence;             /* receipts signed */
-    struct eml_buf air, statement; /* empty: none is being made */
+    bool debug;                     /* PCR 0, 1 or 2 is all zero */
+    uint64_t sequence;              /* receipts signed */
+    struct eml_buf air;             /* signed; empty: no receipt is being made */
+    struct eml_statement statement; /* on it, when its place in the log is known */
 };
 
 /* Reads the document that the NSM has just given for this session. EML_E_SYSTEM: not one that a
@@ -35,13 +36,15 @@ EML_MUST enum eml_err eml_notary_attest(struct eml_notary *n, struct eml_bytes d
 EML_MUST enum eml_err eml_notary_receive(struct eml_notary *n, const struct eml_ed25519_sk *key,
                                          const struct eml_ipc_request *report, uint64_t now_s,
                                          bool production, struct eml_sha256 *digest);
-/* Makes the statement on it: its record will stand at `index` of the log `origin`. */
-EML_MUST enum eml_err eml_notary_state(struct eml_notary *n, const struct eml_ed25519_sk *key,
-                                       const struct eml_ipc_request *report,
+/* Says what the statement on it will be: its record will stand at `index` of the log `origin`,
+ * which is borrowed until the receipt is finished. */
+EML_MUST enum eml_err eml_notary_state(struct eml_notary *n, const struct eml_ipc_request *report,
                                        struct eml_bytes origin, uint64_t index);
-/* Appends the receipt with the record as it stands in the log and its proof; the next may begin. */
-EML_MUST enum eml_err eml_notary_finish(struct eml_notary *n, struct eml_bytes record,
-                                        struct eml_bytes proof, struct eml_buf *out);
+/* Signs the statement and appends the receipt with the record as it stands in the log and its
+ * proof; the next may begin. */
+EML_MUST enum eml_err eml_notary_finish(struct eml_notary *n, const struct eml_ed25519_sk *key,
+                                        struct eml_bytes record, struct eml_bytes proof,
+                                        struct eml_buf *out);
 /* Drops what is being made. */
 void eml_notary_drop(struct eml_notary *n);
 

@@ -106,5 +106,6 @@ void eml_session_free(struct eml_session *s)
 {
     eml_net_close(&s->sock);
     eml_notary_drop(&s->notary);
+    eml_buf_free(&s->receipt);
     *s = (struct eml_session){.sock = -1};
 }

@@ -24,6 +24,8 @@ struct eml_session {
     uint64_t durable_at;
     int64_t reported_us; /* when the report came; monotonic */
     bool succeeded;      /* what it reported: the answer is a receipt */
+    /* Made while the host writes, and kept back until it has; empty: not made. */
+    struct eml_buf receipt;
     /* Of the request that runs: it has a document for KMS and no key yet; the broker has refused it
      * something, and recorded that where it is to be. */
     bool kms_due, refused;

@@ -172,6 +172,7 @@ enum eml_err eml_worker_run(const struct eml_options *o)
     if (open)
         eml_worker_report_destruction(&w);
     eml_buf_free(&w.frame);
+    eml_buf_free(&w.out);
     eml_buf_free(&w.kms_ca);
     if (err != EML_E_SYSTEM && w.client >= 0)
         linger(w.client);

@@ -23,6 +23,7 @@ struct eml_worker {
     struct eml_channel *channel;
     struct eml_buf kms_ca;   /* PEM; empty: no KMS */
     struct eml_buf frame;    /* the last record as it came: ciphertext */
+    struct eml_buf out;      /* records that are to be sent: ciphertext */
     struct eml_model model;  /* arena NULL: none is open */
     struct eml_bytes sealed; /* mapped sealed weights of the model; ptr NULL: none */
     enum eml_mode mode;      /* of the open model */

@@ -319,12 +319,19 @@ static bool begin_epoch(struct eml_sink *s)
     return ok;
 }
 
+/* What an exchange or a crash has left; a reader who has it open keeps what it opened. */
+static void drop_old_checkpoint(int at)
+{
+    (void)unlinkat(at, "checkpoint.new", 0);
+}
+
 /* What the journal alone has is put where it belongs for good; with `room`, or when there is little
  * left, a new epoch begins. */
 static void settle(struct eml_sink *s, bool room)
 {
     if (s->failed)
         return;
+    drop_old_checkpoint(s->dir);
     if (s->settled != s->size) {
         remove_old(s, s->settled, s->size);
         s->failed = !sync_full_tiles(s);
@@ -380,9 +387,13 @@ static bool write_checkpoint(int at, struct eml_bytes note)
     return eml_files_write(at, "checkpoint.new", note);
 }
 
+/* By exchange: where a rename replaces a file, ext4 writes the new one to the disk before it
+ * returns, which the journal makes needless. The old one is removed when it is convenient. */
 static bool show_checkpoint(int at)
 {
-    return renameat(at, "checkpoint.new", at, "checkpoint") == 0;
+    return renameat2(at, "checkpoint.new", at, "checkpoint", RENAME_EXCHANGE) == 0 ||
+           ((errno == ENOENT || errno == EINVAL) &&
+            renameat(at, "checkpoint.new", at, "checkpoint") == 0);
 }
 
 /* What the journal says, whatever a crash has left of the files. */
@@ -401,6 +412,7 @@ static bool replay(struct eml_sink *s)
             return false;
     }
     s->replaying = false;
+    drop_old_checkpoint(s->dir);
     if (s->size != 0 &&
         !(write_checkpoint(s->dir, eml_buf_bytes(&s->checkpoint)) && show_checkpoint(s->dir)))
         return false;

@@ -4,8 +4,6 @@
 #include "net/net.h"
 #include "session/seal.h"
 
-#include <string.h>
-
 static enum eml_err encode(const struct eml_request *request, struct eml_buf *out)
 {
     EML_TRY(eml_request_encode(request, (struct eml_part_sink){eml_part_to_buf, out}));
@@ -58,27 +56,15 @@ static enum eml_err send_request(struct eml_remote *r, const struct eml_request 
     return e;
 }
 
-/* The message, kept in the arena, as a result. */
 static enum eml_err receive_result(struct eml_remote *r, struct eml_arena *arena,
                                    struct eml_result *out, struct eml_why *why)
 {
-    struct eml_buf content = {0};
+    struct eml_bytes content;
     enum eml_msg_type type;
-    enum eml_err e = eml_remote_receive(r, EML_MESSAGE_BYTES_MAX, &type, &content, why);
-    if (e == EML_OK && type != EML_MSG_RESULT)
-        e = eml_fail(why, EML_E_INPUT, "the enclave sent something else than a result", -1);
-    if (e == EML_OK) {
-        uint8_t *kept = eml_arena_alloc(arena, content.len, 64);
-        if (kept == NULL) {
-            e = eml_fail(why, EML_E_SYSTEM, "not enough memory for the result", -1);
-        } else {
-            if (content.len != 0)
-                memcpy(kept, content.ptr, content.len);
-            e = eml_result_decode(eml_bytes(kept, content.len), arena, out, why);
-        }
-    }
-    eml_buf_free(&content);
-    return e;
+    EML_TRY(eml_remote_receive(r, EML_MESSAGE_BYTES_MAX, arena, &type, &content, why));
+    if (type != EML_MSG_RESULT)
+        return eml_fail(why, EML_E_INPUT, "the enclave sent something else than a result", -1);
+    return eml_result_decode(content, arena, out, why);
 }
 
 enum eml_err eml_remote_infer(struct eml_remote *r, const struct eml_request *request,

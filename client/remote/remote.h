@@ -7,12 +7,14 @@
 #define EML_REMOTE_REMOTE_H
 
 #include "attest/attest.h"
+#include "base/arena.h"
 #include "channel/channel.h"
 
 struct eml_remote {
     int fd;
     int64_t deadline_ms; /* monotonic */
     struct eml_channel *channel;
+    struct eml_buf frame;      /* the last record as it came: ciphertext */
     struct eml_buf evidence;   /* the views in `document` and `attested` point into it */
     struct eml_bytes document; /* as it came */
     struct eml_attested attested;
@@ -37,10 +39,11 @@ EML_MUST enum eml_err eml_remote_open(struct eml_remote *r, struct eml_why *why)
 /* content is secret. */
 EML_MUST enum eml_err eml_remote_send(struct eml_remote *r, enum eml_msg_type type,
                                       struct eml_bytes content, struct eml_why *why);
-/* One whole message, at most max bytes, appended to *content (secret). An EML_MSG_ERROR message
- * becomes its class, with a rule that says that the enclave reported it. */
-EML_MUST enum eml_err eml_remote_receive(struct eml_remote *r, size_t max, enum eml_msg_type *type,
-                                         struct eml_buf *content, struct eml_why *why);
+/* One whole message, at most max bytes, in the arena: *content (secret) borrows from it. An
+ * EML_MSG_ERROR message becomes its class, with a rule that says that the enclave reported it. */
+EML_MUST enum eml_err eml_remote_receive(struct eml_remote *r, size_t max, struct eml_arena *arena,
+                                         enum eml_msg_type *type, struct eml_bytes *content,
+                                         struct eml_why *why);
 /* Ends politely if the channel is open, closes, wipes. Allowed at any time, also twice. */
 void eml_remote_close(struct eml_remote *r);
 

@@ -3,6 +3,7 @@
 #include "hostproto/hostproto.h"
 #include "net/net.h"
 
+#include <string.h>
 #include <time.h>
 
 static uint64_t now_ns(void)
@@ -155,30 +156,41 @@ static enum eml_err reported(struct eml_bytes content, struct eml_why *why)
     return eml_fail(why, said[content.ptr[0]].class, said[content.ptr[0]].rule, -1);
 }
 
-enum eml_err eml_remote_receive(struct eml_remote *r, size_t max, enum eml_msg_type *type,
-                                struct eml_buf *content, struct eml_why *why)
+/* One record; its content goes to room[*used..). The first of a message makes the room. */
+static enum eml_err receive_record(struct eml_remote *r, size_t max, struct eml_arena *arena,
+                                   enum eml_msg_type *type, struct eml_room *room, size_t *used,
+                                   bool *done, struct eml_why *why)
 {
-    struct eml_buf frame = {0};
+    struct eml_bytes part = {0};
     uint64_t total = 0;
-    bool done = false;
-    enum eml_err e = EML_OK;
-    while (e == EML_OK && !done) {
-        struct eml_bytes part = {0};
-        e = receive_frame(r, EML_RECORD_PLAIN_MAX + 16, &frame);
-        if (e != EML_OK) {
-            (void)eml_fail(why, e, "the stream ended before the result", -1);
-            break;
-        }
-        e = eml_channel_open(r->channel, eml_buf_bytes(&frame), type, &total, &part, &done, why);
-        if (e == EML_OK && total > max)
-            e = eml_fail(why, EML_E_REFUSED, "the result is larger than allowed", -1);
-        if (e == EML_OK)
-            eml_buf_put(content, part);
-    }
-    eml_buf_free(&frame);
-    EML_TRY(e);
-    EML_TRY(eml_buf_ok(content));
-    return *type == EML_MSG_ERROR ? reported(eml_buf_bytes(content), why) : EML_OK;
+    enum eml_err e = receive_frame(r, EML_RECORD_PLAIN_MAX + 16, &r->frame);
+    if (e != EML_OK)
+        return eml_fail(why, e, "the stream ended before the result", -1);
+    EML_TRY(eml_channel_open(r->channel, eml_buf_bytes(&r->frame), type, &total, &part, done, why));
+    if (total > max)
+        return eml_fail(why, EML_E_REFUSED, "the result is larger than allowed", -1);
+    if (room->ptr == NULL)
+        *room = (struct eml_room){eml_arena_alloc(arena, (size_t)total, 64), (size_t)total};
+    if (room->ptr == NULL)
+        return eml_fail(why, EML_E_SYSTEM, "not enough memory for the result", -1);
+    EML_ASSERT(part.len <= room->len - *used); /* the channel counts */
+    if (part.len != 0)
+        memcpy(room->ptr + *used, part.ptr, part.len);
+    *used += part.len;
+    return EML_OK;
+}
+
+enum eml_err eml_remote_receive(struct eml_remote *r, size_t max, struct eml_arena *arena,
+                                enum eml_msg_type *type, struct eml_bytes *content,
+                                struct eml_why *why)
+{
+    struct eml_room room = {0};
+    size_t used = 0;
+    *content = (struct eml_bytes){0};
+    for (bool done = false; !done;)
+        EML_TRY(receive_record(r, max, arena, type, &room, &used, &done, why));
+    *content = eml_bytes(room.ptr, used);
+    return *type == EML_MSG_ERROR ? reported(*content, why) : EML_OK;
 }
 
 void eml_remote_close(struct eml_remote *r)
@@ -193,6 +205,7 @@ void eml_remote_close(struct eml_remote *r)
     eml_channel_free(r->channel);
     r->channel = NULL;
     eml_net_close(&r->fd);
+    eml_buf_free(&r->frame);
     eml_buf_free(&r->evidence);
     r->attested = (struct eml_attested){0};
     r->document = (struct eml_bytes){0};

@@ -49,6 +49,11 @@ static bool reserve(struct eml_buf *b, size_t more)
     return true;
 }
 
+void eml_buf_reserve(struct eml_buf *b, size_t n)
+{
+    (void)reserve(b, n);
+}
+
 void eml_buf_put(struct eml_buf *b, struct eml_bytes bytes)
 {
     if (!reserve(b, bytes.len))

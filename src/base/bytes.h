@@ -43,6 +43,8 @@ struct eml_buf {
 /* A zeroed `struct eml_buf` is an empty buffer. */
 void eml_buf_put(struct eml_buf *b, struct eml_bytes bytes);
 void eml_buf_put_u8(struct eml_buf *b, uint8_t v);
+/* Room for n more bytes at once, where their number is known. */
+void eml_buf_reserve(struct eml_buf *b, size_t n);
 /* Appends n zero bytes and returns them to be filled, until the next put; NULL once failed. */
 uint8_t *eml_buf_grow(struct eml_buf *b, size_t n);
 struct eml_bytes eml_buf_bytes(const struct eml_buf *b);

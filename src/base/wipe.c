@@ -61,8 +61,17 @@ bool eml_ct_equal(struct eml_bytes a, struct eml_bytes b)
 
 bool eml_ct_is_zero(struct eml_bytes a)
 {
-    volatile uint8_t acc = 0;
-    for (size_t i = 0; i < a.len; i++)
-        acc = (uint8_t)(acc | a.ptr[i]);
+    uint64_t acc = 0, word;
+    size_t i = 0;
+    for (; a.len - i >= sizeof word; i += sizeof word) {
+        memcpy(&word, a.ptr + i, sizeof word);
+        acc |= word;
+        /* As far as the compiler knows, acc is any number now: no reason to stop early. */
+        __asm__ __volatile__("" : "+r"(acc));
+    }
+    for (; i < a.len; i++) {
+        acc |= a.ptr[i];
+        __asm__ __volatile__("" : "+r"(acc));
+    }
     return acc == 0;
 }

@@ -11,7 +11,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
-enum { FRAME_HEADER = 4, GROW = 65536 };
+enum { FRAME_HEADER = 4, GROW = 1 << 17 };
 
 int64_t eml_net_now_ms(void)
 {

@@ -45,7 +45,7 @@ HOST = [
     ("recvmsg", "ECONNRESET", 6), ("sendmsg", "EPIPE", 6), ("poll", "ENOMEM", 20), ("epoll_wait", "EINTR", 20), ("connect", "EAGAIN", 2),
     ("socket", "EMFILE", 2), ("clone3", "EAGAIN", 2), ("clone", "EAGAIN", 2), ("fsync", "EIO", 4), ("fdatasync", "EIO", 4),
     ("fstat", "EIO", 2), ("newfstatat", "EIO", 2), ("close", "EIO", 6), ("rename", "ENOSPC", 2), ("ftruncate", "ENOSPC", 2),
-    ("pwrite64", "ENOSPC", 3), ("pwrite64", "EIO", 3), ("renameat", "ENOSPC", 2), ("renameat", "EIO", 2), ("unlinkat", "EIO", 2),
+    ("pwrite64", "ENOSPC", 3), ("pwrite64", "EIO", 3), ("renameat", "ENOSPC", 2), ("renameat", "EIO", 2), ("renameat2", "ENOSPC", 2), ("renameat2", "EIO", 2), ("unlinkat", "EIO", 2),
     ("mkdirat", "ENOSPC", 2),
 ]
 

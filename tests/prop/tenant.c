@@ -33,17 +33,20 @@ static enum eml_err open_session(const char *host, const char *policy_file, stru
 static const char *exchange(struct eml_remote *r, struct eml_bytes request, FILE *results)
 {
     struct eml_why why = {0};
-    struct eml_buf content = {0};
+    struct eml_bytes content;
+    struct eml_arena arena;
     enum eml_msg_type type = EML_MSG_END;
     enum eml_err e = eml_remote_send(r, EML_MSG_REQUEST, request, &why);
     /* What the enclave said before it closed may still be there. */
-    enum eml_err received = eml_remote_receive(r, EML_MESSAGE_BYTES_MAX, &type, &content, &why);
+    enum eml_err received = eml_arena_create(&arena, EML_MESSAGE_BYTES_MAX);
+    if (received == EML_OK)
+        received = eml_remote_receive(r, EML_MESSAGE_BYTES_MAX, &arena, &type, &content, &why);
     const char *outcome = "ended";
     if (e == EML_OK && received == EML_OK && type == EML_MSG_RESULT)
         outcome = fwrite(content.ptr, 1, content.len, results) == content.len ? "result" : "ended";
     else if (received != EML_OK && strncmp(why.rule, "enclave:", 8) == 0)
         outcome = eml_err_name(received);
-    eml_buf_free(&content);
+    (void)eml_arena_destroy(&arena);
     return outcome;
 }
 

@@ -294,6 +294,43 @@ static void proves_what_became_durable_last(void **state)
     stop(log);
 }
 
+/* While the host is at work on a batch, its proofs can be made; they are those of later. */
+static void proves_what_is_on_its_way(void **state)
+{
+    (void)state;
+    forget();
+    struct eml_audit_log *log = start();
+    struct eml_buf early[2] = {{0}}, late[2] = {{0}};
+    uint64_t before = append(log);
+    settle(log);
+    assert_int_equal(eml_audit_log_signed(log), before + 1);
+    (void)pthread_mutex_lock(&sink.lock); /* the host does not get to it */
+    uint64_t index = append(log);
+    assert_int_equal(eml_audit_log_signed(log), index);
+    assert_int_equal(eml_audit_log_proof(log, index, &early[0], &early[1]), EML_E_USAGE);
+    while (eml_audit_log_signed(log) == index)
+        turn(log);
+    uint64_t next = append(log);
+    assert_int_equal(eml_audit_log_signed(log), next);
+    assert_int_equal(eml_audit_log_durable(log), index);
+    assert_int_equal(eml_audit_log_proof(log, index, &early[0], &early[1]), EML_OK);
+    assert_int_equal(eml_audit_log_proof(log, next, &late[0], &late[1]), EML_E_USAGE);
+    assert_int_equal(eml_audit_log_proof(log, before, &late[0], &late[1]), EML_OK);
+    (void)pthread_mutex_unlock(&sink.lock);
+    while (eml_audit_log_durable(log) == index)
+        turn(log);
+    for (int i = 0; i < 2; i++)
+        late[i].len = 0;
+    assert_int_equal(eml_audit_log_proof(log, index, &late[0], &late[1]), EML_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_true(eml_bytes_equal(eml_buf_bytes(&early[i]), eml_buf_bytes(&late[i])));
+        eml_buf_free(&early[i]);
+        eml_buf_free(&late[i]);
+    }
+    settle(log);
+    stop(log);
+}
+
 /* The connection breaks before, or after, the host kept what was on its way: nothing is lost and
  * nothing comes twice. */
 static void survives_broken_connections(void **state)
@@ -443,6 +480,7 @@ int main(void)
         cmocka_unit_test(begins_and_continues),
         cmocka_unit_test(one_turn_one_batch),
         cmocka_unit_test(proves_what_became_durable_last),
+        cmocka_unit_test(proves_what_is_on_its_way),
         cmocka_unit_test(survives_broken_connections),
         cmocka_unit_test(a_full_disk_is_told_and_passes),
         cmocka_unit_test(another_log_is_not_written_to),

@@ -78,7 +78,7 @@ int fsync(int fd)
     return (int)syscall(SYS_fsync, fd);
 }
 
-int renameat(int at, const char *from, int to, const char *name)
+int renameat2(int at, const char *from, int to, const char *name, unsigned flags)
 {
     if (due() && plan.kind != FAULT_SHORT) {
         if (plan.kind == FAULT_CRASH)
@@ -86,7 +86,12 @@ int renameat(int at, const char *from, int to, const char *name)
         errno = plan.error != 0 ? plan.error : EIO;
         return -1;
     }
-    return (int)syscall(SYS_renameat2, at, from, to, name, 0);
+    return (int)syscall(SYS_renameat2, at, from, to, name, flags);
+}
+
+int renameat(int at, const char *from, int to, const char *name)
+{
+    return renameat2(at, from, to, name, 0);
 }
 
 static int make(void **state)
