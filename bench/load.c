@@ -1,9 +1,11 @@
-/* usage: eml-load HOST POLICY TOPOLOGY SESSIONS SECONDS request|session NAME=FILE.npy...
+/* usage: eml-load HOST POLICY TOPOLOGY SESSIONS SECONDS request|again|session NAME=FILE.npy...
  *
  * SESSIONS clients ask at the same time, each again as soon as it has its answer, for SECONDS; the
  * requests that were under way then are finished and counted. In mode `request` every request is a
  * session of its own: connection, evidence, its verification, key exchange, topology key, inputs,
- * result. In mode `session` a client does that once; time starts when all have their first answer.
+ * result. In mode `again` a client connects once and sends one request after the other in request
+ * mode, each with the topology key: a model is in clear within a request only. In mode `session` it
+ * sends the key once and the model stays. In both, time starts when all have their first answer.
  *
  * One line of CSV per request, after a line of names; microseconds: when it began and how long it
  * took, as the client sees it; of that, connection and evidence, and the key exchange; the rest is
@@ -32,8 +34,9 @@ struct load {
     struct eml_named_tensor inputs[EML_GRAPH_IO_MAX];
     size_t n_inputs;
     enum eml_mode mode;
+    bool in_a_row; /* one connection for each client, not for each request */
     uint64_t start_us, seconds;
-    pthread_barrier_t ready; /* mode session: all sessions are open */
+    pthread_barrier_t ready; /* in_a_row: all sessions are open */
     pthread_mutex_t print;
 };
 
@@ -137,7 +140,7 @@ static void *in_a_row(void *arg)
     do {
         size_t mark = eml_arena_mark(&c->arena);
         uint64_t start = now_us();
-        ask(c, &r, false, &result);
+        ask(c, &r, c->load->mode == EML_MODE_REQUEST, &result);
         print(c->load, c->number, start, &(const struct eml_remote){.fd = -1}, &result);
         (void)eml_arena_reset(&c->arena, mark);
     } while (!over(c->load));
@@ -179,8 +182,8 @@ static void run(struct load *l, unsigned long sessions)
     for (unsigned i = 0; i < sessions; i++) {
         clients[i] = (struct client){.load = l, .number = i};
         must(eml_arena_create(&clients[i].arena, (size_t)1 << 30), "arena", NULL);
-        if (pthread_create(&clients[i].thread, NULL,
-                           l->mode == EML_MODE_SESSION ? in_a_row : one_by_one, &clients[i]) != 0)
+        if (pthread_create(&clients[i].thread, NULL, l->in_a_row ? in_a_row : one_by_one,
+                           &clients[i]) != 0)
             must(EML_E_SYSTEM, "thread", NULL);
     }
     for (unsigned i = 0; i < sessions; i++) {
@@ -197,14 +200,16 @@ int main(int argc, char **argv)
     unsigned long sessions = argc > 6 ? strtoul(argv[4], NULL, 10) : 0;
     l.seconds = argc > 6 ? strtoul(argv[5], NULL, 10) : 0;
     bool session = argc > 6 && strcmp(argv[6], "session") == 0;
+    bool again = argc > 6 && strcmp(argv[6], "again") == 0;
     if (sessions < 1 || sessions > SESSIONS_MAX || l.seconds < 1 || l.seconds > 3600 ||
-        (!session && strcmp(argv[6], "request") != 0)) {
+        (!session && !again && strcmp(argv[6], "request") != 0)) {
         (void)fprintf(stderr, "usage: eml-load HOST POLICY TOPOLOGY SESSIONS SECONDS "
-                              "request|session NAME=FILE.npy...\n");
+                              "request|again|session NAME=FILE.npy...\n");
         return eml_err_exit(EML_E_USAGE);
     }
     eml_crypto_init();
     l.host = argv[1];
+    l.in_a_row = session || again;
     l.mode = session ? EML_MODE_SESSION : EML_MODE_REQUEST;
     read_policy(&l, argv[2]);
     must(eml_file_read(argv[3], EML_TOPOLOGY_BYTES_MAX, &l.topology, &why), argv[3], &why);

@@ -122,12 +122,12 @@ async function stages(services, scratch) {
   const csv = new b.Csv(options.results, 'stages.csv', ['mode', 'turn', 'stage', 'us']);
   const columns = {};
   services.durable();
-  for (const mode of ['request', 'session']) {
+  for (const mode of ['request', 'again', 'session']) {
     const all = { bare: [] };
     for (let turn = 0; turn < Number(options.turns); turn++) {
       for (const ms of await engine.bare(10)) all.bare.push(ms * 1000);
       const rows = await services.load(1, 1, mode);
-      const durable = services.durable().slice(-rows.length); // in a session the first request was not counted
+      const durable = services.durable().slice(-rows.length); // of requests in a row the first was not counted
       for (const [i, r] of rows.entries()) {
         const enclave = r.weights_us + r.assemble_us + r.run_us + r.wipe_us;
         const split = {
@@ -148,7 +148,8 @@ async function stages(services, scratch) {
   await engine.end();
   const modes = Object.keys(columns);
   const table = new b.Table([['stage', -38], ...modes.flatMap((m) => [[m, 8], ['p95', 8], ['%', 5]])],
-    `one client, MiniLM @128, ${threads} threads: medians and p95 in ms; %: median, of the median of bare runs in the same turns`);
+    `one client, MiniLM @128, ${threads} threads: medians and p95 in ms; %: median, of the median of bare runs in the same turns\n` +
+      'request: a session for each request; again: requests of request mode, one after the other in a session; session: the model stays in clear');
   for (const stage of Object.keys(columns.request))
     table.row([stage, ...modes.flatMap((m) => {
       const [mid, bare] = [b.median(columns[m][stage]), b.median(columns[m].bare)];

@@ -122,9 +122,11 @@ static enum eml_err send_outputs(void *ctx, const struct eml_tensor *outputs, si
         .wiped_bytes = t->wiped_bytes,
         .kernels = eml_bytes_of_str(eml_isa_name(w->model.isa)),
         .salt = EML_BYTES(salt),
-        .receipt = receipt,
     };
-    w->sent = eml_worker_send_result(w, &r);
+    /* The client verifies it while the result is sealed and on its way. */
+    w->sent = eml_worker_send_receipt(w, receipt);
+    if (w->sent == EML_OK)
+        w->sent = eml_worker_send_result(w, &r);
     return w->sent;
 }
 
@@ -197,9 +199,10 @@ static enum eml_err name_model(struct eml_worker *w, struct eml_bytes topology)
 
 static enum eml_err first_request(struct eml_worker *w, const struct eml_request *r)
 {
-    if (r->topology.ptr == NULL)
+    if (r->topology.ptr == NULL || (w->began && r->mode != w->mode))
         return EML_E_INPUT;
     w->mode = r->mode;
+    w->began = true;
     EML_TRY(open_model(w, r->topology));
     EML_TRY(name_model(w, r->topology));
     return run(w, r);

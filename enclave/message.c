@@ -195,6 +195,11 @@ static enum eml_err send_whole(struct eml_worker *w, enum eml_msg_type type,
     return err;
 }
 
+enum eml_err eml_worker_send_receipt(struct eml_worker *w, struct eml_bytes receipt)
+{
+    return send_whole(w, EML_MSG_RECEIPT, receipt);
+}
+
 enum eml_err eml_worker_send_error(struct eml_worker *w, enum eml_err class)
 {
     const uint8_t c[] = {(uint8_t) class};

@@ -5,6 +5,7 @@
 #include "enclave/limits.h"
 #include "enclave/sandbox.h"
 #include "enclave/spawn.h"
+#include "engine/pool.h"
 #include "net/net.h"
 
 #include <fcntl.h>
@@ -70,6 +71,14 @@ static enum eml_err acquire(struct eml_worker *w)
     return eml_sandbox_enter(EML_SANDBOX_WORKER, &limits);
 }
 
+/* Nothing of a request in request mode outlasts it, though its process does. What the arena held is
+ * wiped by then. */
+static void sweep(struct eml_worker *w)
+{
+    eml_channel_forget(w->channel);
+    eml_pool_wipe(w->pool);
+}
+
 /* One request. *over: the session ends here, for good or ill. */
 static enum eml_err one_request(struct eml_worker *w, bool *over)
 {
@@ -99,7 +108,9 @@ static enum eml_err one_request(struct eml_worker *w, bool *over)
         (void)!eml_worker_report(w, err, (struct eml_room){0}, &none);
     if (err != EML_OK && w->sent == EML_OK)
         (void)!eml_worker_send_error(w, err);
-    *over = fatal || w->mode == EML_MODE_REQUEST;
+    if (w->mode == EML_MODE_REQUEST)
+        sweep(w);
+    *over = fatal;
     return err;
 }
 

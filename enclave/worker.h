@@ -26,7 +26,8 @@ struct eml_worker {
     struct eml_buf out;      /* records that are to be sent: ciphertext */
     struct eml_model model;  /* arena NULL: none is open */
     struct eml_bytes sealed; /* mapped sealed weights of the model; ptr NULL: none */
-    enum eml_mode mode;      /* of the open model */
+    enum eml_mode mode;      /* of the session, from its first request on */
+    bool began;              /* there was one */
     uint64_t weights_us;
     struct eml_ipc_inference inference; /* of the request that runs, as far as it is known */
     bool reported;                      /* the broker has heard how it ended */
@@ -51,6 +52,8 @@ EML_MUST enum eml_err eml_worker_handshake(struct eml_worker *w);
  * broken channel is EML_E_AUTH or EML_E_NET and *broken: then there is nobody to tell. */
 EML_MUST enum eml_err eml_worker_receive(struct eml_worker *w, enum eml_msg_type *type,
                                          struct eml_room *content, bool *broken);
+/* Seals and sends a message, the receipt of the result that comes next. */
+EML_MUST enum eml_err eml_worker_send_receipt(struct eml_worker *w, struct eml_bytes receipt);
 /* Seals and sends; the content is encoded from where it lies. */
 EML_MUST enum eml_err eml_worker_send_result(struct eml_worker *w, const struct eml_result *r);
 /* Tells the broker how the request that runs has ended, once. With EML_OK *receipt, borrowed from
@@ -66,7 +69,8 @@ EML_MUST enum eml_err eml_worker_send_end(struct eml_worker *w);
 
 /* --- infer.c: one request --- */
 /* Does what the request in `content` asks for and sends the result. In request mode, and on
- * failure, nothing of it is left in the arena afterwards. *fatal: the session cannot go on. */
+ * failure, nothing of it is left in the arena afterwards: a further request brings the topology key
+ * again. *fatal: the session cannot go on. */
 EML_MUST enum eml_err eml_worker_infer(struct eml_worker *w, struct eml_room content, bool *fatal);
 /* Forgets the open model, if any; its numbers are added to the times. */
 void eml_worker_close_model(struct eml_worker *w);

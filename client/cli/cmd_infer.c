@@ -37,7 +37,7 @@ struct job {
     uint64_t start_ms;
 };
 
-/* The k-th time that a name is given belongs to the k-th request of a session. */
+/* The k-th time that a name is given belongs to the k-th request. */
 static size_t occurrence(const struct job *j, size_t i)
 {
     size_t before = 0;
@@ -53,10 +53,6 @@ static enum eml_err count_requests(struct job *j)
         size_t k = occurrence(j, i) + 1;
         j->n_requests = k > j->n_requests ? k : j->n_requests;
         of_first += eml_bytes_equal(j->inputs[i].name, j->inputs[0].name) ? 1 : 0;
-    }
-    if (j->n_requests > 1 && j->mode != EML_MODE_SESSION) {
-        eml_say("an input is given twice; several requests in a row need --mode session");
-        return EML_E_USAGE;
     }
     if (j->n_inputs % of_first != 0 || j->n_inputs / of_first * j->n_requests != j->n_inputs) {
         eml_say("every input must be given as often as the others");
@@ -190,7 +186,7 @@ static enum eml_err one_request(struct job *j, size_t k, bool want_json)
     struct eml_named_tensor inputs[EML_ARG_VALUES_MAX];
     struct eml_request request = {.mode = j->mode, .inputs = inputs};
     struct eml_why why = {0};
-    if (k == 0)
+    if (k == 0 || j->mode == EML_MODE_REQUEST)
         request.topology = eml_buf_bytes(&j->topology);
     for (size_t i = 0; i < j->n_inputs; i++)
         if (occurrence(j, i) == k)
@@ -316,8 +312,8 @@ static int run(const struct eml_command *self, int argc, char **argv)
         {"topology", "FILE", "topology key of a pushed model", 1, true, &a.topology},
         {"input", "NAME=FILE", "an input, .npy or .pb", EML_ARG_VALUES_MAX, true, &a.input},
         {"output", "DIR", "folder for the outputs", 1, true, &a.output},
-        {"mode", "request|session", "destroy after one request (default), or after several", 1,
-         false, &a.mode},
+        {"mode", "request|session",
+         "destroy the model after each request (default), or after the last", 1, false, &a.mode},
         {"kms-key", "ARN", "seal the request under this KMS key too", 1, false, &a.kms_key},
         {"kms-endpoint", "URL", "KMS other than the region's", 1, false, &a.kms_endpoint},
         {"kms-ca", "FILE", "roots for the KMS's certificate", 1, false, &a.kms_ca},

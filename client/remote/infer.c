@@ -56,15 +56,32 @@ static enum eml_err send_request(struct eml_remote *r, const struct eml_request 
     return e;
 }
 
-static enum eml_err receive_result(struct eml_remote *r, struct eml_arena *arena,
-                                   struct eml_result *out, struct eml_why *why)
+static enum eml_err receive(struct eml_remote *r, enum eml_msg_type type, size_t max,
+                            struct eml_arena *arena, struct eml_bytes *content, struct eml_why *why)
+{
+    enum eml_msg_type came;
+    EML_TRY(eml_remote_receive(r, max, arena, &came, content, why));
+    if (came != type)
+        return eml_fail(why, EML_E_INPUT, "the enclave sent something else than a result", -1);
+    return EML_OK;
+}
+
+/* Receipt, then result: while the one is verified the other is on its way. */
+static enum eml_err receive_result(struct eml_remote *r, const struct eml_request *request,
+                                   int64_t start_unix_s, struct eml_arena *arena,
+                                   struct eml_result *out, struct eml_remote_receipt *file,
+                                   struct eml_why *why)
 {
     struct eml_bytes content;
-    enum eml_msg_type type;
-    EML_TRY(eml_remote_receive(r, EML_MESSAGE_BYTES_MAX, arena, &type, &content, why));
-    if (type != EML_MSG_RESULT)
-        return eml_fail(why, EML_E_INPUT, "the enclave sent something else than a result", -1);
-    return eml_result_decode(content, arena, out, why);
+    struct eml_receipt receipt;
+    struct eml_receipt_verified verified;
+    int64_t start_ms = eml_net_now_ms();
+    EML_TRY(receive(r, EML_MSG_RECEIPT, EML_RECEIPT_MESSAGE_MAX, arena, &content, why));
+    int64_t now_s = start_unix_s + (eml_net_now_ms() - start_ms) / 1000 + 1;
+    EML_TRY(eml_remote_receipt_verify(r, request, content, now_s, &receipt, &verified, why));
+    EML_TRY(receive(r, EML_MSG_RESULT, EML_MESSAGE_BYTES_MAX, arena, &content, why));
+    EML_TRY(eml_result_decode(content, arena, out, why));
+    return eml_remote_receipt_accept(&receipt, &verified, request, out, file, why);
 }
 
 enum eml_err eml_remote_infer(struct eml_remote *r, const struct eml_request *request,
@@ -82,11 +99,9 @@ enum eml_err eml_remote_infer(struct eml_remote *r, const struct eml_request *re
     if (request->topology.ptr != NULL)
         EML_TRY(eml_sha256(&request->topology, 1, &r->model_hash));
     enum eml_err e = send_request(r, &salted, kms, now_unix_s, why);
+    int64_t sent_s = now_unix_s + (eml_net_now_ms() - start_ms) / 1000;
     if (e == EML_OK)
-        e = receive_result(r, arena, out, why);
-    int64_t now_s = now_unix_s + (eml_net_now_ms() - start_ms) / 1000 + 1;
-    if (e == EML_OK)
-        e = eml_remote_receipt(r, &salted, out, now_s, receipt, why);
+        e = receive_result(r, &salted, sent_s, arena, out, receipt, why);
     if (e != EML_OK)
         *out = (struct eml_result){0};
     eml_wipe(salt, sizeof salt);

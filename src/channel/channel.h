@@ -79,7 +79,8 @@ enum eml_msg_type {
     EML_MSG_END = 0,
     EML_MSG_REQUEST = 1,
     EML_MSG_RESULT = 2,
-    EML_MSG_ERROR = 3, /* content: one byte, enum eml_err: the class and nothing else */
+    EML_MSG_ERROR = 3,   /* content: one byte, enum eml_err: the class and nothing else */
+    EML_MSG_RECEIPT = 4, /* of the result that comes next */
     EML_MSG_N
 };
 
@@ -102,6 +103,8 @@ EML_MUST enum eml_err eml_channel_seal_part(struct eml_channel *ch, struct eml_b
 EML_MUST enum eml_err eml_channel_open(struct eml_channel *ch, struct eml_bytes record,
                                        enum eml_msg_type *type, uint64_t *total,
                                        struct eml_bytes *part, bool *done, struct eml_why *why);
+/* Wipes the content that eml_channel_open gave last. */
+void eml_channel_forget(struct eml_channel *ch);
 /* True once EML_MSG_END has been received. */
 bool eml_channel_ended(const struct eml_channel *ch);
 

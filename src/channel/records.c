@@ -229,6 +229,12 @@ enum eml_err eml_channel_open(struct eml_channel *ch, struct eml_bytes record,
     return eml_record_read(ch, type, total, part, done, why);
 }
 
+void eml_channel_forget(struct eml_channel *ch)
+{
+    eml_wipe(ch->recv.plain, ch->recv.used);
+    ch->recv.used = 0;
+}
+
 bool eml_channel_ended(const struct eml_channel *ch)
 {
     return ch->recv.state == EML_RECORD_ENDED;

@@ -38,6 +38,7 @@ struct member {
     _Alignas(64) _Atomic enum eml_pace_now now;
     int64_t left;         /* when it left this job, if the caller waited then; else NEVER */
     struct eml_pace pace; /* the caller's business */
+    unsigned wipes;       /* of its stack, as often as it was asked to; the thread's own */
 };
 enum { NOWHERE = -1, NEVER = 0 };
 
@@ -59,6 +60,8 @@ struct eml_pool {
     _Atomic unsigned sleepers;
     _Atomic bool caller_waits, end;
     _Atomic unsigned halted;
+    _Atomic unsigned wipes; /* asked for */
+    unsigned wiped;         /* threads that did the last; under the lock */
     struct eml_pool_system system;
 };
 
@@ -142,12 +145,12 @@ static bool rests(struct eml_pool *p, unsigned thread)
            atomic_load(&p->members[thread].now) == EML_PACE_REST;
 }
 
-/* True if a job other than `seen` is there for this thread or the pool ends. */
+/* True if a job other than `seen` is there for this thread, a wipe, or the pool ends. */
 static bool news(struct eml_pool *p, uint64_t seen, unsigned thread)
 {
     uint64_t s = atomic_load(&p->state);
     bool job = (s & OPEN) && (s & ~(OPEN | INSIDE)) != seen && !rests(p, thread);
-    return job || atomic_load(&p->end);
+    return job || atomic_load(&p->wipes) != p->members[thread].wipes || atomic_load(&p->end);
 }
 
 static void await_job(struct eml_pool *p, uint64_t seen, unsigned thread)
@@ -177,6 +180,21 @@ static void on_halt(int signal)
         sched_yield();
 }
 
+/* True if that was what it had to do. */
+static bool wipes(struct eml_pool *p, unsigned thread)
+{
+    unsigned asked = atomic_load(&p->wipes);
+    if (asked == p->members[thread].wipes)
+        return false;
+    eml_wipe_stack();
+    p->members[thread].wipes = asked;
+    pthread_mutex_lock(&p->lock);
+    p->wiped++;
+    pthread_cond_signal(&p->idle);
+    pthread_mutex_unlock(&p->lock);
+    return true;
+}
+
 static void *worker(void *arg)
 {
     struct start s = *(struct start *)arg;
@@ -190,7 +208,7 @@ static void *worker(void *arg)
             eml_wipe_stack();
             return NULL;
         }
-        if (!enter(p))
+        if (wipes(p, s.thread) || !enter(p))
             continue;
         seen = atomic_load(&p->state) & ~(OPEN | INSIDE);
         atomic_store_explicit(&p->members[s.thread].cpu, p->system.cpu(), memory_order_relaxed);
@@ -302,6 +320,20 @@ unsigned eml_pool_threads(const struct eml_pool *pool)
 void eml_pool_limit(struct eml_pool *pool, unsigned threads)
 {
     atomic_store(&pool->limit, threads > 1 ? threads : 1);
+}
+
+void eml_pool_wipe(struct eml_pool *p)
+{
+    if (p && p->started != 0) {
+        pthread_mutex_lock(&p->lock);
+        p->wiped = 0;
+        atomic_fetch_add(&p->wipes, 1);
+        pthread_cond_broadcast(&p->work);
+        while (p->wiped < p->started)
+            pthread_cond_wait(&p->idle, &p->lock);
+        pthread_mutex_unlock(&p->lock);
+    }
+    eml_wipe_stack();
 }
 
 void eml_pool_set_system(struct eml_pool *pool, struct eml_pool_system system)

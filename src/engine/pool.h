@@ -24,6 +24,10 @@ void eml_pool_for(struct eml_pool *pool, int64_t n, int64_t grain, eml_pool_fn *
  * and whoever rests. If each thread shall come once, f waits until all are there. */
 void eml_pool_for_each_thread(struct eml_pool *pool, eml_pool_fn *f, void *arg);
 
+/* Each thread, and the caller, wipes what its calls have left on its stack; returns when all have.
+ * Not within a job. */
+void eml_pool_wipe(struct eml_pool *pool);
+
 /* What it knows of the system, asked by any of its threads: ns, never going back, and the number of
  * the CPU that the thread is on, -1 if unknown. Tests have one of their own. */
 struct eml_pool_system {

@@ -11,8 +11,7 @@ enum {
     KEY_WEIGHTS_US = 2,
     RESULT_NUMBERS = 6,
     KEY_KERNELS = 8,
-    KEY_RESULT_SALT = 9,
-    KEY_RECEIPT = 10
+    KEY_RESULT_SALT = 9
 };
 /* The frame on the wire cannot be longer than a message (channel.h), nor can a part of it. */
 #define SEALED_BYTES_MAX ((size_t)1 << 30)
@@ -125,7 +124,7 @@ enum eml_err eml_result_encode(const struct eml_result *r, struct eml_part_sink 
     struct writer w = {.sink = sink};
     const uint64_t number[RESULT_NUMBERS] = {r->weights_us, r->assemble_us, r->run_us,
                                              r->wipe_us,    r->exposure_us, r->wiped_bytes};
-    eml_cbor_put_map(&w.head, KEY_RECEIPT);
+    eml_cbor_put_map(&w.head, KEY_RESULT_SALT);
     eml_cbor_put_uint(&w.head, KEY_OUTPUTS);
     put_tensors(&w, r->outputs, r->n_outputs);
     for (unsigned i = 0; i < RESULT_NUMBERS; i++) {
@@ -136,8 +135,6 @@ enum eml_err eml_result_encode(const struct eml_result *r, struct eml_part_sink 
     eml_cbor_put_text(&w.head, r->kernels);
     eml_cbor_put_uint(&w.head, KEY_RESULT_SALT);
     eml_cbor_put_bytes(&w.head, r->salt);
-    eml_cbor_put_uint(&w.head, KEY_RECEIPT);
-    eml_cbor_put_bytes(&w.head, r->receipt);
     return finish(&w);
 }
 
@@ -289,8 +286,8 @@ static enum eml_err decode_result(struct eml_cur *c, struct eml_arena *arena, st
 {
     uint64_t *const number[RESULT_NUMBERS] = {&r->weights_us, &r->assemble_us, &r->run_us,
                                               &r->wipe_us,    &r->exposure_us, &r->wiped_bytes};
-    if (eml_cbor_map(c, KEY_RECEIPT) != KEY_RECEIPT || !key(c, KEY_OUTPUTS))
-        return eml_fail(why, EML_E_INPUT, "result: a map of 10 pairs that begins with outputs", -1);
+    if (eml_cbor_map(c, KEY_RESULT_SALT) != KEY_RESULT_SALT || !key(c, KEY_OUTPUTS))
+        return eml_fail(why, EML_E_INPUT, "result: a map of 9 pairs that begins with outputs", -1);
     EML_TRY(get_tensors(c, arena, &r->outputs, &r->n_outputs, why));
     for (unsigned i = 0; i < RESULT_NUMBERS; i++) {
         if (!key(c, KEY_WEIGHTS_US + i))
@@ -302,11 +299,6 @@ static enum eml_err decode_result(struct eml_cur *c, struct eml_arena *arena, st
     r->kernels = eml_cbor_text(c, EML_KERNELS_BYTES_MAX);
     if (!get_salt(c, KEY_RESULT_SALT, &r->salt))
         return eml_fail(why, EML_E_INPUT, "result: a salt of 32 bytes follows the kernel set", -1);
-    if (!key(c, KEY_RECEIPT))
-        return eml_fail(why, EML_E_INPUT, "result: it ends with the receipt", -1);
-    r->receipt = eml_cbor_bytes(c, EML_RESULT_RECEIPT_MAX);
-    if (r->receipt.len == 0)
-        return eml_fail(why, EML_E_INPUT, "result: a receipt of 1 byte to 128 KiB", -1);
     return eml_cur_done(c) ? EML_OK : eml_fail(why, EML_E_INPUT, "result: nothing follows it", -1);
 }
 

@@ -22,7 +22,9 @@ enum eml_mode {
 #define EML_CIPHERTEXT_BLOB_BYTES_MAX 6144u
 #define EML_KERNELS_BYTES_MAX 64u
 #define EML_SALT_BYTES 32u
-#define EML_RESULT_RECEIPT_MAX 131072u
+/* A message of its own before the result's, so that it can be verified while that is on its way:
+ * receipt/receipt.h, without document. */
+#define EML_RECEIPT_MESSAGE_MAX 131072u
 
 struct eml_named_tensor {
     struct eml_bytes name; /* UTF-8, 1..EML_NAME_BYTES_MAX */
@@ -58,7 +60,6 @@ struct eml_result {
     uint64_t wiped_bytes;
     struct eml_bytes kernels; /* e.g. "avx512"; ASCII, at most EML_KERNELS_BYTES_MAX */
     struct eml_bytes salt;    /* of the receipt's response hash: EML_SALT_BYTES */
-    struct eml_bytes receipt; /* receipt/receipt.h, without document; 1..EML_RESULT_RECEIPT_MAX */
 };
 
 /* Takes the parts of an encoding in order. */

@@ -57,6 +57,7 @@ static struct {
     struct eml_half client;
     bool runs, durable;     /* between BEGIN and REPORT; REPORT was answered well */
     unsigned sent, results; /* requests left alone, results */
+    enum eml_mode mode;     /* of the request sent last */
     enum eml_host_kind asked;
 } now;
 
@@ -154,9 +155,12 @@ static void send_request(uint8_t op, bool altered)
             meddle(&outer);
     }
     eml_half_seal(&now.client, EML_MSG_REQUEST, eml_buf_bytes(outer.len != 0 ? &outer : &plain));
-    /* Only the first of a session is sure of a result. */
-    now.sent += was_honest && now.client.honest && now.sent == 0 && (op & 16) == 0;
-    now.client.honest = now.client.honest && (op & 16) == 0 && now.sent == 1;
+    /* With the topology key: in session mode the first, in request mode each. */
+    bool sure = (op & 16) == 0 &&
+                (now.sent == 0 || (mode == EML_MODE_REQUEST && now.mode == EML_MODE_REQUEST));
+    now.sent += was_honest && now.client.honest && sure;
+    now.client.honest = now.client.honest && sure;
+    now.mode = mode;
     eml_buf_free(&plain);
     eml_buf_free(&outer);
 }
@@ -212,6 +216,8 @@ static void hear_message(enum eml_msg_type type)
         (void)eml_arena_reset(&fixed.for_result, 0);
         now.durable = false;
         now.results++;
+    } else if (type == EML_MSG_RECEIPT) {
+        EML_ASSERT(now.durable && in.len != 0);
     } else if (type == EML_MSG_ERROR) {
         EML_ASSERT(in.len == 1 && in.ptr[0] > EML_OK && in.ptr[0] <= EML_E_SYSTEM);
     } else {
@@ -509,6 +515,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     EML_ASSERT(now.w.sealed.ptr == NULL && now.w.channel == NULL && now.w.arena.base == NULL &&
                eml_fds_all_closed());
     eml_buf_free(&now.w.frame);
+    eml_buf_free(&now.w.out);
     eml_half_free(&now.client);
     eml_pair_free(&now.pair);
     return 0;

@@ -82,15 +82,18 @@ class Works(Base):
         with open(self.out + "/y.npy", "rb") as a, open(self.out + ".local/y.npy", "rb") as b:
             self.assertEqual(a.read(), b.read())
 
-    def test_session(self):
+    def test_several_requests_in_a_session(self):
         inputs = []
         for k in range(4):
             np.save(self.s.path(f"x{k}.npy"), self.x[: k + 1] * (k + 1))
             inputs.append(("x", self.s.path(f"x{k}.npy")))
-        done = self.infer("--mode", "session", inputs=inputs)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        for k in range(4):
-            self.assert_result(os.path.join(self.out, str(k + 1), "y.npy"), self.x[: k + 1] * (k + 1))
+        for mode in ("request", "session"):
+            out = f"{self.out}.{mode}"
+            done = self.infer("--mode", mode, "--json", inputs=inputs, out=out)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            for k, result in enumerate(json.loads(done.stdout)["results"]):
+                self.assert_result(os.path.join(out, str(k + 1), "y.npy"), self.x[: k + 1] * (k + 1))
+                self.assertEqual(result["wiped_bytes"] > 0, mode == "request")
 
     def test_attest(self):
         done = run("eml", "attest", "--host", self.s.host, "--policy", self.s.path("policy.json"), "--json")

@@ -297,14 +297,13 @@ static enum eml_err carry(struct eml_channel *from, struct eml_channel *to, enum
 static enum eml_err send_outputs(void *ctx, const struct eml_tensor *outputs, size_t n,
                                  const struct eml_times *t)
 {
-    static const uint8_t salt[EML_SALT_BYTES] = {2}, receipt[1] = {3};
+    static const uint8_t salt[EML_SALT_BYTES] = {2};
     struct eml_named_tensor named[2] = {{EML_LIT("z"), outputs[0]}, {EML_LIT("y"), outputs[1]}};
     const struct eml_result r = {.n_outputs = n,
                                  .outputs = named,
                                  .run_us = t->run == 0,
                                  .salt = EML_BYTES(salt),
-                                 .kernels = EML_LIT("ref"),
-                                 .receipt = EML_BYTES(receipt)};
+                                 .kernels = EML_LIT("ref")};
     return eml_result_encode(&r, (struct eml_part_sink){eml_part_to_buf, ctx});
 }
 

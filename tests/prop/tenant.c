@@ -41,6 +41,8 @@ static const char *exchange(struct eml_remote *r, struct eml_bytes request, FILE
     enum eml_err received = eml_arena_create(&arena, EML_MESSAGE_BYTES_MAX);
     if (received == EML_OK)
         received = eml_remote_receive(r, EML_MESSAGE_BYTES_MAX, &arena, &type, &content, &why);
+    if (received == EML_OK && type == EML_MSG_RECEIPT)
+        received = eml_remote_receive(r, EML_MESSAGE_BYTES_MAX, &arena, &type, &content, &why);
     const char *outcome = "ended";
     if (e == EML_OK && received == EML_OK && type == EML_MSG_RESULT)
         outcome = fwrite(content.ptr, 1, content.len, results) == content.len ? "result" : "ended";

@@ -391,6 +391,7 @@ static void expect_result(struct client *c, int64_t rows)
     struct eml_buf b = {0};
     struct eml_arena arena;
     struct eml_result r;
+    assert_int_equal(hear(c, &b), EML_MSG_RECEIPT);
     assert_int_equal(hear(c, &b), EML_MSG_RESULT);
     assert_int_equal(eml_arena_create(&arena, 1 << 20), EML_OK);
     assert_int_equal(eml_result_decode(eml_buf_bytes(&b), &arena, &r, NULL), EML_OK);
@@ -419,6 +420,7 @@ static void assert_works(void)
     struct client c = open_session();
     ask(&c, EML_MODE_REQUEST, true, "x", 2);
     expect_result(&c, 2);
+    say(&c, EML_MSG_END, (struct eml_bytes){0});
     expect_end(&c);
     close_session(&c);
 }
@@ -448,6 +450,29 @@ static void a_session_of_several(void **state)
     ask(&c, EML_MODE_SESSION, false, "x", 3);
     expect_result(&c, 3);
     say(&c, EML_MSG_END, (struct eml_bytes){0});
+    expect_end(&c);
+    close_session(&c);
+}
+
+/* Each brings the topology key and leaves nothing: one without it has no model to ask. */
+static void several_in_request_mode(void **state)
+{
+    (void)state;
+    struct client c = open_session();
+    w.does = GIVE;
+    for (int64_t rows = 1; rows < 8; rows++) {
+        ask(&c, EML_MODE_REQUEST, true, "x", rows);
+        expect_result(&c, rows);
+    }
+    ask(&c, EML_MODE_REQUEST, false, "x", 3);
+    expect_error(&c, EML_E_INPUT);
+    expect_end(&c);
+    close_session(&c);
+    c = open_session();
+    ask(&c, EML_MODE_REQUEST, true, "x", 1);
+    expect_result(&c, 1);
+    ask(&c, EML_MODE_SESSION, true, "x", 1); /* a mode does not change */
+    expect_error(&c, EML_E_INPUT);
     expect_end(&c);
     close_session(&c);
 }
@@ -527,7 +552,7 @@ static void keep_again(void)
 {
     enum eml_msg_type type = EML_MSG_ERROR;
     w.keeps = KEEP;
-    for (int64_t end = soon(); type != EML_MSG_RESULT && eml_net_now_ms() < end;) {
+    for (int64_t end = soon(); type != EML_MSG_RECEIPT && eml_net_now_ms() < end;) {
         struct client c = open_session();
         struct eml_buf b = {0};
         ask(&c, EML_MODE_REQUEST, true, "x", 1);
@@ -536,7 +561,7 @@ static void keep_again(void)
         close_session(&c);
         (void)usleep(100000);
     }
-    assert_int_equal(type, EML_MSG_RESULT);
+    assert_int_equal(type, EML_MSG_RECEIPT);
 }
 
 /* Whoever cannot be recorded is not served, and told so; then all goes on. */
@@ -737,6 +762,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_request),
         cmocka_unit_test(a_session_of_several),
+        cmocka_unit_test(several_in_request_mode),
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(weights_that_are_not_right),
         cmocka_unit_test(no_host_for_a_while),

@@ -373,7 +373,7 @@ static const struct plain plains[] = {
     {NULL, false, 65536, 1, 1, 65522, 65523, 0},
     {NULL, true, 65536, 1, 2, 50000, 0, 0},
     {NULL, false, 256, 0, 3, 0, 0, 0},
-    {"record: unknown type", false, 256, 4, 3, 10, 10, 0},
+    {"record: unknown type", false, 256, 5, 3, 10, 10, 0},
     {"record: unknown type", false, 256, 255, 3, 10, 10, 0},
     {"record: unknown flags", false, 256, 1, 4, 10, 10, 0},
     {"record: unknown flags", false, 256, 1, 0x83, 10, 10, 0},

@@ -299,10 +299,60 @@ static void bad_sizes_are_refused(void **state)
     assert_int_equal(eml_pool_threads(NULL), 1);
 }
 
+/* --- stacks --- */
+
+enum { LEFT = 64 * 1024 };
+struct leaves {
+    _Atomic(volatile uint8_t *) at[3]; /* where each thread left something; NULL: it has not */
+};
+
+static void leave_something(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    volatile uint8_t here[LEFT];
+    struct leaves *l = arg;
+    (void)begin;
+    (void)end;
+    for (size_t i = 0; i < LEFT; i++)
+        here[i] = 0xa5;
+    atomic_store(&l->at[thread], here);
+}
+
+/* Reads another thread's stack on purpose. */
+__attribute__((no_sanitize("address"))) static size_t left(volatile const uint8_t *at)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < LEFT; i++)
+        n += at[i] == 0xa5;
+    return n;
+}
+
+static void wiping_leaves_nothing_on_stacks(void **state)
+{
+    (void)state;
+    struct eml_pool *pool;
+    assert_int_equal(eml_pool_create(3, &pool), EML_OK);
+    for (int round = 0; round < 20; round++) {
+        struct leaves l = {{NULL}};
+        while (atomic_load(&l.at[1]) == NULL || atomic_load(&l.at[2]) == NULL)
+            eml_pool_for(pool, 30, 1, leave_something, &l);
+        if (round == 0)
+            assert_true(left(atomic_load(&l.at[1])) > LEFT / 2);
+        eml_pool_limit(pool, round % 3 == 0 ? 1 : 3); /* those that rest too */
+        eml_pool_wipe(pool);
+        for (int i = 1; i < 3; i++)
+            assert_true(left(atomic_load(&l.at[i])) < LEFT / 256); /* it runs on it again */
+        eml_pool_limit(pool, 3);
+        check_covers(pool, 100, 3);
+    }
+    eml_pool_destroy(pool);
+    eml_pool_wipe(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_item_runs_once),
+        cmocka_unit_test(wiping_leaves_nothing_on_stacks),
         cmocka_unit_test(only_some_work_if_told),
         cmocka_unit_test(jobs_follow_each_other),
         cmocka_unit_test(contention_does_not_stop_it),
