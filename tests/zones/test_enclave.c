@@ -440,6 +440,14 @@ static void a_session_of_several(void **state)
     (void)state;
     struct client c = open_session();
     w.does = GIVE;
+    for (int64_t rows = 1; rows < 4; rows++) {
+        ask(&c, EML_MODE_REQUEST, true, "x", rows);
+        expect_result(&c, rows);
+    }
+    ask(&c, EML_MODE_REQUEST, false, "x", 3); /* no model is left to ask */
+    expect_error(&c, EML_E_INPUT);
+    close_session(&c);
+    c = open_session();
     for (int64_t rows = 1; rows < 8; rows++) {
         ask(&c, EML_MODE_SESSION, rows == 1, "x", rows);
         expect_result(&c, rows);
@@ -450,29 +458,6 @@ static void a_session_of_several(void **state)
     ask(&c, EML_MODE_SESSION, false, "x", 3);
     expect_result(&c, 3);
     say(&c, EML_MSG_END, (struct eml_bytes){0});
-    expect_end(&c);
-    close_session(&c);
-}
-
-/* Each brings the topology key and leaves nothing: one without it has no model to ask. */
-static void several_in_request_mode(void **state)
-{
-    (void)state;
-    struct client c = open_session();
-    w.does = GIVE;
-    for (int64_t rows = 1; rows < 8; rows++) {
-        ask(&c, EML_MODE_REQUEST, true, "x", rows);
-        expect_result(&c, rows);
-    }
-    ask(&c, EML_MODE_REQUEST, false, "x", 3);
-    expect_error(&c, EML_E_INPUT);
-    expect_end(&c);
-    close_session(&c);
-    c = open_session();
-    ask(&c, EML_MODE_REQUEST, true, "x", 1);
-    expect_result(&c, 1);
-    ask(&c, EML_MODE_SESSION, true, "x", 1); /* a mode does not change */
-    expect_error(&c, EML_E_INPUT);
     expect_end(&c);
     close_session(&c);
 }
@@ -762,7 +747,6 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_request),
         cmocka_unit_test(a_session_of_several),
-        cmocka_unit_test(several_in_request_mode),
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(weights_that_are_not_right),
         cmocka_unit_test(no_host_for_a_while),
