@@ -22,6 +22,8 @@ jq --arg flags "$analyzer" --arg here "$PWD" --arg folders "${FOLDERS:-src encla
     '[.[] | select(.file | startswith($here + "/" + ($folders / " ")[] + "/"))
           | .command |= sub($flags; "")]' "$build/compile_commands.json" >"$build/zones/compile_commands.json"
 jobs=$(nproc)
+# The one header that is generated.
+ninja -C "$build" eml_onnxschema >/dev/null
 
 for tool in "$@"; do
     echo "analyze: $tool"

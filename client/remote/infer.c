@@ -61,6 +61,8 @@ static enum eml_err receive(struct eml_remote *r, enum eml_msg_type type, size_t
 {
     enum eml_msg_type came;
     EML_TRY(eml_remote_receive(r, max, arena, &came, content, why));
+    if (came == EML_MSG_END)
+        return eml_fail(why, EML_E_NET, "the enclave ended the session: its time was over", -1);
     if (came != type)
         return eml_fail(why, EML_E_INPUT, "the enclave sent something else than a result", -1);
     return EML_OK;

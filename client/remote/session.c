@@ -143,8 +143,9 @@ static enum eml_err reported(struct eml_bytes content, struct eml_why *why)
                                       "same files says why), or the host lacks the weights"},
         [EML_E_AUTH] = {EML_E_AUTH, "enclave: weights of the host, or KMS's answer, are not "
                                     "authentic (push the weights again)"},
-        [EML_E_REFUSED] = {EML_E_REFUSED, "enclave: over its limits of memory or operations, or "
-                                          "refused by KMS (see the key's policy)"},
+        [EML_E_REFUSED] = {EML_E_REFUSED,
+                           "enclave: over its limits of memory or operations, refused by KMS (see "
+                           "the key's policy), or the host does not keep its audit log"},
         [EML_E_UNSUPPORTED] = {EML_E_UNSUPPORTED, "enclave: it cannot run this model (decompose "
                                                   "with the release that the enclave runs)"},
         [EML_E_NET] = {EML_E_NET, "enclave: host or KMS did not answer it (try again)"},

@@ -422,8 +422,6 @@ enum eml_err __wrap_eml_ipc_call(int sock, const struct eml_ipc_request *r, int6
             e = fill(a, eml_script_bytes(&now.script));
         if (a->len == 0) /* a report's answer is never empty, if it is good */
             e = (enum eml_err)(1 + how % EML_E_SYSTEM);
-        if (r->type == EML_IPC_REPORT && e == EML_E_AUTH) /* which the broker never says of it */
-            e = EML_E_NET;
     }
     if (r->type == EML_IPC_REPORT) {
         EML_ASSERT(now.runs);

@@ -1,12 +1,14 @@
 """Looks into the memory of other processes (root, or the same user where the kernel lets it): which of some secrets are there?
 
 A marker is 8 bytes that occur nowhere by chance: a piece of a weight, an input, a name, a key. `find` counts those that occur at
-any offset of any mapping that has pages in memory: heap, freed heap, stacks, arenas, pipes are all seen; what the kernel keeps
-(socket buffers) is not.
+any offset of any mapping that has pages in memory: heap, freed heap, stacks, arenas are all seen. `unread` gives what the kernel holds
+for a process and would give out: files without a name, and what has come in pipes and sockets.
 """
 import ctypes
+import fcntl
 import os
 import signal
+import socket
 import time
 
 import numpy as np
@@ -15,6 +17,7 @@ PTRACE_SEIZE, PTRACE_CONT, PTRACE_DETACH = 0x4206, 7, 17
 PTRACE_O_TRACEEXIT, PTRACE_EVENT_EXIT = 0x40, 6
 WALL = 0x40000000
 libc = ctypes.CDLL(None, use_errno=True)
+libc.tee.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint]
 libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -25,8 +28,13 @@ def markers_of(data, step=4):
     if raw.size < 8:
         return np.empty(0, np.uint64)
     pieces = np.lib.stride_tricks.sliding_window_view(raw, 8)[::step]
-    plain = np.array([len(set(p)) < 6 for p in pieces.tolist()])
-    return np.unique(np.ascontiguousarray(pieces[~plain]).view(np.uint64).ravel())
+    return telling(np.unique(np.ascontiguousarray(pieces).view(np.uint64).ravel()))
+
+
+def telling(pieces):
+    """Those with 6 different bytes or more."""
+    octets = np.sort(pieces.view(np.uint8).reshape(-1, 8), axis=1)
+    return pieces[(np.diff(octets, axis=1) != 0).sum(axis=1) >= 5]
 
 
 def mappings(pid):
@@ -83,6 +91,63 @@ def read(mem, a, b):
     return bytes(out)
 
 
+def descriptors(pid):
+    """(number, what it leads to) of those that it has open."""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            yield int(fd), os.readlink(f"/proc/{pid}/fd/{fd}")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+
+
+def unread(pid):
+    """[(what, bytes)] that are in the kernel for a process: in its files without a name, and not read yet from its pipes and sockets, of
+    which nothing is taken away. A socket of packets shows its first one. ProcessLookupError or FileNotFoundError: it ended."""
+    out = []
+    for fd, what in list(descriptors(pid)):
+        kind, _, rest = what.partition(":")
+        try:
+            if kind == "socket":
+                out.append((what, peek_socket(pid, fd)))
+            elif kind == "pipe":
+                out.append((what, peek_pipe(f"/proc/{pid}/fd/{fd}")))
+            elif what.startswith("/memfd:") or what.startswith("/dev/shm/"):
+                with open(f"/proc/{pid}/fd/{fd}", "rb") as f:
+                    out.append((what.split()[0], f.read()))
+        except OSError:  # closed meanwhile, or its end that writes
+            continue
+    return out
+
+
+PIDFD_GETFD, PEEK_BYTES = 438, 1 << 24  # the system call has this number on all machines
+
+
+def peek_socket(pid, fd):
+    process = os.pidfd_open(pid)
+    try:
+        copy = libc.syscall(PIDFD_GETFD, process, fd, 0)
+        if copy < 0:
+            raise OSError(ctypes.get_errno(), "pidfd_getfd")
+        with socket.socket(fileno=copy) as s:
+            if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                return b""
+            return s.recv(PEEK_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    finally:
+        os.close(process)
+
+
+def peek_pipe(path):
+    source = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    near, far = os.pipe()
+    try:
+        fcntl.fcntl(far, fcntl.F_SETPIPE_SZ, fcntl.fcntl(source, fcntl.F_GETPIPE_SZ))
+        n = libc.tee(source, far, 1 << 30, 2)  # SPLICE_F_NONBLOCK
+        return os.read(near, n) if n > 0 else b""
+    finally:
+        for fd in (source, near, far):
+            os.close(fd)
+
+
 class Markers:
     """A set of markers, ready to be searched for."""
 
@@ -104,6 +169,39 @@ class Markers:
             words = words[self.maybe[self.low(words)]]
             found.append(np.intersect1d(words, self.all))
         return np.unique(np.concatenate(found)) if found else np.empty(0, np.uint64)
+
+
+def writable(pid):
+    """The bytes of each piece of memory that it can write to."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as mem, open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as f:
+        for line in f:
+            fields = line.split()
+            if fields[1][:2] == "rw":
+                for a, b in pages(pid, *(int(x, 16) for x in fields[0].split("-"))):
+                    yield read(mem, a, b)
+
+
+def at_fours(data):
+    """Its pieces of 8 bytes at multiples of 4."""
+    halves = np.frombuffer(data, np.uint32).astype(np.uint64)
+    return halves[:-1] | halves[1:] << np.uint64(32)
+
+
+def words(pid):
+    """All distinct pieces of 8 bytes, not too plain, at multiples of 4 in the memory that it can write to."""
+    return telling(np.unique(np.concatenate([np.unique(at_fours(data)) for data in writable(pid)])))
+
+
+def runs(pid, pieces, n):
+    """Those of the pieces that stand there in a row of n or more, each 4 bytes after the one before."""
+    found = [np.empty(0, np.uint64)]
+    for data in writable(pid):
+        there = at_fours(data)
+        hit = np.isin(there, pieces)
+        for first, end in np.flatnonzero(np.diff(np.concatenate(([0], hit.view(np.int8), [0])))).reshape(-1, 2):
+            if end - first >= n:
+                found.append(there[first:end])
+    return np.unique(np.concatenate(found))
 
 
 def children(pid):

@@ -15,13 +15,14 @@ LAYERS = 4  # of a model, at most
 
 
 class Model:
-    """A chain of MatMul, Add, activation and Gather with names, numbers and shapes that occur nowhere else."""
+    """A chain of MatMul, Add, activation and Gather with names, numbers and shapes that occur nowhere else. long: over many rows,
+    and a Loop follows whose trip count is an input too: it runs until it is stopped."""
 
-    def __init__(self, rng, folder, most=LAYERS):
+    def __init__(self, rng, folder, most=LAYERS, long=False):
         self.rng, self.folder = rng, folder
         self.numbers = np.random.RandomState(rng.getrandbits(31))
         self.names = []
-        self.rows = rng.randint(1, 9)
+        self.rows = 128 if long else rng.randint(1, 9)
         self.path = os.path.join(folder, "m.onnx")
         nodes, inits, middle = [], [], []
         width = rng.randint(4, 40)
@@ -42,6 +43,10 @@ class Model:
                   helper.make_node("Mul", [last, row], [y])]
         self.output_name = y
         infos = [x_info, helper.make_tensor_value_info(self.index_name, TensorProto.INT64, ["N"])]
+        self.trips_name = None
+        if long:
+            middle.append(y)
+            y = self.output_name = self.loop(nodes, inits, infos, y, n_in)
         self.save(nodes, inits, infos, [y], self.path)
         self.save(nodes, inits, infos, [y, *middle], os.path.join(folder, "open.onnx"))
         self.inits = inits
@@ -57,6 +62,22 @@ class Model:
         inits.append(numpy_helper.from_array(self.numbers.standard_normal(dims).astype(np.float32), name))
         return name
 
+    def loop(self, nodes, inits, infos, last, width):
+        """y = tanh(y W), as often as an input says."""
+        self.trips_name, before, product, after, out = (self.name() for _ in range(5))
+        going, still, trip = self.name(), self.name(), self.name()
+        w = self.weights(inits, width, width)
+        infos.append(helper.make_tensor_value_info(self.trips_name, TensorProto.INT64, []))
+        body = helper.make_graph(
+            [helper.make_node("MatMul", [before, w], [product]), helper.make_node("Tanh", [product], [after]),
+             helper.make_node("Identity", [going], [still])], self.name(),
+            [helper.make_tensor_value_info(trip, TensorProto.INT64, []), helper.make_tensor_value_info(going, TensorProto.BOOL, []),
+             helper.make_tensor_value_info(before, TensorProto.FLOAT, ["N", width])],
+            [helper.make_tensor_value_info(still, TensorProto.BOOL, []),
+             helper.make_tensor_value_info(after, TensorProto.FLOAT, ["N", width])])
+        nodes.append(helper.make_node("Loop", [self.trips_name, "", last], [out], body=body))
+        return out
+
     @staticmethod
     def save(nodes, inits, inputs, outputs, path):
         infos = [helper.make_tensor_value_info(o, TensorProto.FLOAT, ["N", None]) for o in outputs]
@@ -65,10 +86,13 @@ class Model:
         model.ir_version = 8
         onnx.save(model, path)
 
-    def write_inputs(self, index=None):
-        np.save(os.path.join(self.folder, "x.npy"), self.x)
-        np.save(os.path.join(self.folder, "i.npy"), self.index if index is None else index)
-        return [(self.input_name, os.path.join(self.folder, "x.npy")), (self.index_name, os.path.join(self.folder, "i.npy"))]
+    def write_inputs(self, index=None, trips=3):
+        values = {self.input_name: ("x.npy", self.x), self.index_name: ("i.npy", self.index if index is None else index)}
+        if self.trips_name is not None:
+            values[self.trips_name] = ("t.npy", np.array(trips, np.int64))
+        for file, value in values.values():
+            np.save(os.path.join(self.folder, file), value)
+        return [(name, os.path.join(self.folder, file)) for name, (file, _) in values.items()]
 
     def prepare(self, services):
         """Decomposes, pushes, and runs here, with the values on the way as outputs, to know what to look for."""
@@ -97,8 +121,11 @@ class Model:
             "topology key": [np.setdiff1d(scan.markers_of(key, 1), in_program())],
         }
         self.kinds = {k: np.concatenate(v) for k, v in self.kinds.items()}
-        for public in (self.object_id, self.digest):
-            self.kinds["topology key"] = np.setdiff1d(self.kinds["topology key"], scan.markers_of(public, 1))
+        self.forget(np.concatenate([scan.markers_of(public, 1) for public in (self.object_id, self.digest)]))
+
+    def forget(self, pieces):
+        """These are not known by: they are public, or common to all topology keys."""
+        self.kinds["topology key"] = np.setdiff1d(self.kinds["topology key"], np.array(sorted(pieces), np.uint64))
         self.markers = scan.Markers(*self.kinds.values())
 
     def explain(self, found):
