@@ -1,9 +1,10 @@
 """Properties 11 and 12: any error fails closed, cleans up, and says nothing secret.
 
-A system call of the enclave (broker, fetcher or worker) or of the host fails, the n-th of its kind in a process, while a request
+A system call of the enclave (broker, fetcher or worker), of the host or of the client fails, the n-th of its kind in a process, while a request
 passes: memory, files, sockets, processes, time. strace injects the error. The client gets the right answer or an error with a message
 and no file; nothing that host or enclave printed holds a name, weight or value of the model or the request; and without the fault the next request works, on the same
-processes if they are still there (a broker whose own calls fail may end, and is then started again, as an init would).
+processes if they are still there (a broker whose own calls fail may end, and is then started again, as an init would). EML_EVERY=1:
+every n of every call, until there is no n-th one any more; else the first of each, and others at random.
 """
 import os
 import random
@@ -20,8 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from generated import Model  # noqa: E402
 import scan  # noqa: E402
-import scan  # noqa: E402
-from services import PATIENCE, Services, assured, run  # noqa: E402
+from services import PATIENCE, Services, assured, program  # noqa: E402
 
 CASES = int(os.environ.get("EML_CASES", "120"))
 SEED = int(os.environ.get("EML_SEED", "1111"))
@@ -50,12 +50,39 @@ HOST = [
 ]
 
 
+# Of the client: also what it writes; its results are files.
+CLIENT = [
+    ("mmap", "ENOMEM", 40), ("mprotect", "ENOMEM", 20), ("brk", "ENOMEM", 6), ("munmap", "EINVAL", 4), ("read", "EIO", 20),
+    ("pread64", "EIO", 2), ("write", "ENOSPC", 12), ("write", "EIO", 12), ("pwrite64", "ENOSPC", 2), ("openat", "EMFILE", 20),
+    ("openat", "ENOSPC", 20), ("close", "EIO", 16), ("fsync", "EIO", 3), ("rename", "ENOSPC", 3), ("renameat", "ENOSPC", 3),
+    ("renameat2", "ENOSPC", 3), ("linkat", "ENOSPC", 3), ("mkdir", "ENOSPC", 2), ("mkdirat", "ENOSPC", 2), ("unlink", "EIO", 2),
+    ("unlinkat", "EIO", 2), ("fstat", "EIO", 8), ("newfstatat", "EIO", 12), ("socket", "EMFILE", 2), ("connect", "ECONNREFUSED", 2),
+    ("setsockopt", "EINVAL", 2), ("fcntl", "EINVAL", 4), ("poll", "ENOMEM", 12), ("recvfrom", "ECONNRESET", 12),
+    ("sendto", "EPIPE", 6), ("getrandom", "EAGAIN", 4), ("clock_gettime", "EINVAL", 4), ("mlock2", "ENOMEM", 2), ("madvise", "EINVAL", 2),
+    ("prctl", "EINVAL", 2), ("lseek", "EIO", 2), ("ftruncate", "ENOSPC", 2), ("clone3", "EAGAIN", 2),
+]
+EVERY = os.environ.get("EML_EVERY") is not None
+
+
+def injected(call, error, n, trace):
+    """strace, in which the n-th `call` of each process fails; what it saw goes into a file."""
+    return ["strace", "-f", "-qqq", "-o", trace, "-e", f"trace={call},openat", "-e", f"inject={call}:error={error}:when={n}"]
+
+
+def said_in(trace, what):
+    with open(trace, encoding="utf-8", errors="replace") as f:
+        return what in f.read()
+
+
+def has_hit(trace):
+    return said_in(trace, "(INJECTED)")
+
+
 class Fault:
     """Until closed, the n-th `call` of every process of `pid` and of its children fails."""
 
-    def __init__(self, pid, call, error, n):
-        self.process = subprocess.Popen(["strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
-                                         f"inject={call}:error={error}:when={n}",
+    def __init__(self, pid, call, error, n, trace):
+        self.process = subprocess.Popen([*injected(call, error, n, trace),
                                          # Those that wait for a client too, who would else be served by one that meets no fault.
                                          *[a for p in (*scan.children(pid), pid) for a in ("-p", str(p))]],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -87,11 +114,13 @@ class Faults(unittest.TestCase):
         self.expected = np.load(os.path.join(self.dir, "sealed.out", self.model.output_name + ".npy"))
         self.inputs = [f"--input={n}={p}" for n, p in self.model.write_inputs()]
 
-    def infer(self):
+        self.trace = os.path.join(self.dir, "trace")
+
+    def infer(self, *under):
         shutil.rmtree(os.path.join(self.dir, "out"), ignore_errors=True)
-        return run("eml", "infer", "--host", self.s.host, "--policy", self.s.path("policy.json"), "--topology",
-                   os.path.join(self.dir, "sealed", "topology.key"), "--output", os.path.join(self.dir, "out"), "--timeout", "10",
-                   *self.inputs)
+        return subprocess.run([*under, program("eml"), "infer", "--host", self.s.host, "--policy", self.s.path("policy.json"), "--topology",
+                               os.path.join(self.dir, "sealed", "topology.key"), "--output", os.path.join(self.dir, "out"), "--timeout",
+                               "10", *self.inputs], capture_output=True, text=True, check=False, timeout=PATIENCE)
 
     def judge(self, done, codes):
         result = os.path.join(self.dir, "out", self.model.output_name + ".npy")
@@ -128,35 +157,73 @@ class Faults(unittest.TestCase):
             if time.monotonic() > end:
                 return False
 
-    def run_all(self, name, calls, cases):
+    def plan(self, calls, cases):
+        """(call, error, n), one at a time. Who takes it says in self.hit whether there was an n-th call."""
+        if EVERY:
+            for call, error, _ in calls:
+                n, self.hit = 0, True
+                while self.hit:
+                    n += 1
+                    yield call, error, n
+            return
         rng = random.Random(SEED)
-        failed = restarts = 0
-        # Every kind of call once, its first; then at random.
-        plan = [(c, e, 1) for c, e, _ in calls]
-        while len(plan) < cases:
-            c, e, most = rng.choice(calls)
-            plan.append((c, e, rng.randint(1, most)))
+        for call, error, _ in calls:
+            yield call, error, 1
+        for _ in range(cases - len(calls)):
+            call, error, most = rng.choice(calls)
+            yield call, error, rng.randint(1, most)
+
+    def run_all(self, name, calls, cases):
+        tried = failed = restarts = 0
         unknown = set()
-        for call, error, n in plan:
+        for call, error, n in self.plan(calls, cases):
             if call in unknown:
+                self.hit = False
                 continue
-            with self.subTest(call=call, n=n, seed=SEED):
-                fault = Fault(self.s.processes[name].pid, call, error, n)
+            with self.subTest(call=call, error=error, n=n, seed=SEED):
+                fault = Fault(self.s.processes[name].pid, call, error, n, self.trace)
                 try:
-                    if not fault.known():
-                        unknown.add(call)
-                        continue
-                    done = self.infer()
+                    known = fault.known()
+                    done = self.infer() if known else None
                 finally:
                     fault.close()
+                self.hit = known and has_hit(self.trace)
+                if not known:
+                    unknown.add(call)
+                    continue
+                tried += 1
                 self.judge(done, {0, 1, 2, 3, 4, 5})
                 failed += done.returncode != 0
                 restarts += self.assert_serves(name)
-        print(f"seed {SEED}, {name}: {len(plan)} faults, {failed} requests failed, {restarts} restarts; not here: {sorted(unknown)}",
+        print(f"seed {SEED}, {name}: {tried} faults, {failed} requests failed, {restarts} restarts; not here: {sorted(unknown)}",
               file=sys.stderr)
         self.assertGreater(failed, 5, "the faults do not hit")
-        assured(len(plan), f"system calls of the {name} fail under a request: an error or the right answer, nothing secret in any "
+        assured(tried, f"system calls of the {name} fail under a request: an error or the right answer, nothing secret in any "
                 "message, service goes on")
+
+    def test_client(self):
+        """Its own calls, from its start on. Before it opens its first file it is the dynamic linker's, who may end it in any way."""
+        tried = hits = failed = 0
+        for call, error, n in self.plan(CLIENT, CASES):
+            with self.subTest(call=call, error=error, n=n, seed=SEED):
+                done = self.infer(*injected(call, error, n, self.trace))
+                self.hit = os.path.exists(self.trace) and has_hit(self.trace)
+                tried += 1
+                hits += self.hit
+                failed += done.returncode != 0
+                if said_in(self.trace, "policy.json"):
+                    self.judge(done, {0, 1, 2, 3, 4, 5})
+                if done.returncode != 0:
+                    left = [f for _, _, files in os.walk(os.path.join(self.dir, "out")) for f in files]
+                    self.assertEqual(left, [], "files in spite of an error")
+                hits_said = self.model.markers.search((done.stderr + done.stdout).encode())
+                self.assertEqual(hits_said.size, 0, "secrets in what it says")
+        done = self.infer()
+        self.judge(done, {0})
+        print(f"seed {SEED}, client: {tried} faults, {hits} hit, {failed} requests failed", file=sys.stderr)
+        self.assertGreater(failed, 5, "the faults do not hit")
+        assured(tried, "system calls of the client fail under a request: an error and no file, or the right answer; nothing secret in "
+                "any message")
 
     def test_enclave(self):
         self.run_all("enclave", ENCLAVE, CASES)
