@@ -85,8 +85,9 @@ analyze:
 	@tools/setup-debian.sh clang-tidy-14 cppcheck
 	@tools/analyze.sh build/analyze
 
-# Beyond CI: other seeds; the newer ONNX node tests; memory searched under both compilers at -O2 and -O3; every system call
-# of a request failing, for all n; host and enclave killed 200 times under load; the kernel built a second time, Debian's booted, and the program with musl; deliberate breakages, each of which a test must notice.
+# Beyond CI: other seeds; the newer ONNX node tests; memory searched under both compilers at -O2 and -O3; every system call of a
+# request failing, for all n; host and enclave killed 200 times under load; the kernel built a second time, Debian's booted, and the
+# program with musl; deliberate breakages, each of which a test must notice.
 test-full: test
 	EML_SEED=$$(date +%s) ctest --test-dir build/dev --output-on-failure --no-tests=error -j2 -L 'unit|prop'
 	@tools/fetch-node-tests.sh build/onnx-1.17

@@ -189,7 +189,8 @@ enum eml_err eml_cli_write_outputs(const char *dir, const struct eml_named_tenso
         }
     if (e == EML_OK)
         return EML_OK;
-    for (size_t i = 0; i < written; i++)
+    /* The one that failed, too: it may be there, and only its folder not synced. */
+    for (size_t i = 0; i < n && i <= written; i++)
         if (output_path(path, dir, outputs, i, i < placed ? "" : ".new"))
             (void)unlink(path);
     if (made)

@@ -50,9 +50,10 @@ HOST = [
 ]
 
 
-# Of the client: also what it writes; its results are files.
+# Of the client: also what it writes; its results are files. Not brk, which never returns an error: the C library would take it for an
+# address.
 CLIENT = [
-    ("mmap", "ENOMEM", 40), ("mprotect", "ENOMEM", 20), ("brk", "ENOMEM", 6), ("munmap", "EINVAL", 4), ("read", "EIO", 20),
+    ("mmap", "ENOMEM", 40), ("mprotect", "ENOMEM", 20), ("munmap", "EINVAL", 4), ("read", "EIO", 20),
     ("pread64", "EIO", 2), ("write", "ENOSPC", 12), ("write", "EIO", 12), ("pwrite64", "ENOSPC", 2), ("openat", "EMFILE", 20),
     ("openat", "ENOSPC", 20), ("close", "EIO", 16), ("fsync", "EIO", 3), ("rename", "ENOSPC", 3), ("renameat", "ENOSPC", 3),
     ("renameat2", "ENOSPC", 3), ("linkat", "ENOSPC", 3), ("mkdir", "ENOSPC", 2), ("mkdirat", "ENOSPC", 2), ("unlink", "EIO", 2),
@@ -211,11 +212,14 @@ class Faults(unittest.TestCase):
                 tried += 1
                 hits += self.hit
                 failed += done.returncode != 0
-                if said_in(self.trace, "policy.json"):
+                left = sorted(f for _, _, files in os.walk(os.path.join(self.dir, "out")) for f in files)
+                if not said_in(self.trace, "policy.json"):
+                    self.assertEqual(left, [])
+                elif call == "write" and left == [self.model.output_name + ".npy"]:  # only the report could not be printed
+                    np.testing.assert_array_equal(np.load(os.path.join(self.dir, "out", left[0])), self.expected)
+                else:
                     self.judge(done, {0, 1, 2, 3, 4, 5})
-                if done.returncode != 0:
-                    left = [f for _, _, files in os.walk(os.path.join(self.dir, "out")) for f in files]
-                    self.assertEqual(left, [], "files in spite of an error")
+                    self.assertEqual(left, [self.model.output_name + ".npy"] if done.returncode == 0 else [])
                 hits_said = self.model.markers.search((done.stderr + done.stdout).encode())
                 self.assertEqual(hits_said.size, 0, "secrets in what it says")
         done = self.infer()
