@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -98,6 +99,7 @@ static enum eml_err turn(struct eml_broker *b, struct pollfd *p)
         on_signal(b);
     if (p[P_LISTENER].revents != 0)
         welcome(b);
+    atomic_store(b->share.threads, (uint32_t)eml_session_share(&b->sessions, b->options->threads));
     /* Last: what was recorded above goes out in one batch. */
     eml_audit_log_turn(b->log, &p[P_LOG]);
     eml_broker_make_receipts(b);
@@ -195,6 +197,7 @@ static enum eml_err begin(struct eml_broker *b, struct eml_why *why)
     const struct rlimit none = {0, 0};
     EML_TRY(eml_nsm_open(&b->nsm, why));
     EML_TRY(eml_session_table_make(&b->sessions, (size_t)b->options->max_sessions));
+    EML_TRY(eml_share_make((uint32_t)b->options->threads, &b->share));
     EML_TRY(make_enclave_key(b));
     EML_TRY(make_kms_key(b));
     b->signals = block_signals();
@@ -217,7 +220,7 @@ enum eml_err eml_broker_run(const struct eml_options *o, const struct eml_progra
         return eml_fail(why, EML_E_SYSTEM, "broker: out of memory", -1);
     b->options = o;
     b->program = program;
-    b->listener = b->signals = -1;
+    b->listener = b->signals = b->share.fd = -1;
     b->cache.bytes_max = o->cache_bytes;
     enum eml_err err = begin(b, why);
     if (err == EML_OK)
@@ -226,6 +229,7 @@ enum eml_err eml_broker_run(const struct eml_options *o, const struct eml_progra
     eml_net_close(&b->listener);
     eml_net_close(&b->signals);
     eml_session_table_free(&b->sessions);
+    eml_share_free(&b->share);
     eml_audit_log_free(b->log);
     eml_cache_clear(&b->cache);
     eml_buf_free(&b->spki);

@@ -14,7 +14,7 @@ static enum eml_err start(struct eml_broker *b, struct eml_spare *s)
     *s = (struct eml_spare){.sock = -1};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return EML_E_SYSTEM;
-    enum eml_err err = eml_spawn(b->program, EML_ROLE_WORKER, pair[1], -1, NULL, &s->pid);
+    enum eml_err err = eml_spawn(b->program, EML_ROLE_WORKER, pair[1], b->share.fd, NULL, &s->pid);
     eml_net_close(&pair[1]);
     if (err == EML_OK)
         s->sock = pair[0];

@@ -13,6 +13,7 @@
 #include "enclave/cache.h"
 #include "enclave/limits.h"
 #include "enclave/session_table.h"
+#include "enclave/share.h"
 #include "nsm/nsm.h"
 
 struct eml_broker {
@@ -25,6 +26,7 @@ struct eml_broker {
     struct eml_buf spki;
     struct eml_cache cache;
     struct eml_session_table sessions;
+    struct eml_share share;
     struct eml_audit_log *log;
     struct eml_spare {
         pid_t pid; /* 0: none */

@@ -4,6 +4,7 @@
 #include "base/wipe.h"
 #include "enclave/limits.h"
 #include "enclave/sandbox.h"
+#include "enclave/share.h"
 #include "enclave/spawn.h"
 #include "engine/pool.h"
 #include "net/net.h"
@@ -68,6 +69,11 @@ static enum eml_err acquire(struct eml_worker *w)
     EML_TRY(handle_term());
     EML_TRY(eml_sandbox_no_paths());
     EML_TRY(eml_pool_create((unsigned)o->threads, &w->pool));
+    const _Atomic uint32_t *share = eml_share_map(EML_CHILD_FD_1);
+    (void)close(EML_CHILD_FD_1);
+    if (share == NULL)
+        return EML_E_SYSTEM;
+    eml_pool_follow(w->pool, share);
     return eml_sandbox_enter(EML_SANDBOX_WORKER, &limits);
 }
 

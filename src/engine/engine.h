@@ -29,6 +29,11 @@ unsigned eml_pool_threads(const struct eml_pool *pool);
  * while a run uses the pool. */
 void eml_pool_limit(struct eml_pool *pool, unsigned threads);
 
+/* From now on at most *most of its threads work, too, looked up whenever a step begins, so that a
+ * run gives cores back while it lasts. *most may be written at any time, lives as long as the pool,
+ * and is not an eml_pool_limit: the smaller counts. */
+void eml_pool_follow(struct eml_pool *pool, const _Atomic uint32_t *most);
+
 /* Instruction sets for the kernels. AUTO is the best that the CPU has. Lower ones are for tests,
  * comparison, and the environment variable EML_ISA of the development tools. */
 enum eml_isa { EML_ISA_REF = 0, EML_ISA_AVX2 = 1, EML_ISA_AVX512 = 2, EML_ISA_AUTO = 255 };

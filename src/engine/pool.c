@@ -62,6 +62,7 @@ struct eml_pool {
     _Atomic unsigned halted;
     _Atomic unsigned wipes; /* asked for */
     unsigned wiped;         /* threads that did the last; under the lock */
+    const _Atomic uint32_t *most; /* NULL: nobody says */
     struct eml_pool_system system;
 };
 
@@ -341,6 +342,11 @@ void eml_pool_set_system(struct eml_pool *pool, struct eml_pool_system system)
     pool->system = system;
 }
 
+void eml_pool_follow(struct eml_pool *pool, const _Atomic uint32_t *most)
+{
+    pool->most = most;
+}
+
 /* Waits until nobody is inside the closed job, which began at `start`: its pieces are done and its
  * fields may change. Who came much later than the others takes part less often. */
 static void await_idle(struct eml_pool *p, int64_t start)
@@ -381,9 +387,11 @@ static void part_from_caller(struct eml_pool *p)
 static unsigned take_part(struct eml_pool *p, int64_t now)
 {
     unsigned limit = atomic_load(&p->limit), n = 1;
-    for (unsigned i = 1; i < p->n_threads && i < limit; i++) {
+    if (p->most != NULL && atomic_load(p->most) < limit)
+        limit = atomic_load(p->most);
+    for (unsigned i = 1; i < p->n_threads; i++) {
         struct member *m = &p->members[i];
-        enum eml_pace_now next = eml_pace_next(&m->pace, now);
+        enum eml_pace_now next = i < limit ? eml_pace_next(&m->pace, now) : EML_PACE_REST;
         if (next != atomic_load_explicit(&m->now, memory_order_relaxed))
             atomic_store(&m->now, next);
         n += next != EML_PACE_REST;

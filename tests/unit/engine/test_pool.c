@@ -243,6 +243,27 @@ static void alone_when_on_the_callers_cpu(void **state)
     eml_pool_destroy(pool);
 }
 
+/* What is said from outside holds for the next job, and with the limit. */
+static void it_follows_what_is_said(void **state)
+{
+    (void)state;
+    struct eml_gen g = eml_gen_seeded("follow");
+    struct eml_pool *pool;
+    _Atomic uint32_t most = 4;
+    assert_int_equal(eml_pool_create(4, &pool), EML_OK);
+    eml_pool_follow(pool, &most);
+    for (int round = 0; round < 300; round++) {
+        unsigned limit = (unsigned)eml_gen_range(&g, 1, 5),
+                 said = (unsigned)eml_gen_range(&g, 0, 6);
+        unsigned least = limit < said ? limit : said;
+        eml_pool_limit(pool, limit);
+        atomic_store(&most, said);
+        check_covers_by(pool, least > 1 ? least : 1, eml_gen_range(&g, 0, 500),
+                        eml_gen_range(&g, 0, 40));
+    }
+    eml_pool_destroy(pool);
+}
+
 struct meeting {
     unsigned threads;
     _Atomic unsigned arrived;
@@ -357,6 +378,7 @@ int main(void)
         cmocka_unit_test(jobs_follow_each_other),
         cmocka_unit_test(contention_does_not_stop_it),
         cmocka_unit_test(alone_when_on_the_callers_cpu),
+        cmocka_unit_test(it_follows_what_is_said),
         cmocka_unit_test(each_thread_comes),
         cmocka_unit_test(alone_when_held_back_and_together_again),
         cmocka_unit_test(bad_sizes_are_refused),
