@@ -212,8 +212,10 @@ static void *worker(void *arg)
         if (wipes(p, s.thread) || !enter(p))
             continue;
         seen = atomic_load(&p->state) & ~(OPEN | INSIDE);
-        atomic_store_explicit(&p->members[s.thread].cpu, p->system.cpu(), memory_order_relaxed);
-        claim(p, s.thread);
+        if (!rests(p, s.thread)) { /* it may have been let in for the job before */
+            atomic_store_explicit(&p->members[s.thread].cpu, p->system.cpu(), memory_order_relaxed);
+            claim(p, s.thread);
+        }
         leave(p, s.thread);
     }
 }
