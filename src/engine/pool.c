@@ -60,8 +60,8 @@ struct eml_pool {
     _Atomic unsigned sleepers;
     _Atomic bool caller_waits, end;
     _Atomic unsigned halted;
-    _Atomic unsigned wipes; /* asked for */
-    unsigned wiped;         /* threads that did the last; under the lock */
+    _Atomic unsigned wipes;       /* asked for */
+    unsigned wiped;               /* threads that did the last; under the lock */
     const _Atomic uint32_t *most; /* NULL: nobody says */
     struct eml_pool_system system;
 };
@@ -442,17 +442,4 @@ void eml_pool_for(struct eml_pool *p, int64_t n, int64_t grain, eml_pool_fn *f, 
         alone(n, grain, f, arg);
     else
         share(p, n, grain, f, arg, threads, start);
-}
-
-void eml_pool_for_each_thread(struct eml_pool *p, eml_pool_fn *f, void *arg)
-{
-    if (!p || p->n_threads == 1) {
-        alone(1, 1, f, arg);
-        return;
-    }
-    unsigned limit = atomic_exchange(&p->limit, p->n_threads);
-    for (unsigned i = 1; i < p->n_threads; i++)
-        atomic_store(&p->members[i].now, EML_PACE_FREE);
-    share(p, p->n_threads, 1, f, arg, p->n_threads, p->system.now_ns());
-    atomic_store(&p->limit, limit);
 }

@@ -20,10 +20,6 @@ typedef void eml_pool_fn(void *arg, int64_t begin, int64_t end, unsigned thread)
  * NULL pool runs everything on the caller. f must not call it with the same pool. */
 void eml_pool_for(struct eml_pool *pool, int64_t n, int64_t grain, eml_pool_fn *f, void *arg);
 
-/* Runs f for as many pieces as the pool has threads, with all of them, whatever eml_pool_limit said
- * and whoever rests. If each thread shall come once, f waits until all are there. */
-void eml_pool_for_each_thread(struct eml_pool *pool, eml_pool_fn *f, void *arg);
-
 /* Each thread, and the caller, wipes what its calls have left on its stack; returns when all have.
  * Not within a job. */
 void eml_pool_wipe(struct eml_pool *pool);

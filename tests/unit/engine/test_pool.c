@@ -264,49 +264,6 @@ static void it_follows_what_is_said(void **state)
     eml_pool_destroy(pool);
 }
 
-struct meeting {
-    unsigned threads;
-    _Atomic unsigned arrived;
-    _Atomic unsigned seen; /* a bit for each */
-};
-
-static void meet(void *arg, int64_t begin, int64_t end, unsigned thread)
-{
-    struct meeting *m = arg;
-    (void)begin;
-    (void)end;
-    atomic_fetch_or(&m->seen, 1u << thread);
-    atomic_fetch_add(&m->arrived, 1);
-    while (atomic_load(&m->arrived) < m->threads)
-        sched_yield();
-}
-
-/* Also threads that rest, or that a limit keeps out. */
-static void each_thread_comes(void **state)
-{
-    (void)state;
-    for (unsigned threads = 1; threads <= 5; threads++) {
-        struct eml_pool *pool;
-        assert_int_equal(eml_pool_create(threads, &pool), EML_OK);
-        for (int round = 0; round < 50; round++) {
-            struct meeting m = {.threads = threads};
-            eml_pool_limit(pool, (unsigned)round % 3 + 1);
-            check_covers(pool, 100, 3);
-            eml_pool_for_each_thread(pool, meet, &m);
-            assert_int_equal(m.seen, (1u << threads) - 1);
-        }
-        eml_pool_destroy(pool);
-    }
-    struct eml_pool *pool = pool_of_two(one_cpu);
-    for (int round = 0; round < 50; round++) {
-        struct meeting m = {.threads = 2};
-        eml_pool_for_each_thread(pool, meet, &m);
-        assert_int_equal(m.seen, 3);
-    }
-    check_alone(pool);
-    eml_pool_destroy(pool);
-}
-
 static void bad_sizes_are_refused(void **state)
 {
     (void)state;
@@ -379,7 +336,6 @@ int main(void)
         cmocka_unit_test(contention_does_not_stop_it),
         cmocka_unit_test(alone_when_on_the_callers_cpu),
         cmocka_unit_test(it_follows_what_is_said),
-        cmocka_unit_test(each_thread_comes),
         cmocka_unit_test(alone_when_held_back_and_together_again),
         cmocka_unit_test(bad_sizes_are_refused),
     };
