@@ -68,8 +68,9 @@ static enum eml_err make_reader(struct eml_model *m, struct eml_blob_reader *r, 
 {
     const struct eml_blob_info *info = &m->topology->blob;
     EML_TRY(eml_blob_reader_init(r, info, m->sealed, m->arena, why));
-    return m->sealed_in == EML_SEALED_FIXED ? eml_blob_reader_rely(r, info, m->digest, why)
-                                            : EML_OK;
+    return m->sealed_in == EML_SEALED_FIXED
+               ? eml_blob_reader_rely(r, info, m->digest, m->arena, why)
+               : EML_OK;
 }
 
 /* Decrypts all weights to the top of the arena: session mode, and graphs that need it. */
@@ -165,7 +166,9 @@ static enum eml_err run_sealed(struct eml_model *m, const struct eml_tensor *inp
                                struct eml_times *times, struct eml_why *why)
 {
     struct opener opener = {0};
-    uint64_t t = now_ns();
+    const uint64_t start =
+        now_ns(); /* of the exposure: the reader opens a chunk to check the key */
+    uint64_t t = start;
     size_t mark = eml_arena_mark(m->arena), n = eml_plan_window_bytes(r->plan);
     EML_TRY(make_reader(m, &opener.reader, why));
     struct eml_room window = {eml_arena_alloc(m->arena, n, 4096), n};
@@ -178,7 +181,6 @@ static enum eml_err run_sealed(struct eml_model *m, const struct eml_tensor *inp
         .fetch_part = opener.reader.parts ? fetch_part : NULL,
     };
     lap(&t, &times->open);
-    uint64_t start = t;
     enum eml_err e = eml_plan_run_sealed(r->plan, &source, window, inputs, r->activations, m->pool,
                                          r->outputs, why);
     lap(&t, &times->run);

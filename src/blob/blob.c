@@ -174,19 +174,40 @@ enum eml_err eml_blob_reader_init(struct eml_blob_reader *r, const struct eml_bl
     return EML_OK;
 }
 
-enum eml_err eml_blob_reader_rely(struct eml_blob_reader *r, const struct eml_blob_info *info,
-                                  const uint8_t digest[32], struct eml_why *why)
-{
-    EML_TRY(eml_blob_check(info, r->sealed.len, digest, why));
-    r->parts = eml_bulk_opens_parts(r->bulk);
-    return EML_OK;
-}
-
 /* Prefetchers of the CPU stop at pages: start them in each. */
 static void prefetch_pages(const uint8_t *at, size_t n)
 {
     for (size_t i = 0; i < n; i += 4096)
         __builtin_prefetch(at + i, 0, 2);
+}
+
+static enum eml_err open_chunk(const struct eml_blob_reader *r, uint64_t index, uint8_t *out)
+{
+    struct eml_nonce nonce;
+    uint8_t aad[AAD_LEN];
+    bind(r->aad, index, &nonce, aad);
+    const uint8_t *at = r->sealed.ptr + (size_t)r->position[index] * EML_CHUNK_SEALED_BYTES;
+    prefetch_pages(at, EML_CHUNK_BYTES);
+    return eml_bulk_open(r->bulk, &nonce, EML_BYTES(aad), eml_bytes(at, EML_CHUNK_SEALED_BYTES),
+                         (struct eml_room){out, EML_CHUNK_BYTES});
+}
+
+enum eml_err eml_blob_reader_rely(struct eml_blob_reader *r, const struct eml_blob_info *info,
+                                  const uint8_t digest[32], struct eml_arena *arena,
+                                  struct eml_why *why)
+{
+    EML_TRY(eml_blob_check(info, r->sealed.len, digest, why));
+    if (!eml_bulk_opens_parts(r->bulk))
+        return EML_OK;
+    const size_t mark = eml_arena_mark(arena);
+    uint8_t *last = eml_arena_alloc(arena, EML_CHUNK_BYTES, 64);
+    enum eml_err e = last != NULL ? open_chunk(r, r->chunks - 1, last) : EML_E_SYSTEM;
+    (void)eml_arena_reset(arena, mark);
+    if (e != EML_OK)
+        return eml_fail(why, e, "weights: not sealed under this key, model id and version",
+                        (long)(r->chunks - 1));
+    r->parts = true;
+    return EML_OK;
 }
 
 /* Bytes [skip, skip + out.len) of a chunk of an object that the digest vouches for. */
@@ -218,17 +239,6 @@ enum eml_err eml_blob_read_part(const struct eml_blob_reader *r, uint64_t at, st
         done += n;
     }
     return EML_OK;
-}
-
-static enum eml_err open_chunk(const struct eml_blob_reader *r, uint64_t index, uint8_t *out)
-{
-    struct eml_nonce nonce;
-    uint8_t aad[AAD_LEN];
-    bind(r->aad, index, &nonce, aad);
-    const uint8_t *at = r->sealed.ptr + (size_t)r->position[index] * EML_CHUNK_SEALED_BYTES;
-    prefetch_pages(at, EML_CHUNK_BYTES);
-    return eml_bulk_open(r->bulk, &nonce, EML_BYTES(aad), eml_bytes(at, EML_CHUNK_SEALED_BYTES),
-                         (struct eml_room){out, EML_CHUNK_BYTES});
 }
 
 enum eml_err eml_blob_read(const struct eml_blob_reader *r, uint64_t first, uint64_t n,

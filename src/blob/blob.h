@@ -88,10 +88,14 @@ EML_MUST enum eml_err eml_blob_reader_init(struct eml_blob_reader *r,
  * other way to such a reader. `digest` is the SHA-256 of r->sealed, computed by somebody trusted
  * over bytes that NOBODY CAN HAVE CHANGED SINCE, NOR CAN while the reader lives: memory of this
  * process alone, or a memory file sealed against writing before it was read; not a file, which
- * others may write to behind a mapping. EML_E_AUTH: other bytes; the reader is as before. */
+ * others may write to behind a mapping. That key, model id, version and number of chunks are those
+ * of the sealing, one tag tells: the last chunk's. Its plaintext is in the arena meanwhile.
+ * EML_E_AUTH: other bytes, or not their key, model or version; EML_E_SYSTEM: no room in the arena.
+ * The reader is as before then, and the arena always. */
 EML_MUST enum eml_err eml_blob_reader_rely(struct eml_blob_reader *r,
                                            const struct eml_blob_info *info,
-                                           const uint8_t digest[32], struct eml_why *why);
+                                           const uint8_t digest[32], struct eml_arena *arena,
+                                           struct eml_why *why);
 
 /* Opens bytes [at, at + out.len) of the plaintext stream. Only if r->parts. EML_E_SYSTEM: out is
  * wiped. */

@@ -170,7 +170,7 @@ static void relying_reader_opens_any_part(void **state)
     struct eml_blob_reader r = reader_of(&s, &a);
     uint8_t digest[32];
     assert_int_equal(eml_blob_digest(r.sealed, digest), EML_OK);
-    assert_int_equal(eml_blob_reader_rely(&r, &s.info, digest, NULL), EML_OK);
+    assert_int_equal(eml_blob_reader_rely(&r, &s.info, digest, &a, NULL), EML_OK);
     assert_true(r.parts);
     for (uint64_t first = 0; first + 3 <= 9; first++) {
         assert_int_equal(eml_blob_read(&r, first, 3, EML_ROOM(out), NULL), EML_OK);
@@ -205,14 +205,14 @@ static void only_the_digest_spares_the_tags(void **state)
         s.object.ptr[tag] ^= 1; /* after the digest, as nobody can to what a reader relies on */
         for (size_t bit = 0; bit < 256; bit++) {
             digest[bit / 8] ^= (uint8_t)(1 << bit % 8);
-            assert_int_equal(eml_blob_reader_rely(&r, &s.info, digest, &why), EML_E_AUTH);
+            assert_int_equal(eml_blob_reader_rely(&r, &s.info, digest, &a, &why), EML_E_AUTH);
             assert_false(r.parts);
             digest[bit / 8] ^= (uint8_t)(1 << bit % 8);
         }
         assert_int_equal(eml_blob_read(&r, 2, 1, EML_ROOM(out), &why), EML_E_AUTH);
         assert_int_equal(why.index, 2);
         assert_true(eml_ct_is_zero(EML_BYTES(out)));
-        assert_int_equal(eml_blob_reader_rely(&r, &s.info, digest, &why), EML_OK);
+        assert_int_equal(eml_blob_reader_rely(&r, &s.info, digest, &a, &why), EML_OK);
         const bool spared = c == EML_CIPHER_AES_256_GCM;
         assert_int_equal(r.parts, spared);
         assert_int_equal(eml_blob_read(&r, 2, 1, EML_ROOM(out), &why),
@@ -220,6 +220,34 @@ static void only_the_digest_spares_the_tags(void **state)
         (void)eml_arena_destroy(&a);
         drop(&s);
     }
+}
+
+/* The digest says nothing about key, model id and version: the tag of a chunk does. */
+static void relied_on_only_under_its_key_and_model(void **state)
+{
+    (void)state;
+    struct sealed s = seal(3 * 65536, 1);
+    const struct eml_blob_info sound = s.info;
+    for (int i = 0; i < 4; i++) {
+        struct eml_arena a;
+        struct eml_why why = {0};
+        s.info = sound;
+        s.info.key.bytes[0] ^= i == 0;
+        s.info.model_id[15] ^= i == 1;
+        s.info.version += i == 2;
+        struct eml_blob_reader r = reader_of(&s, &a);
+        const size_t mark = eml_arena_mark(&a);
+        if (i == 3)
+            a.size = a.used + EML_CHUNK_BYTES - 1;
+        assert_int_equal(eml_blob_reader_rely(&r, &s.info, s.info.digest, &a, &why),
+                         i == 3 ? EML_E_SYSTEM : EML_E_AUTH);
+        assert_false(r.parts);
+        assert_int_equal(eml_arena_mark(&a), mark);
+        assert_true(eml_ct_is_zero(eml_bytes(a.base + mark, EML_CHUNK_BYTES)));
+        (void)eml_arena_destroy(&a);
+    }
+    s.info = sound;
+    drop(&s);
 }
 
 static void expect_refused(const struct eml_blob_info *info, struct eml_bytes object,
@@ -433,6 +461,7 @@ int main(void)
         cmocka_unit_test(object_is_as_the_format_says),
         cmocka_unit_test(reader_opens_any_range),
         cmocka_unit_test(relying_reader_opens_any_part),
+        cmocka_unit_test(relied_on_only_under_its_key_and_model),
         cmocka_unit_test(only_the_digest_spares_the_tags),
         cmocka_unit_test(every_chunk_is_authenticated),
         cmocka_unit_test(wrong_lengths_and_order_are_refused),
