@@ -108,7 +108,20 @@ static bool same_dim(const struct eml_ir_value *x, const struct eml_ir_value *y,
     return true;
 }
 
-/* Not for a shape that the user gives: it may be wrong, and then it is to be refused. */
+/* y has as many elements as x, whatever its dims turn out to be. */
+static bool fills(const struct eml_ir_value *x, const struct eml_ir_value *y)
+{
+    int64_t have, want;
+    for (size_t k = 0; k < 2; k++)
+        if (!x->probe[k].has_rank || !y->probe[k].has_rank ||
+            !eml_shape_count(&x->probe[k].shape, &have) ||
+            !eml_shape_count(&y->probe[k].shape, &want) || have != want)
+            return false;
+    return true;
+}
+
+/* Not for a shape that the user gives, nor one of which it is not known that it fills: it may be
+ * wrong, and then it is to be refused. */
 static void constant_shape(struct eml_ir *ir, struct eml_ir_node *n)
 {
     int64_t dims[EML_RANK_MAX];
@@ -127,7 +140,7 @@ static void constant_shape(struct eml_ir *ir, struct eml_ir_node *n)
             continue;
         if (same_dim(x, y, i))
             dims[i] = 0;
-        else if (rest++ != 0)
+        else if (rest++ != 0 || !fills(x, y))
             return;
     }
     eml_ir_set_in(ir, n, 1, eml_ir_const_ints(ir, dims, y->shape.rank));

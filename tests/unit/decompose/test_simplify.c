@@ -93,6 +93,49 @@ static void reshape_copies_dims_instead_of_computing_them(void **state)
     t_close(&t);
 }
 
+/* Reshape(x, [Shape(from)[0] * Shape(from)[1], 8]) */
+static struct eml_ir_node *reshape_by(struct t *t, struct eml_ir_value *x,
+                                      struct eml_ir_value *from)
+{
+    struct eml_ir_value *s = OP(t, SHAPE, from);
+    struct eml_ir_value *n = OP(t, SLICE, s, t_ints(t, DIMS(0)), t_ints(t, DIMS(1)));
+    struct eml_ir_value *m = OP(t, SLICE, s, t_ints(t, DIMS(1)), t_ints(t, DIMS(2)));
+    struct eml_ir_node *cat = NODE(t, CONCAT, OP(t, MUL, n, m), t_ints(t, DIMS(8)));
+    eml_ir_set_int(t->ir, cat, EML_ATTR_AXIS, 0);
+    struct eml_ir_node *r = NODE(t, RESHAPE, x, cat->out[0]);
+    t_output(t, r->out[0]);
+    return r;
+}
+
+static void reshape_leaves_open_what_follows_from_the_rest(void **state)
+{
+    struct t t;
+    (void)state;
+    t_open(&t, 1);
+    struct eml_ir_value *x = t_input(&t, "x", DIMS(EML_DIM_UNKNOWN, EML_DIM_UNKNOWN, 8));
+    struct eml_ir_node *r = reshape_by(&t, x, x);
+    simplify(&t);
+    const int64_t *dims = r->in[1]->data;
+    assert_non_null(dims);
+    assert_int_equal(dims[0], -1);
+    assert_int_equal(dims[1], 8);
+    t_close(&t);
+}
+
+/* It fills [1, 8] only: an open dim would take other inputs for it, empty ones among them. */
+static void a_shape_that_may_not_fit_is_still_computed(void **state)
+{
+    struct t t;
+    (void)state;
+    t_open(&t, 1);
+    struct eml_ir_value *a = t_input(&t, "a", DIMS(EML_DIM_UNKNOWN, EML_DIM_UNKNOWN));
+    struct eml_ir_node *r = reshape_by(&t, t_input(&t, "x", DIMS(4, 2)), a);
+    simplify(&t);
+    assert_null(r->in[1]->data);
+    assert_int_equal(t_count(&t, EML_OP_CONCAT), 1);
+    t_close(&t);
+}
+
 static void equal_nodes_are_one(void **state)
 {
     struct t t;
@@ -170,6 +213,8 @@ int main(void)
         cmocka_unit_test(what_does_something_stays),
         cmocka_unit_test(transposes_merge),
         cmocka_unit_test(reshape_copies_dims_instead_of_computing_them),
+        cmocka_unit_test(reshape_leaves_open_what_follows_from_the_rest),
+        cmocka_unit_test(a_shape_that_may_not_fit_is_still_computed),
         cmocka_unit_test(equal_nodes_are_one),
         cmocka_unit_test(concatenations_build_on_each_other),
         cmocka_unit_test(very_many_read_one_value),
