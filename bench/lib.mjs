@@ -175,13 +175,19 @@ export const times = (v) => fixed(v, 2);
 export const percent = (v) => fixed((v - 1) * 100, 0);
 
 // Raw samples; nothing is written if there is no folder.
+// RFC 4180: what holds a comma or a quote stands in quotes.
+function quoted(cell) {
+  const text = String(cell);
+  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
 export class Csv {
   constructor(folder, name, columns) {
     this.file = folder ? path.join(folder, name) : '';
     if (this.file) writeFileSync(this.file, columns.join(',') + '\n');
   }
   row(...cells) {
-    if (this.file) appendFileSync(this.file, cells.join(',') + '\n');
+    if (this.file) appendFileSync(this.file, cells.map(quoted).join(',') + '\n');
   }
 }
 
