@@ -125,8 +125,9 @@ enum eml_err eml_worker_report(struct eml_worker *w, enum eml_err err, struct em
         r.inference.memory_bytes = w->arena.peak;
     }
     enum eml_err e = eml_ipc_call(w->broker, &r, w->session_end_ms, &a);
-    /* The broker has nothing to authenticate here: that class is kept for weights and for KMS. */
-    if (e == EML_E_AUTH)
+    /* Nothing of the client's is judged here: these classes are kept for weights, KMS and inputs. A
+     * host whose log answers wrongly must not leave a session's model open. */
+    if (e == EML_E_AUTH || e == EML_E_INPUT)
         e = EML_E_SYSTEM;
     if (e == EML_OK)
         *receipt = eml_bytes(room.ptr, a.len);

@@ -7,13 +7,15 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum eml_err eml_remember_read(const char *path, struct eml_memory *out, struct eml_why *why)
 {
     struct eml_buf file = {0};
     *out = (struct eml_memory){.has_policy = false};
-    if (access(path, F_OK) != 0 && errno == ENOENT)
+    struct stat st;
+    if (lstat(path, &st) != 0 && errno == ENOENT) /* a link that leads nowhere is no such case */
         return EML_OK;
     EML_TRY(eml_file_read(path, EML_MEMORY_BYTES_MAX, &file, why));
     enum eml_err e = eml_memory_parse(eml_buf_bytes(&file), out, why);

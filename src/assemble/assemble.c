@@ -170,7 +170,9 @@ static enum eml_err run_sealed(struct eml_model *m, const struct eml_tensor *inp
         now_ns(); /* of the exposure: the reader opens a chunk to check the key */
     uint64_t t = start;
     size_t mark = eml_arena_mark(m->arena), n = eml_plan_window_bytes(r->plan);
-    EML_TRY(make_reader(m, &opener.reader, why));
+    enum eml_err e = make_reader(m, &opener.reader, why);
+    times->exposure = now_ns() - start;
+    EML_TRY(e);
     struct eml_room window = {eml_arena_alloc(m->arena, n, 4096), n};
     if (window.ptr == NULL)
         return eml_fail(why, EML_E_REFUSED, "assemble: the weights exceed the memory limit", -1);
@@ -181,8 +183,8 @@ static enum eml_err run_sealed(struct eml_model *m, const struct eml_tensor *inp
         .fetch_part = opener.reader.parts ? fetch_part : NULL,
     };
     lap(&t, &times->open);
-    enum eml_err e = eml_plan_run_sealed(r->plan, &source, window, inputs, r->activations, m->pool,
-                                         r->outputs, why);
+    e = eml_plan_run_sealed(r->plan, &source, window, inputs, r->activations, m->pool, r->outputs,
+                            why);
     lap(&t, &times->run);
     wipe_to(m, mark, times);
     times->exposure = now_ns() - start;

@@ -19,11 +19,11 @@ static struct counter start(const struct eml_nonce *n, uint32_t counter)
     uint8_t first[16] = {0};
     memcpy(first, n->b, sizeof n->b);
     const __m128i swap = _mm_set_epi8(12, 13, 14, 15, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    const int b = (int)counter;
     return (struct counter){
         .now = _mm512_add_epi32(
             _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)first)),
-            _mm512_set_epi32(b + 3, 0, 0, 0, b + 2, 0, 0, 0, b + 1, 0, 0, 0, b, 0, 0, 0)),
+            _mm512_set_epi32((int)(counter + 3), 0, 0, 0, (int)(counter + 2), 0, 0, 0,
+                             (int)(counter + 1), 0, 0, 0, (int)counter, 0, 0, 0)),
         .four = _mm512_broadcast_i32x4(_mm_set_epi32(4, 0, 0, 0)),
         .swap = _mm512_broadcast_i32x4(swap),
     };
@@ -34,6 +34,27 @@ static inline __m512i next(struct counter *c)
     __m512i blocks = _mm512_shuffle_epi8(c->now, c->swap);
     c->now = _mm512_add_epi32(c->now, c->four);
     return blocks;
+}
+
+/* The round keys would stay where few others reach until this thread works again, which may be in
+ * another request. */
+static void clear_registers(void)
+{
+    __asm__ volatile("vzeroall\n\t"
+                     "vpxord %%zmm16, %%zmm16, %%zmm16\n\tvpxord %%zmm17, %%zmm17, %%zmm17\n\t"
+                     "vpxord %%zmm18, %%zmm18, %%zmm18\n\tvpxord %%zmm19, %%zmm19, %%zmm19\n\t"
+                     "vpxord %%zmm20, %%zmm20, %%zmm20\n\tvpxord %%zmm21, %%zmm21, %%zmm21\n\t"
+                     "vpxord %%zmm22, %%zmm22, %%zmm22\n\tvpxord %%zmm23, %%zmm23, %%zmm23\n\t"
+                     "vpxord %%zmm24, %%zmm24, %%zmm24\n\tvpxord %%zmm25, %%zmm25, %%zmm25\n\t"
+                     "vpxord %%zmm26, %%zmm26, %%zmm26\n\tvpxord %%zmm27, %%zmm27, %%zmm27\n\t"
+                     "vpxord %%zmm28, %%zmm28, %%zmm28\n\tvpxord %%zmm29, %%zmm29, %%zmm29\n\t"
+                     "vpxord %%zmm30, %%zmm30, %%zmm30\n\tvpxord %%zmm31, %%zmm31, %%zmm31"
+                     :
+                     :
+                     : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+                       "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16",
+                       "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24",
+                       "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");
 }
 
 void eml_ctr_vaes(const uint8_t *round_keys, const struct eml_nonce *n, uint32_t counter,
@@ -72,4 +93,5 @@ void eml_ctr_vaes(const uint8_t *round_keys, const struct eml_nonce *n, uint32_t
         __m512i last = _mm512_xor_si512(k[ROUNDS], _mm512_maskz_loadu_epi8(m, in + at));
         _mm512_mask_storeu_epi8(out + at, m, _mm512_aesenclast_epi128(v, last));
     }
+    clear_registers();
 }

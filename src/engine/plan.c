@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+static const char RULE_TYPE[] = "value has another type than its node gives it";
+
 struct planner {
     struct eml_plan *p;
     const struct eml_graph *whole;
@@ -123,8 +125,7 @@ static enum eml_err infer_node(struct planner *s, uint32_t at)
         if (n->out[i] == EML_ABSENT)
             continue;
         if (s->g->values[n->out[i]].dtype != r->dtype)
-            return eml_fail(s->why, EML_E_INPUT, "value has another type than its node gives it",
-                            -1);
+            return eml_fail(s->why, EML_E_INPUT, RULE_TYPE, -1);
         s->p->known[n->out[i]] = *r;
     }
     return EML_OK;
@@ -166,8 +167,12 @@ static enum eml_err infer_branches(struct planner *s)
         EML_TRY(e);
     }
     /* What is known of the results of Ifs. */
-    for (uint32_t i = 0; i < s->whole->n_values; i++)
+    for (uint32_t i = 0; i < s->whole->n_values; i++) {
         s->p->known[i] = s->p->known[s->branches.levels[0].id[i]];
+        if (s->whole->values[i].kind == EML_VALUE_NODE &&
+            s->whole->values[i].dtype != s->p->known[i].dtype)
+            return eml_fail(s->why, EML_E_INPUT, RULE_TYPE, -1);
+    }
     return EML_OK;
 }
 

@@ -389,8 +389,8 @@ static void part_from_caller(struct eml_pool *p)
 static unsigned take_part(struct eml_pool *p, int64_t now)
 {
     unsigned limit = atomic_load(&p->limit), n = 1;
-    if (p->most != NULL && atomic_load(p->most) < limit)
-        limit = atomic_load(p->most);
+    const unsigned most = p->most != NULL ? atomic_load(p->most) : limit;
+    limit = most < limit ? most : limit;
     for (unsigned i = 1; i < p->n_threads; i++) {
         struct member *m = &p->members[i];
         enum eml_pace_now next = i < limit ? eml_pace_next(&m->pace, now) : EML_PACE_REST;
