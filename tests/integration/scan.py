@@ -261,6 +261,15 @@ def states(pid):
     return out
 
 
+POLL = 7 if os.uname().machine == "x86_64" else 73  # elsewhere the library's poll() is ppoll
+
+
+def polls(pid):
+    """Whether its first thread is blocked in poll(2) now. FileNotFoundError or ProcessLookupError: it ended."""
+    with open(f"/proc/{pid}/syscall", encoding="ascii") as f:
+        return f.read().split()[0] == str(POLL)
+
+
 def freeze(pid):
     """Returns when none of its threads runs any more, until thaw. ProcessLookupError: it ended."""
     os.kill(pid, signal.SIGSTOP)

@@ -94,17 +94,20 @@ class Model:
             np.save(os.path.join(self.folder, file), value)
         return [(name, os.path.join(self.folder, file)) for name, (file, _) in values.items()]
 
-    def prepare(self, services):
-        """Decomposes, pushes, and runs here, with the values on the way as outputs, to know what to look for."""
-        inputs = [f"--input={n}={p}" for n, p in self.write_inputs()]
-        computed = []
+    def prepare(self, services, trips=(3,)):
+        """Decomposes, pushes, and runs here, with the values on the way as outputs, to know what to look for; once for each number of trips.
+        results[n]: the right one of n trips."""
+        computed, self.results = [], {}
         for source, key in (("open.onnx", "open"), ("m.onnx", "sealed")):
             folder = os.path.join(self.folder, key)
             must(run("eml", "decompose", os.path.join(self.folder, source), "-o", folder))
-            out = os.path.join(self.folder, key + ".out")
-            must(run("eml", "run", "--topology", folder + "/topology.key", "--weights", folder + "/weights.sealed", *inputs,
-                     "--output", out))
-            computed += [np.load(os.path.join(out, f)) for f in os.listdir(out)]
+            for n in trips:
+                inputs = [f"--input={name}={file}" for name, file in self.write_inputs(trips=n)]
+                out = os.path.join(self.folder, f"{key}.{n}")
+                must(run("eml", "run", "--topology", folder + "/topology.key", "--weights", folder + "/weights.sealed", *inputs,
+                         "--output", out))
+                computed += [np.load(os.path.join(out, f)) for f in os.listdir(out)]
+                self.results[n] = np.load(os.path.join(out, self.output_name + ".npy"))
         must(run("eml", "push", os.path.join(self.folder, "sealed"), "--host", services.host))
         (stored,) = services.store_objects()
         self.object_id = bytes.fromhex(os.path.basename(stored))  # the host has both
@@ -126,6 +129,11 @@ class Model:
     def forget(self, pieces):
         """These are not known by: they are public, or common to all topology keys."""
         self.kinds["topology key"] = np.setdiff1d(self.kinds["topology key"], np.array(sorted(pieces), np.uint64))
+        self.markers = scan.Markers(*self.kinds.values())
+
+    def learn(self, kind, data):
+        """These bytes are looked for too."""
+        self.kinds[kind] = np.union1d(self.kinds.get(kind, np.empty(0, np.uint64)), scan.markers_of(data, 1))
         self.markers = scan.Markers(*self.kinds.values())
 
     def explain(self, found):

@@ -7,6 +7,8 @@ another tenant's session among them, the host's, what the kernel holds for them 
 pipes and sockets), store, audit log and logs. The count must be 0. Each session is its own control: what is searched for
 was there before.
 
+Requests of request mode end within their session: between two of them the worker lives and waits, and all is searched then.
+
 The channel's keys are not known to the test, but they are what both of its ends have in memory, that never crossed the wire, and that
 another session does not have.
 """
@@ -27,6 +29,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from generated import Model  # noqa: E402
 from relay import Relay, framed  # noqa: E402
+import hostile  # noqa: E402
 import scan  # noqa: E402
 from services import PATIENCE, Services, assured, program  # noqa: E402
 
@@ -56,7 +59,7 @@ class Session:
             for name, file in model.write_inputs(trips=n):
                 args.append(f"--input={name}={shutil.copy(file, f'{file[:-4]}-{number}.npy')}")
         self.client = subprocess.Popen([program("eml"), *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                       stderr=subprocess.DEVNULL)
+                                       stderr=subprocess.DEVNULL, env=services.environment)
 
     def tamper(self, stream, frame):
         if stream.up and stream.n == HELLO:
@@ -66,9 +69,16 @@ class Session:
         if stream.up and stream.n == self.hold:
             self.held.set()
             self.go.wait(PATIENCE)
+            self.go.clear()
         if stream.n == HELLO:
             self.handshake["hello" if stream.up else "evidence"] = frame
         return [framed(frame)]
+
+    def release(self, hold=None):
+        """Lets go the frame that is held; hold: the next one."""
+        self.held.clear()
+        self.hold = hold
+        self.go.set()
 
     def public(self):
         """What the host has or can compute: the object's id and digest, the document's, the messages', the session's id."""
@@ -184,19 +194,19 @@ def files_of(services):
 
 
 class Endings(unittest.TestCase):
-    def services(self, *enclave_args):
-        s = Services(enclave_args=enclave_args)
+    def services(self, *enclave_args, kms=False):
+        s = Services(enclave_args=enclave_args, kms=kms)
         self.addCleanup(s.close)
         return s
 
-    def model(self, s, case, name):
+    def model(self, s, case, name, trips=(3,)):
         folder = s.path(name)
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
         for path in s.store_objects():  # who has them open keeps them
             os.unlink(path)
         model = Model(random.Random(f"{SEED} {case} {name}"), folder, long=name == "long")
-        model.prepare(s)
+        model.prepare(s, trips)
         # What is there before is not of it: the format's own pieces, in the topology keys of others.
         for pid, _ in programs_of(s):
             try:
@@ -284,6 +294,41 @@ class Endings(unittest.TestCase):
                 s.start_enclave()
         assured(CASES, "brokers killed (SIGKILL) while a worker is in the middle of a run and another has a model open: all workers end, and "
                 "nothing of either session in the host's memory, sockets, log or store")
+
+    def between(self, s, model, session, n, trips):
+        """Request n has its answer, and the next one does not leave the client. What the worker has to wipe it wipes before it waits, and
+        that is seen from outside: it sends no more, since all that it sends has come; so when it blocks in poll(), it reads."""
+        s.wait(lambda: session.held.is_set() or session.client.poll() is not None, "the answer")
+        self.assertTrue(session.held.is_set(), f"the client has ended without a request after the {n}th")
+        result = np.load(os.path.join(model.folder, "out", str(n), model.output_name + ".npy"))
+        np.testing.assert_allclose(result, model.results[trips], rtol=1e-3, atol=1e-5)
+        with open(os.path.join(model.folder, f"receipt.{n}.opening"), "rb") as f:
+            opening, _ = hostile.parse(f.read())
+        for salt in (opening[1], opening[2]):
+            model.learn("salt", salt)
+        s.wait(lambda: scan.polls(session.worker), "the worker to wait for a request")
+        self.assert_nothing_left(s, session)
+        self.assertTrue(scan.polls(session.worker), "the session is open and idle")
+
+    def test_between_requests(self):
+        """In request mode, every other session with requests under a KMS key. The session's third request is the control: in the middle of
+        its run all is in the memory of the same worker. The channel's keys live as long as the session."""
+        s = self.services(*PATIENT, kms=True)
+        trips, arn = (3, 5), s.create_key(s.pcrs["0"])
+        for case in range(CASES):
+            with self.subTest(case=case, seed=SEED):
+                model = self.model(s, 2000 + case, "long", trips)
+                self.assertFalse(np.allclose(*model.results.values(), rtol=1e-3, atol=1e-5), "the requests cannot be told apart")
+                options = ["--receipt", os.path.join(model.folder, "receipt"), *(s.kms_options(arn) if case % 2 else [])]
+                session = self.session(s, model, *options, trips=(*trips, FOR_LONG), hold=REQUEST + 1)
+                for n, t in enumerate(trips, 1):
+                    self.between(s, model, session, n, t)
+                    session.release(REQUEST + 1 + n if n < len(trips) else None)
+                self.assertTrue(session.freeze(), "the third request ended early")
+                os.kill(session.worker, signal.SIGKILL)
+                session.close()
+        assured(CASES * len(trips), "pauses between two requests of request mode in one session, with the worker alive and waiting: nothing of "
+                "model, request or result in any process, unread socket or pipe, unnamed file, log or store; the next request is served")
 
     def limited(self, what, efforts, code, *options, trips=(FOR_LONG,), hold=None):
         """Sessions that a limit ends. efforts: option of the enclave that sets it, the smallest first; where a busy machine came too late

@@ -112,7 +112,7 @@ class Faults(unittest.TestCase):
         os.makedirs(self.dir)
         self.model = Model(random.Random(SEED), self.dir)
         self.model.prepare(self.s)
-        self.expected = np.load(os.path.join(self.dir, "sealed.out", self.model.output_name + ".npy"))
+        self.expected = self.model.results[3]
         self.inputs = [f"--input={n}={p}" for n, p in self.model.write_inputs()]
 
         self.trace = os.path.join(self.dir, "trace")
