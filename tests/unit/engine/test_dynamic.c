@@ -228,6 +228,25 @@ static void a_branch_that_inputs_decide_is_planned(void **state)
     }
 }
 
+/* A key that says another type of an If than its branch gives is refused, as for any other node. */
+static void a_planned_branch_gives_the_type_that_is_said(void **state)
+{
+    (void)state;
+    static const float x[EML_WEIGHTS_BLOCK / sizeof(float)];
+    const int64_t rate = 16000;
+    struct dyn d = open_dyn();
+    struct eml_why why = {0};
+    struct eml_plan *p;
+    struct eml_tensor in[GB_IO] = {{0}};
+    choose_by_rate(&d);
+    make_inputs(&d, (const void *[]){&rate, x}, in);
+    d.b->values[d.b->outputs[0].value].dtype = EML_DT_I32;
+    assert_int_equal(eml_plan_make(&d.b->g, in, EML_ISA_AUTO, 1, NULL, &d.b->arena, &p, &why),
+                     EML_E_INPUT);
+    assert_string_equal(why.rule, "value has another type than its node gives it");
+    close_dyn(&d);
+}
+
 /* state = state + captured, as often as told; the states are stacked, too. */
 static void loop(struct dyn *d, bool own_condition)
 {
@@ -504,6 +523,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_if_runs_one_branch_on_what_it_captures),
         cmocka_unit_test(a_branch_that_inputs_decide_is_planned),
+        cmocka_unit_test(a_planned_branch_gives_the_type_that_is_said),
         cmocka_unit_test(a_loop_carries_its_state_and_stacks_results),
         cmocka_unit_test(a_run_stops_at_its_budgets),
         cmocka_unit_test(iterations_are_bounded),
