@@ -18,9 +18,11 @@
 /* Shorter than the slice of Linux's scheduler, 1.4 ms with two CPUs, more with more. */
 #define EML_PACE_TURN_NS INT64_C(1000000)
 #define EML_PACE_REST_LEAST_NS INT64_C(1000000)
-#define EML_PACE_REST_MOST_NS INT64_C(64000000)
+/* Short, and soon over: another engine's idle threads that spin for a few milliseconds, or a thread
+ * that the system has put on the wrong core, must not cost whole runs. */
+#define EML_PACE_REST_MOST_NS INT64_C(4000000)
 /* So many turns without a disturbance halve the rests. */
-#define EML_PACE_GOOD_TURNS 32u
+#define EML_PACE_GOOD_TURNS 2u
 
 struct eml_pace {
     int64_t chance_end; /* of the time in which the next disturbance counts */
