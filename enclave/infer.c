@@ -96,6 +96,25 @@ static enum eml_err commit(enum eml_commit which, const uint8_t salt[EML_SALT_BY
     return err;
 }
 
+/* What the result needs, in the arena: data and names of the outputs. */
+struct kept {
+    struct eml_bytes piece[2 * EML_GRAPH_IO_MAX];
+    size_t n;
+};
+
+/* Of a request in request mode nothing else is left when its result leaves. That takes no time:
+ * the host is at work meanwhile. */
+static void forget_the_rest(struct eml_worker *w, const struct eml_named_tensor *t, size_t n,
+                            struct kept *k)
+{
+    k->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        k->piece[k->n++] = eml_bytes(t[i].tensor.data, t[i].tensor.bytes);
+        k->piece[k->n++] = t[i].name;
+    }
+    eml_arena_wipe_but(&w->arena, k->piece, k->n);
+}
+
 static enum eml_err send_outputs(void *ctx, const struct eml_tensor *outputs, size_t n,
                                  const struct eml_times *t)
 {
@@ -104,13 +123,17 @@ static enum eml_err send_outputs(void *ctx, const struct eml_tensor *outputs, si
     struct eml_named_tensor named[EML_GRAPH_IO_MAX];
     uint8_t salt[EML_SALT_BYTES], room[EML_IPC_BODY_MAX];
     struct eml_bytes receipt = {0};
+    struct kept kept = {.n = 0};
     if (n > EML_GRAPH_IO_MAX || n != g->n_outputs)
         return EML_E_INPUT;
     for (size_t i = 0; i < n; i++)
         named[i] = (struct eml_named_tensor){g->outputs[i].text, outputs[i]};
     EML_TRY(eml_random(EML_ROOM(salt)));
     EML_TRY(commit(EML_COMMIT_RESPONSE, salt, named, n, w->inference.response));
-    EML_TRY(eml_worker_report(w, EML_OK, EML_ROOM(room), &receipt));
+    EML_TRY(eml_worker_report(w, EML_OK));
+    if (w->mode == EML_MODE_REQUEST)
+        forget_the_rest(w, named, n, &kept);
+    EML_TRY(eml_worker_recorded(w, EML_ROOM(room), &receipt));
     const struct eml_result r = {
         .n_outputs = n,
         .outputs = named,
@@ -127,6 +150,8 @@ static enum eml_err send_outputs(void *ctx, const struct eml_tensor *outputs, si
     w->sent = eml_worker_send_receipt(w, receipt);
     if (w->sent == EML_OK)
         w->sent = eml_worker_send_result(w, &r);
+    if (w->mode == EML_MODE_REQUEST)
+        eml_arena_wipe_kept(&w->arena, kept.piece, kept.n);
     return w->sent;
 }
 
@@ -174,7 +199,8 @@ static enum eml_err open_request(struct eml_worker *w, struct eml_room content,
     return r->has_kms || r->mode != mode ? EML_E_INPUT : EML_OK;
 }
 
-/* The bytes of inputs are not needed any more, the rest of the first message (names) is. */
+/* Of a session. The bytes of inputs are not needed any more, the rest of the first message (names)
+ * is. */
 static void wipe_inputs(const struct eml_request *r, struct eml_room plain)
 {
     for (size_t i = 0; i < r->n_inputs; i++) {
@@ -220,13 +246,10 @@ enum eml_err eml_worker_infer(struct eml_worker *w, struct eml_room content, boo
     struct eml_request r = {0};
     struct eml_room plain;
     bool first = w->model.arena == NULL;
-    w->times = (struct eml_times){0};
-    w->weights_us = 0;
-    w->sent = EML_OK;
     enum eml_err err = open_request(w, content, &r, &plain);
     if (err == EML_OK)
         err = first ? first_request(w, &r) : further_request(w, &r);
-    if (err == EML_OK)
+    if (err == EML_OK && w->mode == EML_MODE_SESSION)
         wipe_inputs(&r, plain);
     /* Only a further request that does not fit the model leaves the session as it was. */
     *fatal = w->sent != EML_OK || (err != EML_OK && (first || err != EML_E_INPUT));

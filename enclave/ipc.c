@@ -247,24 +247,26 @@ enum eml_err eml_ipc_recv(int sock, int64_t deadline_ms, struct eml_room room, s
     return EML_OK;
 }
 
-enum eml_err eml_ipc_call(int sock, const struct eml_ipc_request *r, int64_t deadline_ms,
-                          struct eml_ipc_answer *answer)
+enum eml_err eml_ipc_ask(int sock, const struct eml_ipc_request *r)
 {
-    uint8_t packet[1 + EML_IPC_BODY_MAX];
     struct eml_buf message = {0};
-    size_t n = 0;
-    answer->len = 0;
-    answer->fd = -1;
     enum eml_err err = eml_ipc_encode(r, &message);
     if (err == EML_OK)
         err = eml_ipc_send(sock, eml_buf_bytes(&message), -1);
     eml_buf_free(&message);
-    if (err == EML_OK)
-        err = eml_ipc_recv(sock, deadline_ms, EML_ROOM(packet), &n,
-                           answer->wants_fd ? &answer->fd : NULL);
-    if (err != EML_OK)
+    return err == EML_OK ? EML_OK : EML_E_SYSTEM;
+}
+
+enum eml_err eml_ipc_await(int sock, int64_t deadline_ms, struct eml_ipc_answer *answer)
+{
+    uint8_t packet[1 + EML_IPC_BODY_MAX];
+    size_t n = 0;
+    answer->len = 0;
+    answer->fd = -1;
+    if (eml_ipc_recv(sock, deadline_ms, EML_ROOM(packet), &n,
+                     answer->wants_fd ? &answer->fd : NULL) != EML_OK)
         return EML_E_SYSTEM;
-    err = packet[0] <= EML_E_SYSTEM ? (enum eml_err)packet[0] : EML_E_SYSTEM;
+    enum eml_err err = packet[0] <= EML_E_SYSTEM ? (enum eml_err)packet[0] : EML_E_SYSTEM;
     n--;
     if (err == EML_OK && (n > answer->body.len || (answer->fd >= 0) != answer->wants_fd))
         err = EML_E_SYSTEM;
@@ -276,4 +278,13 @@ enum eml_err eml_ipc_call(int sock, const struct eml_ipc_request *r, int64_t dea
         eml_net_close(&answer->fd);
     eml_wipe(packet, 1 + n);
     return err;
+}
+
+enum eml_err eml_ipc_call(int sock, const struct eml_ipc_request *r, int64_t deadline_ms,
+                          struct eml_ipc_answer *answer)
+{
+    answer->len = 0;
+    answer->fd = -1;
+    EML_TRY(eml_ipc_ask(sock, r));
+    return eml_ipc_await(sock, deadline_ms, answer);
 }

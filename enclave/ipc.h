@@ -81,5 +81,9 @@ struct eml_ipc_answer {
 };
 EML_MUST enum eml_err eml_ipc_call(int sock, const struct eml_ipc_request *r, int64_t deadline_ms,
                                    struct eml_ipc_answer *answer);
+/* Its two halves, for who has something to do between them: a question needs its answer before the
+ * next one. */
+EML_MUST enum eml_err eml_ipc_ask(int sock, const struct eml_ipc_request *r);
+EML_MUST enum eml_err eml_ipc_await(int sock, int64_t deadline_ms, struct eml_ipc_answer *answer);
 
 #endif

@@ -48,6 +48,14 @@ enum eml_err eml_worker_handshake(struct eml_worker *w)
     return eml_channel_server_open(w->channel, eml_buf_bytes(&w->frame), NULL);
 }
 
+/* Where the broker answers for the host's log nothing of the client's is judged: classes that stand
+ * for weights, KMS and inputs elsewhere would say the wrong thing, and a bad input leaves a
+ * session's model open. */
+static enum eml_err of_the_log(enum eml_err e)
+{
+    return e == EML_E_AUTH || e == EML_E_INPUT ? EML_E_NET : e;
+}
+
 static enum eml_err begin(struct eml_worker *w)
 {
     struct eml_ipc_request r = {.type = EML_IPC_BEGIN};
@@ -56,7 +64,7 @@ static enum eml_err begin(struct eml_worker *w)
     w->request_end_ms = in_ms((int64_t)w->options->request_s * 1000 + EML_BACKSTOP_MS);
     if (w->request_end_ms > w->session_end_ms)
         w->request_end_ms = w->session_end_ms;
-    EML_TRY(eml_ipc_call(w->broker, &r, w->request_end_ms, &a));
+    EML_TRY(of_the_log(eml_ipc_call(w->broker, &r, w->request_end_ms, &a)));
     eml_pool_limit(w->pool, threads[0]);
     return EML_OK;
 }
@@ -79,8 +87,8 @@ static enum eml_err make_room(struct eml_worker *w, enum eml_msg_type type, uint
     return EML_OK;
 }
 
-enum eml_err eml_worker_receive(struct eml_worker *w, enum eml_msg_type *type,
-                                struct eml_room *content, bool *broken)
+static enum eml_err receive(struct eml_worker *w, enum eml_msg_type *type, struct eml_room *content,
+                            bool *broken)
 {
     size_t used = 0;
     bool done = false;
@@ -108,8 +116,15 @@ enum eml_err eml_worker_receive(struct eml_worker *w, enum eml_msg_type *type,
     return used == content->len ? EML_OK : EML_E_INPUT;
 }
 
-enum eml_err eml_worker_report(struct eml_worker *w, enum eml_err err, struct eml_room room,
-                               struct eml_bytes *receipt)
+enum eml_err eml_worker_receive(struct eml_worker *w, enum eml_msg_type *type,
+                                struct eml_room *content, bool *broken)
+{
+    enum eml_err err = receive(w, type, content, broken);
+    eml_channel_forget(w->channel); /* its last record lies in the arena now, if it is wanted */
+    return err;
+}
+
+enum eml_err eml_worker_report(struct eml_worker *w, enum eml_err err)
 {
     const struct eml_times *t = &w->times;
     struct eml_ipc_request r = {.type = EML_IPC_REPORT,
@@ -117,18 +132,20 @@ enum eml_err eml_worker_report(struct eml_worker *w, enum eml_err err, struct em
                                 .number = {w->weights_us, (t->decode + t->plan + t->open) / 1000,
                                            t->run / 1000, t->wipe / 1000, t->exposure / 1000,
                                            t->wiped_bytes}};
-    struct eml_ipc_answer a = {.body = room};
-    *receipt = (struct eml_bytes){0};
     w->reported = true;
     if (err == EML_OK) {
         r.inference = w->inference;
         r.inference.memory_bytes = w->arena.peak;
     }
-    enum eml_err e = eml_ipc_call(w->broker, &r, w->session_end_ms, &a);
-    /* Nothing of the client's is judged here: these classes are kept for weights, KMS and inputs. A
-     * host whose log answers wrongly must not leave a session's model open. */
-    if (e == EML_E_AUTH || e == EML_E_INPUT)
-        e = EML_E_SYSTEM;
+    return eml_ipc_ask(w->broker, &r);
+}
+
+enum eml_err eml_worker_recorded(struct eml_worker *w, struct eml_room room,
+                                 struct eml_bytes *receipt)
+{
+    struct eml_ipc_answer a = {.body = room};
+    *receipt = (struct eml_bytes){0};
+    enum eml_err e = of_the_log(eml_ipc_await(w->broker, w->session_end_ms, &a));
     if (e == EML_OK)
         *receipt = eml_bytes(room.ptr, a.len);
     return e;

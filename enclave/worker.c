@@ -77,14 +77,6 @@ static enum eml_err acquire(struct eml_worker *w)
     return eml_sandbox_enter(EML_SANDBOX_WORKER, &limits);
 }
 
-/* Nothing of a request in request mode outlasts it, though its process does. What the arena held is
- * wiped by then. */
-static void sweep(struct eml_worker *w)
-{
-    eml_channel_forget(w->channel);
-    eml_pool_wipe(w->pool);
-}
-
 /* One request. *over: the session ends here, for good or ill. */
 static enum eml_err one_request(struct eml_worker *w, bool *over)
 {
@@ -94,6 +86,9 @@ static enum eml_err one_request(struct eml_worker *w, bool *over)
     bool broken = false, fatal = true;
     size_t mark = eml_arena_mark(&w->arena);
     w->reported = false;
+    w->times = (struct eml_times){0};
+    w->weights_us = 0;
+    w->sent = EML_OK;
     enum eml_err err = eml_worker_receive(w, &type, &content, &broken);
     *over = true;
     if (broken)
@@ -103,19 +98,22 @@ static enum eml_err one_request(struct eml_worker *w, bool *over)
     bool first = w->model.arena == NULL;
     if (err == EML_OK)
         err = eml_worker_infer(w, content, &fatal);
+    if (fatal)
+        eml_worker_close_model(w);
+    /* The first message of a session holds the names of its model and goes with it. */
     bool open = w->model.arena != NULL;
-    /* The first message of a session holds the names of its model and goes with it; and when an
-     * open model has gone, all that came after it has, this message too. */
-    if (open != first)
-        w->times.wiped_bytes += eml_arena_reset(&w->arena, mark);
+    if (!open || !first)
+        w->times.wiped_bytes += eml_arena_reset(&w->arena, open ? mark : 0);
     if (!fatal && w->mode == EML_MODE_SESSION)
         w->times.wiped_bytes = 0; /* the model stays: no destruction yet */
-    if (type == EML_MSG_REQUEST && !w->reported)
-        (void)!eml_worker_report(w, err, (struct eml_room){0}, &none);
+    if (type == EML_MSG_REQUEST && !w->reported && eml_worker_report(w, err) == EML_OK)
+        (void)!eml_worker_recorded(w, (struct eml_room){0}, &none);
     if (err != EML_OK && w->sent == EML_OK)
         (void)!eml_worker_send_error(w, err);
+    /* Nothing of a request in request mode outlasts it, though its process does: arena and channel
+     * are wiped by now, the stacks are left. */
     if (w->mode == EML_MODE_REQUEST)
-        sweep(w);
+        eml_pool_wipe(w->pool);
     *over = fatal;
     return err;
 }

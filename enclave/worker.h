@@ -56,10 +56,12 @@ EML_MUST enum eml_err eml_worker_receive(struct eml_worker *w, enum eml_msg_type
 EML_MUST enum eml_err eml_worker_send_receipt(struct eml_worker *w, struct eml_bytes receipt);
 /* Seals and sends; the content is encoded from where it lies. */
 EML_MUST enum eml_err eml_worker_send_result(struct eml_worker *w, const struct eml_result *r);
-/* Tells the broker how the request that runs has ended, once. With EML_OK *receipt, borrowed from
- * room, is what the broker answers when the log is durable. */
-EML_MUST enum eml_err eml_worker_report(struct eml_worker *w, enum eml_err err,
-                                        struct eml_room room, struct eml_bytes *receipt);
+/* Tells the broker how the request that runs has ended, once. */
+EML_MUST enum eml_err eml_worker_report(struct eml_worker *w, enum eml_err err);
+/* Waits for its answer: the log is durable. After EML_OK was reported *receipt, borrowed from room,
+ * is what came with it. */
+EML_MUST enum eml_err eml_worker_recorded(struct eml_worker *w, struct eml_room room,
+                                          struct eml_bytes *receipt);
 /* Tells the broker, by the times that eml_worker_close_model filled in, how long the model of a
  * session was in clear and that it is gone. */
 void eml_worker_report_destruction(struct eml_worker *w);
@@ -68,9 +70,10 @@ EML_MUST enum eml_err eml_worker_send_error(struct eml_worker *w, enum eml_err c
 EML_MUST enum eml_err eml_worker_send_end(struct eml_worker *w);
 
 /* --- infer.c: one request --- */
-/* Does what the request in `content` asks for and sends the result. In request mode, and on
- * failure, nothing of it is left in the arena afterwards: a further request brings the topology key
- * again. *fatal: the session cannot go on. */
+/* Does what the request in `content` asks for and sends the result. In request mode nothing but the
+ * outputs is left in the arena when they leave. Afterwards, in request mode and on failure, nothing
+ * of it is left there at all: a further request brings the topology key again. *fatal: the session
+ * cannot go on. */
 EML_MUST enum eml_err eml_worker_infer(struct eml_worker *w, struct eml_room content, bool *fatal);
 /* Forgets the open model, if any; its numbers are added to the times. */
 void eml_worker_close_model(struct eml_worker *w);

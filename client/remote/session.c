@@ -148,7 +148,8 @@ static enum eml_err reported(struct eml_bytes content, struct eml_why *why)
                            "the key's policy), or the host does not keep its audit log"},
         [EML_E_UNSUPPORTED] = {EML_E_UNSUPPORTED, "enclave: it cannot run this model (decompose "
                                                   "with the release that the enclave runs)"},
-        [EML_E_NET] = {EML_E_NET, "enclave: host or KMS did not answer it (try again)"},
+        [EML_E_NET] = {EML_E_NET, "enclave: host or KMS did not answer it, or not as they "
+                                  "should (try again)"},
         [EML_E_SYSTEM] = {EML_E_NET, "enclave: its machine has no memory or descriptors left (try "
                                      "again later)"},
     };

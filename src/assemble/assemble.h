@@ -62,12 +62,13 @@ EML_MUST enum eml_err eml_model_weights(struct eml_model *m, struct eml_bytes se
                                         struct eml_why *why);
 
 /* One inference. `inputs` in the order of topology->graph.inputs. `sink` is called once with the
- * outputs while they exist. keep_weights (session mode): all weights are opened by the first call
- * and stay until close. Otherwise (request mode) each is opened just before it is used, into a
- * window that later ones overwrite, and that is wiped before sink is called. Results are the same.
- * Activations are wiped before this returns, on success and on failure alike. limits: the caller's
- * own ceilings, combined with the topology's. EML_E_USAGE: keep_weights is false though an earlier
- * call kept them; the model can still be used, and closed. */
+ * outputs while they exist; unless keep_weights, nothing else in the arena is needed any more then,
+ * and it may wipe it (eml_arena_wipe_but). keep_weights (session mode): all weights are opened by
+ * the first call and stay until close. Otherwise (request mode) each is opened just before it is
+ * used, into a window that later ones overwrite, and that is wiped before sink is called. Results
+ * are the same. Activations are wiped before this returns, on success and on failure alike. limits:
+ * the caller's own ceilings, combined with the topology's. EML_E_USAGE: keep_weights is false
+ * though an earlier call kept them; the model can still be used, and closed. */
 EML_MUST enum eml_err eml_model_infer(struct eml_model *m, const struct eml_tensor *inputs,
                                       bool keep_weights, const struct eml_budget *limits,
                                       enum eml_err (*sink)(void *ctx,

@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "base/wipe.h"
 
+#include <stdlib.h>
 #include <sys/mman.h>
 
 enum { PAGE = 4096, GUARD = 4 * PAGE };
@@ -54,16 +55,64 @@ size_t eml_arena_mark(const struct eml_arena *a)
     return a->used;
 }
 
+static void wipe(struct eml_arena *a, size_t from, size_t to)
+{
+    if (from >= to)
+        return;
+    if (a->shared)
+        eml_wipe_shared(a->base + from, to - from);
+    else
+        eml_wipe(a->base + from, to - from);
+}
+
 size_t eml_arena_reset(struct eml_arena *a, size_t mark)
 {
     EML_ASSERT(mark <= a->used);
     size_t n = a->used - mark;
-    if (a->shared)
-        eml_wipe_shared(a->base + mark, n);
-    else
-        eml_wipe(a->base + mark, n);
+    wipe(a, mark < a->clean ? a->clean : mark, a->used);
     a->used = mark;
+    a->clean = a->clean < mark ? a->clean : mark;
     return n;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct eml_bytes *x = a, *y = b;
+    return (x->ptr > y->ptr) - (x->ptr < y->ptr);
+}
+
+/* False if it lies elsewhere. */
+static bool place_of(const struct eml_arena *a, struct eml_bytes piece, size_t *from, size_t *to)
+{
+    if (piece.ptr < a->base || piece.ptr > a->base + a->used)
+        return false;
+    *from = (size_t)(piece.ptr - a->base);
+    *to = *from + piece.len;
+    return piece.len <= a->used - *from;
+}
+
+void eml_arena_wipe_but(struct eml_arena *a, struct eml_bytes *keep, size_t n)
+{
+    size_t at = 0;
+    qsort(keep, n, sizeof *keep, by_place);
+    for (size_t i = 0; i < n; i++) {
+        size_t from, to;
+        if (!place_of(a, keep[i], &from, &to))
+            continue;
+        wipe(a, at, from);
+        at = to > at ? to : at;
+    }
+    wipe(a, at, a->used);
+}
+
+void eml_arena_wipe_kept(struct eml_arena *a, const struct eml_bytes *keep, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t from, to;
+        if (place_of(a, keep[i], &from, &to))
+            wipe(a, from, to);
+    }
+    a->clean = a->used;
 }
 
 size_t eml_arena_destroy(struct eml_arena *a)

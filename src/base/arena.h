@@ -17,6 +17,7 @@ struct eml_arena {
     size_t size;         /* usable bytes: the budget */
     size_t used;         /* the mark */
     size_t peak;         /* highest mark ever: all that can have been touched */
+    size_t clean;        /* of what is handed out, all below this is wiped already */
     size_t mapped_bytes; /* including the guard pages */
     bool locked;         /* pages are locked on fault (mlock2 MLOCK_ONFAULT succeeded) */
     bool shared;         /* set by the owner: several threads write to it (eml_wipe_shared) */
@@ -35,6 +36,13 @@ void *eml_arena_array(struct eml_arena *a, size_t count, size_t size);
 size_t eml_arena_mark(const struct eml_arena *a);
 /* Wipes all that was handed out since the mark, to be handed out again. Returns bytes wiped. */
 size_t eml_arena_reset(struct eml_arena *a, size_t mark);
+
+/* Wipes all that is handed out but n pieces, which may overlap and stand in any order (they are
+ * sorted here); what lies outside is nobody's concern. Nobody may use the rest any more. */
+void eml_arena_wipe_but(struct eml_arena *a, struct eml_bytes *keep, size_t n);
+/* Wipes those pieces, too. All that is handed out is wiped then, and is not wiped once more when it
+ * is given back. */
+void eml_arena_wipe_kept(struct eml_arena *a, const struct eml_bytes *keep, size_t n);
 
 /* Wipes all that was ever handed out, unmaps; *a is zero afterwards. Returns bytes wiped. */
 size_t eml_arena_destroy(struct eml_arena *a);

@@ -1,9 +1,9 @@
 // link: enclave
 // wrap: eml_net_recv_frame eml_net_recv_some eml_net_send eml_net_send_frame
-// wrap: eml_ipc_call eml_https_call eml_random eml_arena_destroy eml_cache_map munmap
-// wrap: socketpair memfd_create close
+// wrap: eml_ipc_call eml_ipc_ask eml_ipc_await eml_https_call eml_random
+// wrap: eml_arena_destroy eml_cache_map munmap socketpair memfd_create close
 // wrap: calloc free eml_x25519 eml_x25519_public EVP_sha256 EVP_MAC_fetch
-// EVP_aes_256_gcm
+// wrap: EVP_aes_256_gcm
 #define _GNU_SOURCE
 /* A session as the worker lives it, in one process: the input is a script of what its client sends
  * (in the clear, or sealed under the session's own keys), what the broker answers, and what host
@@ -55,9 +55,10 @@ static struct {
     bool open;
     bool gone; /* the client does not read any more */
     struct eml_half client;
-    bool runs, durable;     /* between BEGIN and REPORT; REPORT was answered well */
-    unsigned sent, results; /* requests left alone, results */
-    enum eml_mode mode;     /* of the request sent last */
+    struct eml_ipc_request question; /* of the worker to its broker; type 0: none is open */
+    bool runs, durable;              /* between BEGIN and REPORT; REPORT was answered well */
+    unsigned sent, results;          /* requests left alone, results */
+    enum eml_mode mode;              /* of the request sent last */
     enum eml_host_kind asked;
 } now;
 
@@ -71,6 +72,8 @@ enum eml_err __wrap_eml_net_recv_some(int fd, struct eml_room room, int64_t dead
                                       size_t *got);
 enum eml_err __wrap_eml_ipc_call(int sock, const struct eml_ipc_request *r, int64_t deadline_ms,
                                  struct eml_ipc_answer *answer);
+enum eml_err __wrap_eml_ipc_ask(int sock, const struct eml_ipc_request *r);
+enum eml_err __wrap_eml_ipc_await(int sock, int64_t deadline_ms, struct eml_ipc_answer *answer);
 enum eml_err __wrap_eml_https_call(const struct eml_https_peer *peer, struct eml_bytes request,
                                    size_t body_max, struct eml_http1_response *out,
                                    struct eml_why *why);
@@ -399,17 +402,26 @@ static enum eml_err answer_well(const struct eml_ipc_request *r, struct eml_ipc_
     }
 }
 
-enum eml_err __wrap_eml_ipc_call(int sock, const struct eml_ipc_request *r, int64_t deadline_ms,
-                                 struct eml_ipc_answer *a)
+enum eml_err __wrap_eml_ipc_ask(int sock, const struct eml_ipc_request *r)
 {
     struct eml_buf message = {0};
     struct eml_ipc_request again;
-    (void)deadline_ms;
+    EML_ASSERT(now.question.type == 0);
     EML_ASSERT(sock == BROKER && eml_ipc_encode(r, &message) == EML_OK);
     EML_ASSERT(eml_ipc_decode(eml_buf_bytes(&message), &again) == EML_OK);
     eml_buf_free(&message);
     EML_ASSERT(r->type != EML_IPC_BEGIN || !now.runs);
     now.runs = now.runs || r->type == EML_IPC_BEGIN;
+    now.question = *r;
+    return EML_OK;
+}
+
+enum eml_err __wrap_eml_ipc_await(int sock, int64_t deadline_ms, struct eml_ipc_answer *a)
+{
+    const struct eml_ipc_request asked = now.question, *r = &asked;
+    (void)deadline_ms;
+    EML_ASSERT(sock == BROKER && r->type != 0);
+    now.question = (struct eml_ipc_request){0};
     a->len = 0;
     a->fd = -1;
     uint8_t how = eml_cur_u8(&now.script);
@@ -429,6 +441,13 @@ enum eml_err __wrap_eml_ipc_call(int sock, const struct eml_ipc_request *r, int6
         now.durable = e == EML_OK && r->err == EML_OK;
     }
     return e;
+}
+
+enum eml_err __wrap_eml_ipc_call(int sock, const struct eml_ipc_request *r, int64_t deadline_ms,
+                                 struct eml_ipc_answer *a)
+{
+    EML_TRY(__wrap_eml_ipc_ask(sock, r));
+    return __wrap_eml_ipc_await(sock, deadline_ms, a);
 }
 
 /* --- what is made once --- */

@@ -42,11 +42,76 @@ static void arena_is_zero_after_reset_either_way(void **state)
     }
 }
 
+static bool all(struct eml_bytes b, uint8_t value)
+{
+    for (size_t i = 0; i < b.len; i++)
+        if (b.ptr[i] != value)
+            return false;
+    return true;
+}
+
+/* Pieces in any order, overlapping, empty, outside, at both ends. */
+static void arena_keeps_what_it_is_told_to(void **state)
+{
+    (void)state;
+    static const uint8_t outside[8] = {7};
+    for (int shared = 0; shared < 2; shared++) {
+        struct eml_arena a;
+        assert_int_equal(eml_arena_create(&a, 1 << 16), EML_OK);
+        a.shared = shared;
+        uint8_t *p = eml_arena_alloc(&a, 10000, 64);
+        memset(p, 0xa5, 10000);
+        struct eml_bytes keep[] = {{p + 9990, 10}, {p + 500, 100}, {outside, 8},  {p, 1},
+                                   {p + 550, 100}, {p + 700, 0},   {p + 510, 20}, {NULL, 0}};
+        enum { N = sizeof keep / sizeof keep[0] };
+        eml_arena_wipe_but(&a, keep, N);
+        assert_true(p[0] == 0xa5 && all(eml_bytes(p + 1, 499), 0) &&
+                    all(eml_bytes(p + 500, 150), 0xa5) && all(eml_bytes(p + 650, 9340), 0) &&
+                    all(eml_bytes(p + 9990, 10), 0xa5));
+        assert_int_equal(outside[0], 7);
+        eml_arena_wipe_kept(&a, keep, N);
+        assert_true(all(eml_bytes(p, 10000), 0));
+        assert_int_equal(a.used, 10000);
+        (void)eml_arena_destroy(&a);
+    }
+}
+
+/* What was wiped before it is given back is not wiped again; all that came later, or is handed out
+ * again, is. */
+static void arena_knows_what_is_wiped(void **state)
+{
+    (void)state;
+    struct eml_arena a;
+    assert_int_equal(eml_arena_create(&a, 1 << 16), EML_OK);
+    uint8_t *p = eml_arena_alloc(&a, 1000, 64);
+    size_t mark = eml_arena_mark(&a);
+    uint8_t *q = eml_arena_alloc(&a, 1000, 1);
+    memset(p, 1, 2000);
+    eml_arena_wipe_but(&a, NULL, 0);
+    eml_arena_wipe_kept(&a, NULL, 0);
+    assert_true(all(eml_bytes(p, 2000), 0));
+    uint8_t *r = eml_arena_alloc(&a, 1000, 1);
+    memset(r, 2, 1000);
+    assert_int_equal(eml_arena_reset(&a, mark), 2000);
+    assert_true(all(eml_bytes(r, 1000), 0));
+    assert_ptr_equal(eml_arena_alloc(&a, 3000, 1), q);
+    memset(q, 3, 3000);
+    assert_int_equal(eml_arena_reset(&a, 0), 4000);
+    assert_true(all(eml_bytes(p, 4000), 0));
+    p = eml_arena_alloc(&a, 100, 1);
+    memset(p, 4, 100);
+    assert_int_equal(eml_arena_reset(&a, 0), 100);
+    assert_true(all(eml_bytes(p, 100), 0));
+    (void)eml_arena_destroy(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wipes_what_was_asked_and_no_more),
         cmocka_unit_test(arena_is_zero_after_reset_either_way),
+        cmocka_unit_test(arena_keeps_what_it_is_told_to),
+        cmocka_unit_test(arena_knows_what_is_wiped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
