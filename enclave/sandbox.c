@@ -70,10 +70,11 @@ static const int common[] = {
     SCMP_SYS(sendto),        SCMP_SYS(futex),        SCMP_SYS(sched_yield),
     SCMP_SYS(getpid),
 };
-/* Threads that start late register themselves; they were created before. */
+/* Threads that start late register themselves; they were created before. The pool asks where its
+ * threads are: a system call where neither rseq nor the vDSO tells. */
 static const int for_threads[] = {
     SCMP_SYS(set_robust_list), SCMP_SYS(rseq),   SCMP_SYS(rt_sigprocmask), SCMP_SYS(mlock2),
-    SCMP_SYS(clock_nanosleep), SCMP_SYS(gettid),
+    SCMP_SYS(clock_nanosleep), SCMP_SYS(gettid), SCMP_SYS(getcpu),
 };
 
 static bool allow(scmp_filter_ctx f, const int *calls, size_t n)
