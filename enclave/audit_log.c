@@ -404,15 +404,16 @@ static void hear(struct eml_audit_log *log)
     if (n > 0)
         eml_buf_put(&log->in, eml_bytes(piece, (size_t)n));
     struct eml_cur c = eml_cur(eml_buf_bytes(&log->in));
-    size_t len = eml_cur_left(&c) >= HEADER ? eml_cur_u32(&c) : 0;
+    bool has_length = eml_cur_left(&c) >= HEADER;
+    size_t len = has_length ? eml_cur_u32(&c) : 0;
     bool due = log->state == ASKED || log->state == SENT;
     /* The host speaks when it is asked, and of one thing. */
-    if (n <= 0 || !due || len > EML_HOST_LOG_STATE_MAX || eml_cur_left(&c) > len ||
+    if (n <= 0 || !due || len > EML_HOST_LOG_STATE_MAX || (has_length && eml_cur_left(&c) > len) ||
         eml_buf_ok(&log->in) != EML_OK) {
         hang_up(log, EML_E_NET);
         return;
     }
-    if (c.pos == 0 || eml_cur_left(&c) < len)
+    if (!has_length || eml_cur_left(&c) < len)
         return;
     if (log->state == ASKED)
         on_state(log, eml_cur_rest(&c));

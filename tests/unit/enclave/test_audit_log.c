@@ -12,7 +12,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +30,8 @@ static struct {
     size_t document_bytes;
     atomic_int fate;
     atomic_bool no_phone;
+    atomic_bool by_bytes; /* what it says comes byte by byte, each read before the next */
+    atomic_uint dialled;
     atomic_int serving;
 } sink = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -78,6 +82,29 @@ static enum eml_host_status take(const struct eml_host_commit *c)
     return s;
 }
 
+static bool is_read(int fd)
+{
+    int unread = 1;
+    for (int64_t end = soon();
+         ioctl(fd, SIOCOUTQ, &unread) == 0 && unread != 0 && eml_net_now_ms() < end;)
+        (void)usleep(100);
+    return unread == 0;
+}
+
+static bool say(int fd, struct eml_bytes content)
+{
+    uint8_t length[4];
+    if (!sink.by_bytes)
+        return eml_net_send_frame(fd, content, soon()) == EML_OK;
+    eml_store_u32(length, (uint32_t)content.len);
+    for (size_t i = 0; i < sizeof length + content.len; i++) {
+        const uint8_t *at = i < sizeof length ? length + i : content.ptr + i - sizeof length;
+        if (eml_net_send(fd, eml_bytes(at, 1), soon()) != EML_OK || !is_read(fd))
+            return false;
+    }
+    return true;
+}
+
 static bool send_state(int fd)
 {
     struct eml_buf out = {0};
@@ -88,7 +115,7 @@ static bool send_state(int fd)
         s.edge[i] = eml_buf_bytes(&sink.edge[i]);
     bool ok = eml_host_log_state_encode(&s, &out) == EML_OK;
     (void)pthread_mutex_unlock(&sink.lock);
-    ok = ok && eml_net_send_frame(fd, eml_buf_bytes(&out), soon()) == EML_OK;
+    ok = ok && say(fd, eml_buf_bytes(&out));
     eml_buf_free(&out);
     return ok;
 }
@@ -107,8 +134,7 @@ static bool serve_commit(int fd, struct eml_bytes frame)
         return false;
     if (fate == KEEP || fate == CUT_AFTER)
         status[0] = (uint8_t)take(&c);
-    return fate != CUT_AFTER && eml_net_send_frame(fd, EML_BYTES(status), soon()) == EML_OK &&
-           status[0] == EML_HOST_OK;
+    return fate != CUT_AFTER && say(fd, EML_BYTES(status)) && status[0] == EML_HOST_OK;
 }
 
 static void *serve(void *arg)
@@ -141,6 +167,7 @@ static int dial(void *ctx)
     (void)close(line[0]);
     (void)close(phone[1]);
     sink.serving++;
+    sink.dialled++;
     assert_int_equal(pthread_create(&thread, NULL, serve, (void *)(intptr_t)line[1]), 0);
     (void)pthread_detach(thread);
     return phone[0];
@@ -350,6 +377,24 @@ static void survives_broken_connections(void **state)
     stop(log);
 }
 
+/* A stream may be cut anywhere, also within a frame's length. */
+static void answers_may_come_byte_by_byte(void **state)
+{
+    (void)state;
+    forget();
+    sink.by_bytes = true;
+    sink.dialled = 0;
+    struct eml_audit_log *log = start();
+    for (int i = 0; i < 3; i++) {
+        (void)append(log);
+        settle(log);
+    }
+    assert_int_equal(sink.dialled, 1);
+    sink.by_bytes = false;
+    check_sink(log);
+    stop(log);
+}
+
 static void a_full_disk_is_told_and_passes(void **state)
 {
     (void)state;
@@ -482,6 +527,7 @@ int main(void)
         cmocka_unit_test(proves_what_became_durable_last),
         cmocka_unit_test(proves_what_is_on_its_way),
         cmocka_unit_test(survives_broken_connections),
+        cmocka_unit_test(answers_may_come_byte_by_byte),
         cmocka_unit_test(a_full_disk_is_told_and_passes),
         cmocka_unit_test(another_log_is_not_written_to),
         cmocka_unit_test(a_broken_log_is_not_continued),
