@@ -170,13 +170,16 @@ static void on_host_connect(struct eml_broker *b, struct eml_session *s,
 {
     (void)r;
     enum eml_err err = EML_E_REFUSED;
+    pid_t connector;
     if (s->host_connects == EML_HOST_CONNECTS_MAX) {
         eml_broker_record_budget(b, s, EML_BUDGET_CONNECTIONS);
     } else {
         s->host_connects++;
-        err = eml_spawn(b->program, EML_ROLE_CONNECTOR, s->sock, -1, NULL, &s->waits_for);
+        err = eml_spawn(b->program, EML_ROLE_CONNECTOR, s->sock, -1, NULL, &connector);
     }
-    if (err != EML_OK)
+    if (err == EML_OK)
+        s->waits_for = connector;
+    else
         answer_plain(s, err);
 }
 

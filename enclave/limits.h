@@ -2,13 +2,13 @@
 #ifndef EML_ENCLAVE_LIMITS_H
 #define EML_ENCLAVE_LIMITS_H
 
-#define EML_IPC_BODY_MAX 16384u    /* bytes of an answer: an attestation document */
-#define EML_CACHE_ENTRIES 64u      /* objects in the weights cache */
-#define EML_SPARE_WORKERS 2u       /* started ahead of their sessions */
-#define EML_HOST_CONNECTS_MAX 256u /* connections to the host for one session */
-#define EML_CONNECT_MS 10000       /* to the host */
-#define EML_FETCH_MS 600000        /* one object, whole */
-#define EML_FETCH_PIECE_MS 30000   /* the next piece of it */
+#define EML_IPC_BODY_MAX 16384u  /* bytes of an answer: an attestation document */
+#define EML_CACHE_ENTRIES 64u    /* objects in the weights cache */
+#define EML_SPARE_WORKERS 2u     /* started ahead of their sessions */
+#define EML_HOST_CONNECTS_MAX 4u /* connections to the host for one request; KMS takes two */
+#define EML_CONNECT_MS 10000     /* to the host */
+#define EML_FETCH_MS 600000      /* one object, whole */
+#define EML_FETCH_PIECE_MS 30000 /* the next piece of it */
 #define EML_FETCH_PIECE_BYTES 262144u
 #define EML_HANDSHAKE_MS 15000 /* from accepting to the client's open message */
 #define EML_SEND_MS 60000      /* a client that does not read */

@@ -50,6 +50,8 @@ struct eml_session *eml_session_new(struct eml_session_table *t, pid_t pid, int 
 
 void eml_session_begin(struct eml_session *s, int64_t request_end_ms)
 {
+    if (s->request_ms == INT64_MAX)
+        s->host_connects = 0;
     s->request_ms = request_end_ms;
 }
 

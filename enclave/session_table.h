@@ -8,11 +8,11 @@
 #include <sys/types.h>
 
 struct eml_session {
-    pid_t pid;       /* 0: free */
-    int sock;        /* -1: the worker closed it */
-    pid_t waits_for; /* the fetcher or connector whose end answers its question; 0: none */
-    unsigned host_connects;
-    uint64_t number; /* counts from 1; for the log */
+    pid_t pid;              /* 0: free */
+    int sock;               /* -1: the worker closed it */
+    pid_t waits_for;        /* the fetcher or connector whose end answers its question; 0: none */
+    unsigned host_connects; /* since the last request began */
+    uint64_t number;        /* counts from 1; for the log */
     int64_t start_ms;
     int64_t end_ms;     /* of the session, whatever it does */
     int64_t request_ms; /* of the request that runs; INT64_MAX: none */
@@ -44,6 +44,7 @@ size_t eml_session_count(const struct eml_session_table *t);
 /* There must be a free entry. Takes the socket. */
 struct eml_session *eml_session_new(struct eml_session_table *t, pid_t pid, int sock,
                                     int64_t now_ms, int64_t end_ms);
+/* A request begins; one that begins while another runs only moves the end of that. */
 void eml_session_begin(struct eml_session *s, int64_t request_end_ms);
 void eml_session_rest(struct eml_session *s);
 /* Of `threads`, what each session gets among which a request runs now: alone all, so that it is

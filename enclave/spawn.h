@@ -23,7 +23,7 @@ struct eml_program {
 EML_MUST enum eml_err eml_program_open(struct eml_program *p, char *const *argv);
 
 /* fd1 may be -1. argument: a further argument for the role, or NULL. The child has the given
- * descriptors as 3 and 4; the caller keeps its own. */
+ * descriptors as 3 and 4; the caller keeps its own. *out is -1 on failure. */
 EML_MUST enum eml_err eml_spawn(const struct eml_program *p, enum eml_role role, int fd0, int fd1,
                                 const char *argument, pid_t *out);
 

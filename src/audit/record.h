@@ -37,7 +37,7 @@ enum eml_violation {
 enum eml_budget_kind {
     EML_BUDGET_SESSION_TIME = 1,
     EML_BUDGET_REQUEST_TIME = 2,
-    EML_BUDGET_CONNECTIONS = 3, /* to the host, of one session */
+    EML_BUDGET_CONNECTIONS = 3, /* to the host, of one request */
     EML_BUDGET_CACHE = 4,       /* weights larger than the cache */
     EML_BUDGET_PROCESSOR = 5,   /* processor time */
     EML_BUDGET_REQUEST = 6,     /* memory, operations or size of one request */

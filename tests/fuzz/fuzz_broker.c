@@ -74,6 +74,7 @@ enum eml_err __wrap_eml_spawn(const struct eml_program *p, enum eml_role role, i
     (void)p;
     EML_ASSERT(role != EML_ROLE_BROKER && fd0 >= 0);
     EML_ASSERT((role == EML_ROLE_FETCHER) == (argument != NULL && fd1 >= 0));
+    *out = -1;
     if (eml_cur_u8(&now.script) >= 248)
         return EML_E_SYSTEM;
     *out = ++now.last_pid;
@@ -297,6 +298,8 @@ static void worker_says(size_t i)
     now.asks[i] = sense;
     now.reported[i] = sense && r.type == EML_IPC_REPORT && r.err == EML_OK;
     eml_broker_hear(&now.b, s);
+    if (sense && !now.asks[i]) /* it has its answer, and is heard again */
+        EML_ASSERT(s->waits_for == 0 && s->durable_at == 0);
     now.packet = (struct eml_bytes){0};
     eml_buf_free(&packet);
 }
