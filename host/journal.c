@@ -285,8 +285,3 @@ bool eml_journal_append(struct eml_journal *j, struct eml_bytes frame)
     j->number++;
     return true;
 }
-
-unsigned eml_journal_used(const struct eml_journal *j)
-{
-    return (unsigned)(j->at * 100 / FILE_BYTES);
-}

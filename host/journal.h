@@ -35,7 +35,5 @@ EML_MUST bool eml_journal_begin(struct eml_journal *j, struct eml_bytes snapshot
 bool eml_journal_fits(const struct eml_journal *j, size_t bytes);
 /* Durable if true; if false (errno: why) the next one takes its place. It must fit. */
 EML_MUST bool eml_journal_append(struct eml_journal *j, struct eml_bytes frame);
-/* How much of this epoch's room is used, in percent. */
-unsigned eml_journal_used(const struct eml_journal *j);
 
 #endif

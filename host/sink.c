@@ -19,8 +19,6 @@
 
 /* Levels of tiles, and the entries after them. */
 enum { PARTS = EML_TILE_LEVELS + 1, DIGITS = 20, PATH_BYTES = EML_TILE_PATH_MAX };
-/* Percent of the journal's room from which on a new epoch begins between two commits. */
-enum { JOURNAL_FULL = 75 };
 
 /* The last, partial tile of a level. */
 struct edge {
@@ -325,9 +323,15 @@ static void drop_old_checkpoint(int at)
     (void)unlinkat(at, "checkpoint.new", 0);
 }
 
-/* What the journal alone has is put where it belongs for good; with `room`, or when there is little
- * left, a new epoch begins. */
-static void settle(struct eml_sink *s, bool room)
+/* Whether any commit can be appended. */
+static bool has_room(const struct eml_sink *s)
+{
+    return eml_journal_fits(s->journal, EML_HOST_LOG_COMMIT_MAX);
+}
+
+/* What the journal alone has is put where it belongs for good, which may not be done in the middle
+ * of a commit; a new epoch begins if that is asked for, or when a commit might not fit. */
+static void settle(struct eml_sink *s, bool anew)
 {
     if (s->failed)
         return;
@@ -337,8 +341,8 @@ static void settle(struct eml_sink *s, bool room)
         s->failed = !sync_full_tiles(s);
         s->settled = s->size;
     }
-    if (!s->failed && (room || eml_journal_used(s->journal) >= JOURNAL_FULL))
-        s->failed = !begin_epoch(s);
+    if (!s->failed && (anew || !has_room(s)))
+        s->failed = !begin_epoch(s) || !has_room(s);
 }
 
 void eml_sink_settle(struct eml_sink *s)
@@ -503,14 +507,12 @@ enum eml_err eml_sink_state(struct eml_sink *s, struct eml_buf *answer)
 
 /* --- committing --- */
 
-/* Durable in the journal if true. */
+/* Durable in the journal if true. It fits: settle() came before the commit. */
 static bool append(struct eml_sink *s, const struct eml_host_commit *c)
 {
     struct eml_buf frame = {0};
     bool ok = eml_host_commit_encode(c, &frame) == EML_OK;
-    if (ok && !eml_journal_fits(s->journal, frame.len))
-        settle(s, true);
-    ok = ok && !s->failed && eml_journal_append(s->journal, eml_buf_bytes(&frame));
+    ok = ok && eml_journal_append(s->journal, eml_buf_bytes(&frame));
     eml_buf_free(&frame);
     return ok;
 }

@@ -40,8 +40,8 @@ EML_MUST enum eml_err eml_sink_state(struct eml_sink *s, struct eml_buf *answer)
  * OK, the log is what it was. */
 enum eml_host_status eml_sink_commit(struct eml_sink *s, const struct eml_host_commit *c);
 /* What can wait until a commit has been answered: old partial tiles go, full ones are synced, the
- * journal begins anew when it is nearly full. The next commit does it if nobody has; a failure is
- * the next commit's. */
+ * journal begins anew when the next commit might not fit. The next commit does it if nobody has; a
+ * failure is the next commit's. */
 void eml_sink_settle(struct eml_sink *s);
 
 #endif

@@ -309,6 +309,45 @@ static void epochs_follow_each_other(void **state)
     check_log(size);
 }
 
+/* The largest commits there are, entries of any bytes: nobody settles between them, and each finds
+ * room in the journal, whatever was there before. */
+static void the_largest_commits_fit(void **state)
+{
+    (void)state;
+    static const uint8_t bytes[EML_HOST_LOG_ENTRY_MAX] = {1};
+    static uint8_t document[EML_HOST_LOG_DOCUMENT_MAX] = {2};
+    struct eml_sink *s = opened();
+    uint64_t size = 0;
+    for (unsigned i = 0; i < 40; i++) {
+        struct made m;
+        struct eml_buf large = {0};
+        struct eml_host_commit c = *commit_of(&m, size, 255, EML_BYTES(document));
+        uint8_t be[2];
+        eml_store_u16(be, sizeof bytes);
+        for (unsigned k = 0; k < c.n; k++) {
+            eml_buf_put(&large, EML_BYTES(be));
+            eml_buf_put(&large, EML_BYTES(bytes));
+        }
+        c.entries = eml_buf_bytes(&large);
+        assert_int_equal(eml_sink_commit(s, &c), EML_HOST_OK);
+        size += c.n;
+        struct eml_buf note = eml_test_read(at("checkpoint"));
+        assert_true(eml_bytes_equal(eml_buf_bytes(&note), c.checkpoint));
+        eml_buf_free(&note);
+        eml_buf_free(&large);
+        eml_buf_free(&m.entries);
+        for (unsigned level = 0; level < EML_TILE_LEVELS; level++)
+            eml_buf_free(&m.hashes[level]);
+        /* Little ones in between, so that the journal's end is met at many places. */
+        for (unsigned k = 0; k < 7 * i; k++)
+            assert_int_equal(commit(s, size++, 1), EML_HOST_OK);
+    }
+    eml_sink_close(s);
+    s = opened();
+    assert_int_equal(size_of(s), size);
+    eml_sink_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +358,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_disk_is_full_anywhere, make, drop),
         cmocka_unit_test_setup_teardown(short_writes_are_continued, make, drop),
         cmocka_unit_test_setup_teardown(epochs_follow_each_other, make, drop),
+        cmocka_unit_test_setup_teardown(the_largest_commits_fit, make, drop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
