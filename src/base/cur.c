@@ -15,15 +15,6 @@ struct eml_bytes eml_cur_rest(struct eml_cur *c)
     return eml_cur_take(c, eml_cur_left(c));
 }
 
-static uint64_t big_endian(struct eml_cur *c, size_t n)
-{
-    struct eml_bytes b = eml_cur_take(c, n);
-    uint64_t v = 0;
-    for (size_t i = 0; i < b.len; i++)
-        v = v << 8 | b.ptr[i];
-    return v;
-}
-
 static uint64_t little_endian(struct eml_cur *c, size_t n)
 {
     struct eml_bytes b = eml_cur_take(c, n);
@@ -33,19 +24,33 @@ static uint64_t little_endian(struct eml_cur *c, size_t n)
     return v;
 }
 
+/* Written out, so that a compiler sees one load. */
+static inline uint32_t be16(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 8 | p[1];
+}
+
+static inline uint32_t be32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
 uint16_t eml_cur_u16(struct eml_cur *c)
 {
-    return (uint16_t)big_endian(c, 2);
+    struct eml_bytes b = eml_cur_take(c, 2);
+    return b.len != 0 ? (uint16_t)be16(b.ptr) : 0;
 }
 
 uint32_t eml_cur_u32(struct eml_cur *c)
 {
-    return (uint32_t)big_endian(c, 4);
+    struct eml_bytes b = eml_cur_take(c, 4);
+    return b.len != 0 ? be32(b.ptr) : 0;
 }
 
 uint64_t eml_cur_u64(struct eml_cur *c)
 {
-    return big_endian(c, 8);
+    struct eml_bytes b = eml_cur_take(c, 8);
+    return b.len != 0 ? (uint64_t)be32(b.ptr) << 32 | be32(b.ptr + 4) : 0;
 }
 
 uint32_t eml_cur_le32(struct eml_cur *c)

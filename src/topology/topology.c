@@ -59,14 +59,6 @@ static void fixed_bytes(struct decoder *d, uint8_t *out, size_t n)
         eml_cur_fail(&d->cur);
 }
 
-static bool take_null(struct decoder *d)
-{
-    if (eml_cbor_peek(&d->cur) != EML_CBOR_NULL)
-        return false;
-    eml_cbor_null(&d->cur);
-    return true;
-}
-
 /* --- blob --- */
 
 static void put_blob(struct eml_buf *b, const struct eml_blob_info *v)
@@ -124,7 +116,7 @@ static void put_id(struct eml_buf *b, uint32_t id)
 
 static uint32_t get_id(struct decoder *d)
 {
-    if (take_null(d))
+    if (eml_cbor_take_null(&d->cur))
         return EML_ABSENT;
     return (uint32_t)uint_to(d, EML_GRAPH_VALUES_MAX);
 }
@@ -163,7 +155,7 @@ static void get_shape(struct decoder *d, struct eml_shape *s)
 {
     s->rank = (uint32_t)eml_cbor_array(&d->cur, EML_RANK_MAX);
     for (uint32_t i = 0; i < s->rank && ok(d); i++)
-        s->dim[i] = take_null(d) ? EML_DIM_UNKNOWN : (int64_t)uint_to(d, INT64_MAX);
+        s->dim[i] = eml_cbor_take_null(&d->cur) ? EML_DIM_UNKNOWN : (int64_t)uint_to(d, INT64_MAX);
 }
 
 static void put_value(struct eml_buf *b, const struct eml_value *v)

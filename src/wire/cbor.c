@@ -80,11 +80,8 @@ static inline bool look_number(const struct eml_cur *c, enum eml_cbor_type *type
         return false;
     if (info < 24)
         return true;
-    const struct eml_bytes b = eml_cur_take(&ahead, (size_t)1 << (info - 24));
-    *value = 0;
-    for (size_t i = 0; i < b.len; i++)
-        *value = *value << 8 | b.ptr[i];
-    *size += b.len;
+    *value = argument(&ahead, info);
+    *size += (size_t)1 << (info - 24);
     return eml_cur_ok(&ahead) && *size == header_bytes(*value);
 }
 
@@ -143,7 +140,7 @@ static inline uint64_t take_number(struct eml_cur *c, enum eml_cbor_type wanted)
     return value;
 }
 
-enum eml_cbor_type eml_cbor_peek_any(struct eml_cur *c)
+enum eml_cbor_type eml_cbor_peek_long(struct eml_cur *c)
 {
     enum eml_cbor_type type;
     uint64_t value;
@@ -151,12 +148,12 @@ enum eml_cbor_type eml_cbor_peek_any(struct eml_cur *c)
     return look_number(c, &type, &value, &size) ? type : look(c).type;
 }
 
-uint64_t eml_cbor_uint_any(struct eml_cur *c)
+uint64_t eml_cbor_uint_long(struct eml_cur *c)
 {
     return take_number(c, EML_CBOR_UINT);
 }
 
-int64_t eml_cbor_int(struct eml_cur *c)
+int64_t eml_cbor_int_long(struct eml_cur *c)
 {
     struct eml_cur ahead = eml_cur_ahead(c);
     bool negative = eml_cur_peek_u8(&ahead) >> 5 == NINT;
@@ -214,7 +211,7 @@ static inline size_t definite(struct eml_cur *c, uint64_t n, size_t max, size_t 
     return (size_t)n;
 }
 
-size_t eml_cbor_array(struct eml_cur *c, size_t max)
+size_t eml_cbor_array_long(struct eml_cur *c, size_t max)
 {
     uint64_t n = take_number(c, EML_CBOR_ARRAY);
     return definite(c, n, max, 1);

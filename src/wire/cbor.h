@@ -36,16 +36,18 @@ enum eml_cbor_type {
 static inline enum eml_cbor_type eml_cbor_peek(struct eml_cur *c);
 
 static inline uint64_t eml_cbor_uint(struct eml_cur *c);
-int64_t eml_cbor_int(struct eml_cur *c); /* fails outside int64 */
+static inline int64_t eml_cbor_int(struct eml_cur *c); /* fails outside int64 */
 bool eml_cbor_bool(struct eml_cur *c);
 void eml_cbor_null(struct eml_cur *c);
+/* Consumes the next item if it is null, and says whether. Nothing fails. */
+static inline bool eml_cbor_take_null(struct eml_cur *c);
 uint64_t eml_cbor_tag(struct eml_cur *c);
 /* Definite-length strings, borrowed; text is checked to be UTF-8. Fail if longer than max. */
 struct eml_bytes eml_cbor_bytes(struct eml_cur *c, size_t max);
 struct eml_bytes eml_cbor_text(struct eml_cur *c, size_t max);
 /* Definite-length containers: number of elements or pairs; fails if over max or over the bytes
  * left. */
-size_t eml_cbor_array(struct eml_cur *c, size_t max);
+static inline size_t eml_cbor_array(struct eml_cur *c, size_t max);
 size_t eml_cbor_map(struct eml_cur *c, size_t max);
 
 /* Containers that may be indefinite (attestation documents, NSM answers). The result is opaque, for
@@ -72,25 +74,55 @@ void eml_cbor_put_text(struct eml_buf *b, struct eml_bytes utf8);
 void eml_cbor_put_array(struct eml_buf *b, uint64_t n);
 void eml_cbor_put_map(struct eml_buf *b, uint64_t n);
 
-/* ---- not to be called from elsewhere: the two above for all numbers ---- */
+/* ---- items of one byte, in place ---- */
 
-enum eml_cbor_type eml_cbor_peek_any(struct eml_cur *c);
-uint64_t eml_cbor_uint_any(struct eml_cur *c);
+/* Most of a topology key is numbers and lengths below 24, and it is decoded for every request. All
+ * other items; not to be called from elsewhere. */
+enum eml_cbor_type eml_cbor_peek_long(struct eml_cur *c);
+uint64_t eml_cbor_uint_long(struct eml_cur *c);
+int64_t eml_cbor_int_long(struct eml_cur *c);
+size_t eml_cbor_array_long(struct eml_cur *c, size_t max);
 
-/* Most items of a topology key, which is decoded for every request, are numbers of one byte. */
+enum {
+    EML_CBOR_SMALL_N = 24, /* numbers that fit a header's byte */
+    EML_CBOR_FIRST_ARRAY = 0x80,
+    EML_CBOR_NULL_BYTE = 0xf6,
+};
+
 static inline bool eml_cbor_is_small_uint(const struct eml_cur *c)
 {
-    return (unsigned)eml_cur_next(c) < 24;
+    return (unsigned)eml_cur_next(c) < EML_CBOR_SMALL_N;
 }
 
 static inline enum eml_cbor_type eml_cbor_peek(struct eml_cur *c)
 {
-    return eml_cbor_is_small_uint(c) ? EML_CBOR_UINT : eml_cbor_peek_any(c);
+    return eml_cbor_is_small_uint(c) ? EML_CBOR_UINT : eml_cbor_peek_long(c);
 }
 
 static inline uint64_t eml_cbor_uint(struct eml_cur *c)
 {
-    return eml_cbor_is_small_uint(c) ? eml_cur_u8(c) : eml_cbor_uint_any(c);
+    return eml_cbor_is_small_uint(c) ? eml_cur_u8(c) : eml_cbor_uint_long(c);
+}
+
+static inline int64_t eml_cbor_int(struct eml_cur *c)
+{
+    return eml_cbor_is_small_uint(c) ? eml_cur_u8(c) : eml_cbor_int_long(c);
+}
+
+static inline bool eml_cbor_take_null(struct eml_cur *c)
+{
+    bool null = eml_cur_next(c) == EML_CBOR_NULL_BYTE;
+    c->pos += null;
+    return null;
+}
+
+static inline size_t eml_cbor_array(struct eml_cur *c, size_t max)
+{
+    size_t n = (unsigned)eml_cur_next(c) - EML_CBOR_FIRST_ARRAY;
+    if (n >= EML_CBOR_SMALL_N || n > max || n > c->len - c->pos - 1)
+        return eml_cbor_array_long(c, max);
+    c->pos++;
+    return n;
 }
 
 #endif
