@@ -32,10 +32,10 @@ static enum eml_err refill(struct draws *d)
     return e;
 }
 
-/* Uniform in [0, bound): the lowest 2^64 mod bound values are drawn again. */
+/* Uniform in [0, bound): the lowest 2^64 mod bound values, which are below bound, are drawn again.
+ */
 static enum eml_err below(struct draws *d, uint64_t bound, uint64_t *out)
 {
-    const uint64_t reject = (0 - bound) % bound;
     uint64_t v;
     do {
         if (d->pos == BLOCK)
@@ -43,7 +43,7 @@ static enum eml_err below(struct draws *d, uint64_t bound, uint64_t *out)
         struct eml_cur c = eml_cur((struct eml_bytes){d->bytes + d->pos, 8});
         v = eml_cur_u64(&c);
         d->pos += 8;
-    } while (v < reject);
+    } while (v < bound && v < (0 - bound) % bound);
     *out = v % bound;
     return EML_OK;
 }

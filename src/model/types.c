@@ -86,15 +86,15 @@ const char *eml_dtype_refusal(enum eml_dtype t)
 bool eml_shape_count(const struct eml_shape *s, int64_t *count)
 {
     int64_t n = 1;
-    bool empty = false;
+    bool empty = false, too_many = false;
     for (uint32_t i = 0; i < s->rank; i++) {
         if (s->dim[i] < 0)
             return false;
         empty = empty || s->dim[i] == 0;
+        too_many = too_many || !eml_mul_i64(n, s->dim[i], &n);
     }
-    for (uint32_t i = 0; i < s->rank && !empty; i++)
-        if (!eml_mul_i64(n, s->dim[i], &n))
-            return false;
+    if (too_many && !empty)
+        return false;
     *count = empty ? 0 : n;
     return true;
 }
