@@ -10,7 +10,7 @@
 
 enum {
     HELD_MAX = 64,     /* runs that are remembered */
-    LEAST_BLOCKS = 16, /* so that small slots are not opened again and again */
+    LEAST_BLOCKS = 2,  /* shared ones. Few: they stay in the cache, and are wiped after each run */
     OWN_BLOCKS = 12,   /* of a thread, unless a piece needs more */
     AHEAD_BLOCKS = 4   /* small slots of the next steps are opened together, on all threads */
 };
