@@ -7,6 +7,7 @@
  *   ready                 from the encoded topology key to a plan: ready to run
  *   bare N                N runs in a row, with all weights in clear (session mode)
  *   request               RUN OPEN WIPE TOTAL EXPOSURE OPENED WINDOW ARENA
+ *   requests N            N requests in a row: TOTAL of each
  *   pairs N               bare runs, requests, and decryption alone of as many bytes as a request
  *                         opens, in turn: least and median of each; OPENED WINDOW
  *   stages N              requests in turn, medians: DECODE PLAN OPEN RUN WIPE TOTAL
@@ -31,6 +32,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+enum { RUNS_MAX = 1000 }; /* runs of one command */
 
 struct bench {
     struct eml_arena arena;
@@ -133,11 +136,8 @@ static void open_session(struct bench *b)
     b->open = true;
 }
 
-static void command_bare(struct bench *b, const char *count)
+static void command_bare(struct bench *b, unsigned long n)
 {
-    unsigned long n = count != NULL ? strtoul(count, NULL, 10) : 0;
-    if (n < 1 || n > 10000)
-        must(EML_E_USAGE, "bare N", NULL);
     open_session(b);
     for (unsigned long i = 0; i < n; i++) {
         struct eml_times times = {0};
@@ -146,25 +146,39 @@ static void command_bare(struct bench *b, const char *count)
     }
 }
 
+static uint64_t run_request(struct bench *b, struct eml_times *t)
+{
+    struct eml_model m = {0};
+    *t = (struct eml_times){0};
+    uint64_t start = now_ns();
+    decode(b, &m, t);
+    infer(b, &m, false, t);
+    eml_model_close(&m, t);
+    return now_ns() - start;
+}
+
 static void command_request(struct bench *b)
 {
+    struct eml_times t;
     close_session(b);
-    struct eml_model m = {0};
-    struct eml_times t = {0};
-    uint64_t start = now_ns();
-    decode(b, &m, &t);
-    infer(b, &m, false, &t);
-    eml_model_close(&m, &t);
-    uint64_t total = now_ns() - start;
+    uint64_t total = run_request(b, &t);
     (void)printf("%llu %llu %llu %llu %llu %llu %llu %zu\n", (unsigned long long)t.run,
                  (unsigned long long)t.open, (unsigned long long)t.wipe, (unsigned long long)total,
                  (unsigned long long)t.exposure, (unsigned long long)t.opened_bytes,
                  (unsigned long long)t.window_bytes, b->arena.peak);
 }
 
+static void command_requests(struct bench *b, unsigned long n)
+{
+    struct eml_times t;
+    close_session(b);
+    for (unsigned long i = 0; i < n; i++)
+        (void)printf(i + 1 < n ? "%llu " : "%llu\n", (unsigned long long)run_request(b, &t));
+}
+
 /* --- pairs --- */
 
-enum { BARE, REQUEST, DECRYPT, KINDS, PAIRS_MAX = 1000 };
+enum { BARE, REQUEST, DECRYPT, KINDS };
 
 static uint64_t pair_clock(const struct bench *b)
 {
@@ -228,15 +242,6 @@ static void run_bare(struct bench *b, struct bare *r)
     (void)eml_arena_reset(&b->arena, mark);
 }
 
-static void run_request(struct bench *b, struct eml_times *t)
-{
-    struct eml_model m = {0};
-    *t = (struct eml_times){0};
-    decode(b, &m, t);
-    infer(b, &m, false, t);
-    eml_model_close(&m, t);
-}
-
 /* Items: chunks, as often round as it takes. */
 static void decrypt_chunks(void *arg, int64_t begin, int64_t end, unsigned thread)
 {
@@ -264,7 +269,7 @@ static int by_size(const void *a, const void *b)
 
 static void command_pairs(struct bench *b, unsigned long n)
 {
-    static uint64_t samples[KINDS][PAIRS_MAX];
+    static uint64_t samples[KINDS][RUNS_MAX];
     struct bare bare;
     struct eml_times t = {0};
     close_session(b);
@@ -277,7 +282,7 @@ static void command_pairs(struct bench *b, unsigned long n)
         run_bare(b, &bare);
         samples[BARE][at] = pair_clock(b) - start;
         start = pair_clock(b);
-        run_request(b, &t);
+        (void)run_request(b, &t);
         samples[REQUEST][at] = pair_clock(b) - start;
         start = pair_clock(b);
         decrypt(b, &bare, t.opened_bytes);
@@ -297,14 +302,13 @@ enum { STAGES = 6 };
 /* Stages of requests in turn: each stage's median. */
 static void command_stages(struct bench *b, unsigned long n)
 {
-    static uint64_t samples[STAGES][PAIRS_MAX];
+    static uint64_t samples[STAGES][RUNS_MAX];
     close_session(b);
     for (unsigned long i = 0; i < n + 1; i++) {
         const unsigned long at = i > 0 ? i - 1 : 0; /* the first one warms up */
         struct eml_times t;
-        uint64_t start = now_ns();
-        run_request(b, &t);
-        const uint64_t of[STAGES] = {t.decode, t.plan, t.open, t.run, t.wipe, now_ns() - start};
+        const uint64_t total = run_request(b, &t);
+        const uint64_t of[STAGES] = {t.decode, t.plan, t.open, t.run, t.wipe, total};
         for (int k = 0; k < STAGES; k++)
             samples[k][at] = of[k];
     }
@@ -331,13 +335,19 @@ static void command_decrypt(struct bench *b, const char *count)
 
 static void command_ready(struct bench *b)
 {
+    struct eml_times t;
     close_session(b);
-    struct eml_model m = {0};
-    struct eml_times t = {0};
-    decode(b, &m, &t);
-    infer(b, &m, false, &t);
-    eml_model_close(&m, &t);
+    (void)run_request(b, &t);
     (void)printf("%llu\n", (unsigned long long)(t.decode + t.plan));
+}
+
+/* The number behind a word. */
+static unsigned long count_of(char **rest)
+{
+    const char *count = strtok_r(NULL, " \n", rest);
+    unsigned long n = count != NULL ? strtoul(count, NULL, 10) : 0;
+    must(n > 0 && n <= RUNS_MAX ? EML_OK : EML_E_USAGE, "a number from 1 to 1000", NULL);
+    return n;
 }
 
 static void obey(struct bench *b, char *line)
@@ -352,23 +362,19 @@ static void obey(struct bench *b, char *line)
             must(EML_E_USAGE, "input NAME FILE", NULL);
         command_input(b, name, path);
     } else if (strcmp(word, "bare") == 0) {
-        command_bare(b, strtok_r(NULL, " \n", &rest));
+        command_bare(b, count_of(&rest));
     } else if (strcmp(word, "request") == 0) {
         command_request(b);
+    } else if (strcmp(word, "requests") == 0) {
+        command_requests(b, count_of(&rest));
     } else if (strcmp(word, "ready") == 0) {
         command_ready(b);
     } else if (strcmp(word, "decrypt") == 0) {
         command_decrypt(b, strtok_r(NULL, " \n", &rest));
     } else if (strcmp(word, "pairs") == 0) {
-        const char *count = strtok_r(NULL, " \n", &rest);
-        unsigned long n = count != NULL ? strtoul(count, NULL, 10) : 0;
-        must(n > 0 && n <= PAIRS_MAX ? EML_OK : EML_E_USAGE, "pairs N", NULL);
-        command_pairs(b, n);
+        command_pairs(b, count_of(&rest));
     } else if (strcmp(word, "stages") == 0) {
-        const char *count = strtok_r(NULL, " \n", &rest);
-        unsigned long n = count != NULL ? strtoul(count, NULL, 10) : 0;
-        must(n > 0 && n <= PAIRS_MAX ? EML_OK : EML_E_USAGE, "stages N", NULL);
-        command_stages(b, n);
+        command_stages(b, count_of(&rest));
     } else if (strcmp(word, "write") == 0) {
         b->write_dir = strtok_r(NULL, " \n", &rest);
         struct eml_times times = {0};

@@ -82,6 +82,10 @@ export class Ours {
   async bare(n) {
     return (await this.numbers(`bare ${n}`)).map((ns) => ns / 1e6);
   }
+  // The same of whole requests.
+  async requests(n) {
+    return (await this.numbers(`requests ${n}`)).map((ns) => ns / 1e6);
+  }
   async end() {
     const ended = new Promise((r) => this.process.once('exit', r));
     this.process.stdin.end();

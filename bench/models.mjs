@@ -1,6 +1,6 @@
 // usage: node models.mjs BUILD_DIR MODELS_DIR [--runs N] [--rounds N] [--threads 1,2] [--only NAME] [--cipher NAME,...] [--results DIR]
-// Times each model in this engine and in ONNX Runtime in turn, in one go: a turn is a burst of runs of one, then of the other, then a
-// whole request (decode, plan, decrypt, run, wipe), then decryption alone of as many bytes; the latter three for each cipher. Ratios are
+// Times each model in this engine and in ONNX Runtime in turn, in one go: a turn is a burst of runs of one, then of the other, then of
+// whole requests (decode, plan, decrypt, run, wipe), then decryption alone of as many bytes; the latter three for each cipher. Ratios are
 // medians over turns of the ratio within a turn. Every round starts both engines anew. Needs onnxruntime-node in MODELS_DIR/node_modules.
 import path from 'node:path';
 import { readNpy } from '../tests/support/npy.mjs';
@@ -33,7 +33,7 @@ const csv = new b.Csv(options.results, 'models.csv', [
 ]);
 const summary = new b.Csv(options.results, 'models-summary.csv', [
   'model', 'threads', 'cipher', 'ort_ms', 'ort_p95_ms', 'bare_ms', 'bare_p95_ms', 'bare_ratio', 'request_ms', 'request_p95_ms', 'request_over_bare',
-  'request_ratio', 'decrypt_ms', 'added_over_decrypt', 'create_ms', 'ready_ms', 'exposure_ms', 'opened_bytes', 'window_bytes', 'arena_request_bytes', 'topology_bytes',
+  'request_ratio', 'decrypt_ms', 'floor_over_bare', 'request_over_floor', 'create_ms', 'ready_ms', 'exposure_ms', 'opened_bytes', 'window_bytes', 'arena_request_bytes', 'topology_bytes',
   'sealed_bytes', 'max_abs', 'max_rel', 'outside',
 ]);
 
@@ -50,16 +50,21 @@ async function compare(ours, theirs, scratch) {
 
 async function turn(ours, ort, s, n) {
   const bare = await ours.bare(n);
-  const [, open, wipe, total, exposure, opened, window] = await ours.numbers('request');
+  const requests = await ours.requests(n);
+  const [, open, wipe, , exposure, opened, window] = await ours.numbers('request');
   const [decrypt] = await ours.numbers(`decrypt ${opened}`);
   await ours.bare(1); // the request closed the session: one run to open it again, not counted
   s.ort.push(...ort);
   s.bare.push(...bare);
-  for (const [k, ns] of Object.entries({ open, wipe, request: total, exposure, decrypt })) s[k].push(ns / 1e6);
+  s.request.push(...requests);
+  for (const [k, ns] of Object.entries({ open, wipe, exposure, decrypt })) s[k].push(ns / 1e6);
+  const request = b.median(requests);
+  const floor = b.median(bare) + decrypt / 1e6;
   s.bareRatio.push(b.median(ort) / b.median(bare));
-  s.requestOverBare.push(total / 1e6 / b.median(bare));
-  s.added.push((total / 1e6 - b.median(bare)) / (decrypt / 1e6));
-  s.requestRatio.push(b.median(ort) / (total / 1e6));
+  s.requestRatio.push(b.median(ort) / request);
+  s.requestOverBare.push(request / b.median(bare));
+  s.floorOverBare.push(floor / b.median(bare));
+  s.requestOverFloor.push(request / floor);
   s.bytes.opened = opened;
   s.bytes.window = window;
 }
@@ -86,8 +91,8 @@ async function round(c, threads, number, samples, scratch) {
     const ort = await theirs.bare(n);
     for (const [k, s] of samples.entries()) {
       await turn(ours[k], ort, s, n);
-      const last = ['request', 'decrypt', 'open', 'wipe', 'exposure'].map((name) => s[name].at(-1));
-      for (let j = s.ort.length - n; j < s.ort.length; j++) csv.row(c.name, threads, s.cipher, number, i, s.ort[j], s.bare[j], ...last);
+      const last = ['decrypt', 'open', 'wipe', 'exposure'].map((name) => s[name].at(-1));
+      for (let j = s.ort.length - n; j < s.ort.length; j++) csv.row(c.name, threads, s.cipher, number, i, s.ort[j], s.bare[j], s.request[j], ...last);
     }
   }
   for (const [k, s] of samples.entries()) {
@@ -98,7 +103,8 @@ async function round(c, threads, number, samples, scratch) {
 }
 
 const lists = [
-  'ort', 'bare', 'request', 'decrypt', 'open', 'wipe', 'exposure', 'create', 'ready', 'bareRatio', 'requestOverBare', 'requestRatio', 'added',
+  'ort', 'bare', 'request', 'decrypt', 'open', 'wipe', 'exposure', 'create', 'ready', 'bareRatio', 'requestRatio', 'requestOverBare', 'floorOverBare',
+  'requestOverFloor',
 ];
 
 async function measure(c, threads, scratch) {
@@ -111,15 +117,15 @@ function print(table, c, threads, s) {
   const m = Object.fromEntries(Object.entries(s).filter(([, v]) => Array.isArray(v)).map(([k, v]) => [k, b.median(v)]));
   table.row([
     c.name, s.cipher.slice(0, 5), threads, s.deviation.maxAbs.toExponential(0), s.deviation.maxRel.toExponential(0), b.ms(m.ort), b.ms(b.p95(s.ort)), b.ms(m.bare),
-    b.ms(b.p95(s.bare)), b.times(m.bareRatio), b.ms(m.request), b.percent(m.requestOverBare), b.times(m.requestRatio), b.ms(m.decrypt), b.times(m.added), b.fixed(m.create, 0),
-    b.fixed(m.ready, 2), b.fixed(m.create / m.ready, 0), b.fixed(s.bytes.arena / 1e6, 0),
+    b.ms(b.p95(s.bare)), b.times(m.bareRatio), b.ms(m.request), b.percent(m.requestOverBare), b.times(m.requestRatio), b.ms(m.decrypt), b.percent(m.floorOverBare),
+    b.times(m.requestOverFloor), b.fixed(m.create, 0), b.fixed(m.ready, 2), b.fixed(m.create / m.ready, 0), b.fixed(s.bytes.arena / 1e6, 0),
   ]);
   summary.row(
     c.name, threads, s.cipher, m.ort, b.p95(s.ort), m.bare, b.p95(s.bare), m.bareRatio, m.request, b.p95(s.request), m.requestOverBare, m.requestRatio,
-    m.decrypt, m.added, m.create, m.ready, m.exposure, s.bytes.opened, s.bytes.window, s.bytes.arena, s.bytes.topology, s.bytes.sealed, s.deviation.maxAbs,
+    m.decrypt, m.floorOverBare, m.requestOverFloor, m.create, m.ready, m.exposure, s.bytes.opened, s.bytes.window, s.bytes.arena, s.bytes.topology, s.bytes.sealed, s.deviation.maxAbs,
     s.deviation.maxRel, s.deviation.outside
   );
-  return [m.bareRatio, m.requestOverBare, m.create / m.ready];
+  return [m.bareRatio, m.requestOverBare, m.create / m.ready, m.floorOverBare, m.requestOverFloor];
 }
 
 let failed = 0;
@@ -127,9 +133,9 @@ await b.withScratch(async (scratch) => {
   const table = new b.Table(
     [
       ['model', -18], ['AEAD', -5], ['thr', 3], ['abs', 5], ['rel', 5], ['ORT', 7], ['p95', 7], ['bare', 7], ['p95', 7], ['x', 5], ['request', 7], ['+%', 4],
-      ['x', 5], ['AEAD', 6], ['x', 5], ['create', 6], ['ready', 6], ['x', 5], ['MB', 4],
+      ['x', 5], ['AEAD', 6], ['floor', 5], ['x', 5], ['create', 6], ['ready', 6], ['x', 5], ['MB', 4],
     ],
-    "ms, medians and p95; abs, rel: largest deviation; x: ONNX Runtime's time / ours; +%: request over bare; AEAD: decryption alone of as many bytes, x: what a request adds to the bare run / that; MB: a request's own memory"
+    "ms, medians and p95; abs, rel: largest deviation; x: ONNX Runtime's time / ours; +%: request over bare; AEAD: decryption alone of as many bytes; floor: bare + AEAD, over bare in %; x: request / floor; MB: a request's own memory"
   );
   for (const threads of options.threads.split(',').map(Number)) {
     const ratios = ciphers.map(() => []);
@@ -148,9 +154,9 @@ await b.withScratch(async (scratch) => {
     for (const [k, of] of ratios.entries()) {
       if (of.length < 2) continue;
       const label = (name) => [name, ciphers[k].slice(0, 5), threads, '', '', '', '', '', ''];
-      const mean = [0, 1, 2].map((i) => b.geometricMean(of.map((r) => r[i])));
-      const ready = ['', '', '', '', '', b.fixed(mean[2], 0)];
-      table.row([...label('geometric mean'), b.times(mean[0]), '', b.percent(mean[1]), ...ready]);
+      const mean = [0, 1, 2, 3, 4].map((i) => b.geometricMean(of.map((r) => r[i])));
+      const floor = [b.percent(mean[3]), b.times(mean[4])];
+      table.row([...label('geometric mean'), b.times(mean[0]), '', b.percent(mean[1]), '', '', ...floor, '', '', b.fixed(mean[2], 0)]);
       table.row([...label('slowest'), b.times(Math.min(...of.map((r) => r[0])))]);
     }
   }
