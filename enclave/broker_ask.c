@@ -189,8 +189,7 @@ static void on_begin(struct eml_broker *b, struct eml_session *s, const struct e
     (void)r;
     s->kms_due = s->refused = false;
     eml_session_begin(s, eml_net_now_ms() + (int64_t)b->options->request_s * 1000);
-    const uint8_t threads[] = {(uint8_t)eml_session_share(&b->sessions, b->options->threads)};
-    eml_broker_answer(s, eml_audit_log_health(b->log), EML_BYTES(threads), -1);
+    answer_plain(s, eml_audit_log_health(b->log));
 }
 
 static void on_destroyed(struct eml_broker *b, struct eml_session *s,

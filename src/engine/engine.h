@@ -25,13 +25,9 @@ void eml_pool_destroy(struct eml_pool *pool);
  * threads for good wherever they are, and wipes their stacks. Waits at most 100 ms for them. */
 void eml_pool_halt(struct eml_pool *pool);
 unsigned eml_pool_threads(const struct eml_pool *pool);
-/* At most so many of its threads (1: the caller alone) work from now on; results are the same. Not
- * while a run uses the pool. */
-void eml_pool_limit(struct eml_pool *pool, unsigned threads);
-
-/* From now on at most *most of its threads work, too, looked up whenever a step begins, so that a
- * run gives cores back while it lasts. *most may be written at any time, lives as long as the pool,
- * and is not an eml_pool_limit: the smaller counts. */
+/* From now on at most *most of its threads work (0 and 1: the caller alone), looked up whenever a
+ * step begins, so that a run gives cores back while it lasts. Results are the same. *most may be
+ * written at any time and lives as long as the pool. */
 void eml_pool_follow(struct eml_pool *pool, const _Atomic uint32_t *most);
 
 /* Instruction sets for the kernels. AUTO is the best that the CPU has. Lower ones are for tests,

@@ -56,7 +56,6 @@ struct eml_pool {
     _Alignas(64) pthread_mutex_t lock;
     pthread_cond_t work;    /* a job was opened, or the pool ends */
     pthread_cond_t idle;    /* the last thread left a closed job */
-    _Atomic unsigned limit; /* threads from this number on have a rest */
     _Atomic unsigned sleepers;
     _Atomic bool caller_waits, end;
     _Atomic unsigned halted;
@@ -142,8 +141,7 @@ static void leave(struct eml_pool *p, unsigned thread)
 
 static bool rests(struct eml_pool *p, unsigned thread)
 {
-    return thread >= atomic_load(&p->limit) ||
-           atomic_load(&p->members[thread].now) == EML_PACE_REST;
+    return atomic_load(&p->members[thread].now) == EML_PACE_REST;
 }
 
 /* True if a job other than `seen` is there for this thread, a wipe, or the pool ends. */
@@ -269,7 +267,7 @@ enum eml_err eml_pool_create(unsigned threads, struct eml_pool **out)
     if (!p)
         return EML_E_SYSTEM;
     *p = (struct eml_pool){
-        .n_threads = threads, .limit = threads, .system = {monotonic_ns, sched_getcpu}};
+        .n_threads = threads, .system = {monotonic_ns, sched_getcpu}};
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->work, NULL);
     pthread_cond_init(&p->idle, NULL);
@@ -318,11 +316,6 @@ void eml_pool_halt(struct eml_pool *p)
 unsigned eml_pool_threads(const struct eml_pool *pool)
 {
     return pool ? pool->n_threads : 1;
-}
-
-void eml_pool_limit(struct eml_pool *pool, unsigned threads)
-{
-    atomic_store(&pool->limit, threads > 1 ? threads : 1);
 }
 
 void eml_pool_wipe(struct eml_pool *p)
@@ -388,12 +381,11 @@ static void part_from_caller(struct eml_pool *p)
 /* Decides who takes part in the job that begins now. Returns how many, with the caller. */
 static unsigned take_part(struct eml_pool *p, int64_t now)
 {
-    unsigned limit = atomic_load(&p->limit), n = 1;
-    const unsigned most = p->most != NULL ? atomic_load(p->most) : limit;
-    limit = most < limit ? most : limit;
+    const unsigned most = p->most != NULL ? atomic_load(p->most) : p->n_threads;
+    unsigned n = 1;
     for (unsigned i = 1; i < p->n_threads; i++) {
         struct member *m = &p->members[i];
-        enum eml_pace_now next = i < limit ? eml_pace_next(&m->pace, now) : EML_PACE_REST;
+        enum eml_pace_now next = i < most ? eml_pace_next(&m->pace, now) : EML_PACE_REST;
         if (next != atomic_load_explicit(&m->now, memory_order_relaxed))
             atomic_store(&m->now, next);
         n += next != EML_PACE_REST;
@@ -432,7 +424,7 @@ void eml_pool_for(struct eml_pool *p, int64_t n, int64_t grain, eml_pool_fn *f, 
 {
     if (grain < 1)
         grain = 1;
-    if (!p || p->n_threads == 1 || atomic_load(&p->limit) == 1 || n <= grain) {
+    if (!p || p->n_threads == 1 || n <= grain) {
         alone(n, grain, f, arg);
         return;
     }

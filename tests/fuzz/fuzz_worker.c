@@ -394,7 +394,6 @@ static enum eml_err answer_well(const struct eml_ipc_request *r, struct eml_ipc_
         return give(a);
     case EML_IPC_HOST_CONNECT:
         return give(a);
-    case EML_IPC_BEGIN:
     case EML_IPC_REPORT:
         return fill(a, EML_BYTES(one));
     default:

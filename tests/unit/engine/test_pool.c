@@ -62,17 +62,20 @@ static void every_item_runs_once(void **state)
     }
 }
 
+/* What is said from outside holds for the next job. */
 static void only_some_work_if_told(void **state)
 {
     (void)state;
-    struct eml_gen g = eml_gen_seeded("limit");
+    struct eml_gen g = eml_gen_seeded("follow");
     struct eml_pool *pool;
+    _Atomic uint32_t most = 4;
     assert_int_equal(eml_pool_create(4, &pool), EML_OK);
+    eml_pool_follow(pool, &most);
     for (int round = 0; round < 300; round++) {
-        unsigned limit = (unsigned)eml_gen_range(&g, 0, 6);
-        eml_pool_limit(pool, limit);
+        unsigned said = (unsigned)eml_gen_range(&g, 0, 6);
+        atomic_store(&most, said);
         assert_int_equal(eml_pool_threads(pool), 4);
-        check_covers_by(pool, limit > 1 ? limit : 1, eml_gen_range(&g, 0, 500),
+        check_covers_by(pool, said > 1 ? said : 1, eml_gen_range(&g, 0, 500),
                         eml_gen_range(&g, 0, 40));
     }
     eml_pool_destroy(pool);
@@ -243,27 +246,6 @@ static void alone_when_on_the_callers_cpu(void **state)
     eml_pool_destroy(pool);
 }
 
-/* What is said from outside holds for the next job, and with the limit. */
-static void it_follows_what_is_said(void **state)
-{
-    (void)state;
-    struct eml_gen g = eml_gen_seeded("follow");
-    struct eml_pool *pool;
-    _Atomic uint32_t most = 4;
-    assert_int_equal(eml_pool_create(4, &pool), EML_OK);
-    eml_pool_follow(pool, &most);
-    for (int round = 0; round < 300; round++) {
-        unsigned limit = (unsigned)eml_gen_range(&g, 1, 5),
-                 said = (unsigned)eml_gen_range(&g, 0, 6);
-        unsigned least = limit < said ? limit : said;
-        eml_pool_limit(pool, limit);
-        atomic_store(&most, said);
-        check_covers_by(pool, least > 1 ? least : 1, eml_gen_range(&g, 0, 500),
-                        eml_gen_range(&g, 0, 40));
-    }
-    eml_pool_destroy(pool);
-}
-
 static void bad_sizes_are_refused(void **state)
 {
     (void)state;
@@ -308,18 +290,23 @@ static void wiping_leaves_nothing_on_stacks(void **state)
 {
     (void)state;
     struct eml_pool *pool;
+    _Atomic uint32_t most = 3;
     assert_int_equal(eml_pool_create(3, &pool), EML_OK);
+    eml_pool_follow(pool, &most);
     for (int round = 0; round < 20; round++) {
         struct leaves l = {{NULL}};
         while (atomic_load(&l.at[1]) == NULL || atomic_load(&l.at[2]) == NULL)
             eml_pool_for(pool, 30, 1, leave_something, &l);
         if (round == 0)
             assert_true(left(atomic_load(&l.at[1])) > LEFT / 2);
-        eml_pool_limit(pool, round % 3 == 0 ? 1 : 3); /* those that rest too */
+        if (round % 3 == 0) { /* those that rest too */
+            atomic_store(&most, 1);
+            check_covers_by(pool, 1, 100, 3);
+        }
         eml_pool_wipe(pool);
         for (int i = 1; i < 3; i++)
             assert_true(left(atomic_load(&l.at[i])) < LEFT / 256); /* it runs on it again */
-        eml_pool_limit(pool, 3);
+        atomic_store(&most, 3);
         check_covers(pool, 100, 3);
     }
     eml_pool_destroy(pool);
@@ -335,7 +322,6 @@ int main(void)
         cmocka_unit_test(jobs_follow_each_other),
         cmocka_unit_test(contention_does_not_stop_it),
         cmocka_unit_test(alone_when_on_the_callers_cpu),
-        cmocka_unit_test(it_follows_what_is_said),
         cmocka_unit_test(alone_when_held_back_and_together_again),
         cmocka_unit_test(bad_sizes_are_refused),
     };
