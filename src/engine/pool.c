@@ -54,8 +54,8 @@ struct eml_pool {
     struct member *members; /* n_threads; the first is the caller */
     unsigned n_segments;    /* of this job */
     _Alignas(64) pthread_mutex_t lock;
-    pthread_cond_t work;    /* a job was opened, or the pool ends */
-    pthread_cond_t idle;    /* the last thread left a closed job */
+    pthread_cond_t work; /* a job was opened, or the pool ends */
+    pthread_cond_t idle; /* the last thread left a closed job */
     _Atomic unsigned sleepers;
     _Atomic bool caller_waits, end;
     _Atomic unsigned halted;
@@ -266,8 +266,7 @@ enum eml_err eml_pool_create(unsigned threads, struct eml_pool **out)
     struct eml_pool *p = aligned_alloc(64, (sizeof *p + 63) / 64 * 64);
     if (!p)
         return EML_E_SYSTEM;
-    *p = (struct eml_pool){
-        .n_threads = threads, .system = {monotonic_ns, sched_getcpu}};
+    *p = (struct eml_pool){.n_threads = threads, .system = {monotonic_ns, sched_getcpu}};
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->work, NULL);
     pthread_cond_init(&p->idle, NULL);

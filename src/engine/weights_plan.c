@@ -9,10 +9,13 @@
  * is filled from its start again; a block at the seam is copied, not opened twice. */
 
 enum {
-    HELD_MAX = 64,     /* runs that are remembered */
-    LEAST_BLOCKS = 2,  /* shared ones. Few: they stay in the cache, and are wiped after each run */
-    OWN_BLOCKS = 12,   /* of a thread, unless a piece needs more */
-    AHEAD_BLOCKS = 4   /* small slots of the next steps are opened together, on all threads */
+    HELD_MAX = 64, /* runs that are remembered */
+    /* Shared ones. Few: they stay in the cache, and are wiped after each run. But what one thread
+     * opens where another has read last travels between their cores: more, that are used once. */
+    LEAST_BLOCKS = 2,
+    LEAST_SHARED_BLOCKS = 16,
+    OWN_BLOCKS = 12, /* of a thread, unless a piece needs more */
+    AHEAD_BLOCKS = 4 /* small slots of the next steps are opened together, on all threads */
 };
 
 struct run {
@@ -267,7 +270,8 @@ bool eml_weights_plan(struct eml_plan *p, struct eml_arena *arena)
         l.fresh == NULL || views == NULL)
         return false;
     uint64_t all = (p->weight_bytes + EML_WEIGHTS_BLOCK - 1) / EML_WEIGHTS_BLOCK;
-    w->n_blocks = all < LEAST_BLOCKS ? (size_t)all : LEAST_BLOCKS;
+    const size_t least = p->threads > 1 ? LEAST_SHARED_BLOCKS : LEAST_BLOCKS;
+    w->n_blocks = all < least ? (size_t)all : least;
     for (uint32_t i = 0; i < p->n_steps; i++) {
         choose_uses(&l, views, &p->steps[i]);
         size_t blocks = collect(&l, &p->steps[i]);
