@@ -5,7 +5,7 @@ set -eu
 
 packages="
   gcc libc6-dev clang libclang-rt-14-dev cmake ninja-build make pkg-config git ca-certificates
-  libssl-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
+  libssl-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
   libjansson-dev libmicrohttpd-dev libseccomp-dev libipsec-mb-dev zlib1g-dev
   libcmocka-dev valgrind libonnx-testdata python3-onnx python3-numpy python3-pil fonts-dejavu-core
   strace mandoc openssl curl procps

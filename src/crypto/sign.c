@@ -4,11 +4,9 @@
 #include "crypto/spki.h"
 
 #include <openssl/bn.h>
-#include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/params.h>
 #include <openssl/x509.h>
 
 #include <string.h>
@@ -23,7 +21,7 @@ bool eml_spki_is_p384(struct eml_bytes spki)
     return spki.len == sizeof prefix + 2 * P384 && memcmp(spki.ptr, prefix, sizeof prefix) == 0;
 }
 
-/* A one-shot signature over msg under md (NULL for Ed25519). */
+/* A one-shot signature over msg under md. */
 static bool sign(EVP_PKEY *key, const EVP_MD *md, struct eml_bytes msg, uint8_t *sig, size_t *len)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
@@ -42,100 +40,6 @@ static enum eml_err verify(EVP_PKEY *key, const EVP_MD *md, struct eml_bytes msg
         e = EVP_DigestVerify(ctx, sig.ptr, sig.len, msg.ptr, msg.len) == 1 ? EML_OK : EML_E_AUTH;
     EVP_MD_CTX_free(ctx);
     ERR_clear_error();
-    return e;
-}
-
-enum eml_err eml_ed25519_make(struct eml_ed25519_sk *sk)
-{
-    size_t len = sizeof sk->pk.b;
-    EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, sk->b, sizeof sk->b);
-    bool ok = key != NULL && EVP_PKEY_get_raw_public_key(key, sk->pk.b, &len) == 1;
-    EVP_PKEY_free(key);
-    if (ok)
-        return EML_OK;
-    ERR_clear_error();
-    eml_wipe(sk, sizeof *sk);
-    return EML_E_SYSTEM;
-}
-
-/* OpenSSL's form of both halves, without deriving one from the other. NULL on failure. */
-static EVP_PKEY *key_pair(struct eml_ed25519_sk *sk)
-{
-    OSSL_PARAM halves[] = {
-        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, sk->b, sizeof sk->b),
-        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, sk->pk.b, sizeof sk->pk.b),
-        OSSL_PARAM_construct_end(),
-    };
-    EVP_PKEY *key = NULL;
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "ED25519", NULL);
-    if (ctx != NULL && EVP_PKEY_fromdata_init(ctx) == 1)
-        (void)EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, halves);
-    EVP_PKEY_CTX_free(ctx);
-    return key;
-}
-
-/* Encodings of the points of order 1, 2, 4 and 8, without the sign bit; the last two are not
- * reduced. A key among them accepts signatures that nobody made, which OpenSSL does not look for.
- */
-static bool has_small_order(const uint8_t point[32])
-{
-    static const uint8_t small[][32] = {
-        {0},
-        {1},
-        {0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4,
-         0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6,
-         0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05},
-        {0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b,
-         0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39,
-         0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a},
-        {0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
-        {0xed, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
-        {0xee, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
-    };
-    for (size_t i = 0; i < sizeof small / sizeof small[0]; i++)
-        if (memcmp(point, small[i], 31) == 0 && (point[31] & 0x7f) == small[i][31])
-            return true;
-    return false;
-}
-
-enum eml_err eml_ed25519_sign(const struct eml_ed25519_sk *sk, struct eml_bytes msg,
-                              uint8_t sig[64])
-{
-    size_t len = 64;
-    if (has_small_order(sk->pk.b)) { /* as one that was never made has */
-        eml_wipe(sig, 64);
-        return EML_E_USAGE;
-    }
-    struct eml_ed25519_sk copy = *sk; /* OpenSSL's parameters are not const */
-    EVP_PKEY *key = key_pair(&copy);
-    eml_wipe(&copy, sizeof copy);
-    bool ok = key != NULL && sign(key, NULL, msg, sig, &len) && len == 64;
-    EVP_PKEY_free(key);
-    if (ok)
-        return EML_OK;
-    ERR_clear_error();
-    eml_wipe(sig, 64);
-    return EML_E_SYSTEM;
-}
-
-enum eml_err eml_ed25519_verify(const struct eml_ed25519_pk *pk, struct eml_bytes msg,
-                                const uint8_t sig[64])
-{
-    if (has_small_order(pk->b) || has_small_order(sig))
-        return EML_E_AUTH;
-    EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, pk->b, sizeof pk->b);
-    if (key == NULL) {
-        ERR_clear_error();
-        return EML_E_SYSTEM;
-    }
-    enum eml_err e = verify(key, NULL, msg, (struct eml_bytes){sig, 64});
-    EVP_PKEY_free(key);
     return e;
 }
 

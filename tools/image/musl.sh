@@ -1,5 +1,5 @@
 #!/bin/sh
-# musl.sh OUT_DIR: the C library musl in place of glibc: OUT_DIR/bin/eml-musl-cc, a compiler for it, and OUT_DIR/lib and include with the three
+# musl.sh OUT_DIR: the C library musl in place of glibc: OUT_DIR/bin/eml-musl-cc, a compiler for it, and OUT_DIR/lib and include with the four
 # libraries that the enclave links, from Debian's sources. Nothing is done when OUT_DIR holds them.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,7 +12,7 @@ stamp="$(dpkg-query -W -f='${Version} ' musl-tools gcc) $(sha256sum <"$here/musl
 if [ "$(cat "$out/stamp" 2>/dev/null)" = "$stamp" ]; then
     exit 0
 fi
-echo "musl: building OpenSSL, jansson and libseccomp in $out (some minutes; kept for later)" >&2
+echo "musl: building OpenSSL, libsodium, jansson and libseccomp in $out (some minutes; kept for later)" >&2
 (cd "$out" && rm -rf src bin lib include stamp)
 mkdir -p "$out/src" "$out/bin" "$out/include"
 
@@ -29,7 +29,7 @@ chmod +x "$out/bin/eml-musl-cc"
 ln -s /usr/include/linux /usr/include/asm-generic "$out/include/"
 ln -s /usr/include/x86_64-linux-gnu/asm "$out/include/asm"
 
-for package in openssl jansson libseccomp; do
+for package in openssl libsodium jansson libseccomp; do
     "$here/../debian-source.sh" $package "$out/src"
     sed -n 's/^Version: //p' "$out/src/fetched/$package"_*.dsc >"$out/$package.version"
 done
@@ -46,6 +46,10 @@ run ./Configure linux-x86_64 --prefix=/usr --openssldir=/nonexistent --libdir=li
     no-legacy no-afalgeng no-docs
 run nice -n 10 make -j"$(nproc)" build_libs
 run make install_dev DESTDIR="$out/openssl"
+cd "$out/src/libsodium"
+run ./configure --prefix=/usr --host=x86_64-linux-musl --disable-shared --enable-static
+run make -j"$(nproc)"
+run make install DESTDIR="$out/libsodium"
 cd "$out/src/jansson"
 run cmake -G Ninja -B build -DCMAKE_C_COMPILER="$CC" -DCMAKE_C_COMPILER_LAUNCHER= -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=/usr \
     -DCMAKE_INSTALL_LIBDIR=lib -DJANSSON_BUILD_DOCS=OFF -DJANSSON_WITHOUT_TESTS=ON -DJANSSON_EXAMPLES=OFF
@@ -55,13 +59,14 @@ run ./configure --prefix=/usr --host=x86_64-linux-musl --disable-shared --enable
 run make -C src -j"$(nproc)"
 run make -C src install DESTDIR="$out/libseccomp"
 mkdir "$out/lib"
-cp "$out"/openssl/usr/lib/*.a "$out"/jansson/usr/lib/*.a "$out"/libseccomp/usr/lib/*.a "$out/lib/"
+cp "$out"/openssl/usr/lib/*.a "$out"/libsodium/usr/lib/*.a "$out"/jansson/usr/lib/*.a "$out"/libseccomp/usr/lib/*.a "$out/lib/"
 cp -R "$out/openssl/usr/include/openssl" "$out"/jansson/usr/include/*.h "$out/include/"
+cp -R "$out"/libsodium/usr/include/sodium* "$out/include/"
 cp "$out"/src/libseccomp/include/seccomp*.h "$out/include/"
-rm -rf "$out/src" "$out/openssl" "$out/jansson" "$out/libseccomp"
+rm -rf "$out/src" "$out/openssl" "$out/libsodium" "$out/jansson" "$out/libseccomp"
 (
     cd "$out"
-    for package in openssl jansson libseccomp; do
+    for package in openssl libsodium jansson libseccomp; do
         printf '{"name": "%s", "version": "%s"}\n' $package "$(cat $package.version)"
         rm $package.version
     done

@@ -153,6 +153,27 @@ static void es384_signs_what_it_verifies(void **state)
     eml_buf_free(&other);
 }
 
+/* RFC 8032 section 5.1.7: S + L, which the equation does not tell from S, is no signature. */
+static void ed25519_refuses_s_not_reduced(void **state)
+{
+    (void)state;
+    struct eml_ed25519_sk sk = {.b = {1}};
+    uint8_t sig[64], order[32];
+    unsigned carry = 0;
+    eml_test_hex_into("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010",
+                      EML_ROOM(order));
+    assert_int_equal(eml_ed25519_make(&sk), EML_OK);
+    assert_int_equal(eml_ed25519_sign(&sk, EML_LIT("m"), sig), EML_OK);
+    assert_int_equal(eml_ed25519_verify(&sk.pk, EML_LIT("m"), sig), EML_OK);
+    for (size_t i = 0; i < sizeof order; i++) {
+        carry += (unsigned)sig[32 + i] + order[i];
+        sig[32 + i] = (uint8_t)carry;
+        carry >>= 8;
+    }
+    assert_int_equal(carry, 0);
+    assert_int_equal(eml_ed25519_verify(&sk.pk, EML_LIT("m"), sig), EML_E_AUTH);
+}
+
 /* With the neutral element as key and R, and S = 0, the equation holds for every message. */
 static void ed25519_refuses_small_order(void **state)
 {
@@ -178,6 +199,7 @@ int main(void)
     eml_crypto_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ed25519_known_answers),
+        cmocka_unit_test(ed25519_refuses_s_not_reduced),
         cmocka_unit_test(ed25519_refuses_small_order),
         cmocka_unit_test(es384_known_answer),
         cmocka_unit_test(es384_accepts_high_s),
