@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -40,12 +41,8 @@ static bool write_all(int fd, struct eml_bytes b)
     return true;
 }
 
-bool eml_files_write(int at, const char *path, struct eml_bytes b)
+static bool write_and_close(int fd, struct eml_bytes b)
 {
-    int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
-    int fd = openat(at, path, flags, 0644);
-    if (fd < 0 && errno == ENOENT && make_parents(at, path))
-        fd = openat(at, path, flags, 0644);
     if (fd < 0)
         return false;
     bool ok = write_all(fd, b);
@@ -53,6 +50,55 @@ bool eml_files_write(int at, const char *path, struct eml_bytes b)
     (void)close(fd);
     errno = saved;
     return ok;
+}
+
+bool eml_files_write(int at, const char *path, struct eml_bytes b)
+{
+    int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
+    int fd = openat(at, path, flags, 0644);
+    if (fd < 0 && errno == ENOENT && make_parents(at, path))
+        fd = openat(at, path, flags, 0644);
+    return write_and_close(fd, b);
+}
+
+/* A new file, so that who has the old one open keeps it. */
+static int make_new(int at, const char *name)
+{
+    if (unlinkat(at, name, 0) != 0 && errno != ENOENT)
+        return -1;
+    return openat(at, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+}
+
+void eml_files_ahead(int at, struct eml_ahead *f)
+{
+    if (f->fd < 0)
+        f->fd = make_new(at, f->name);
+}
+
+bool eml_files_fill(int at, struct eml_ahead *f, struct eml_bytes b)
+{
+    int fd = f->fd >= 0 ? f->fd : make_new(at, f->name);
+    f->fd = -1;
+    return write_and_close(fd, b);
+}
+
+bool eml_files_put(int at, struct eml_ahead *f, const char *path, struct eml_bytes b)
+{
+    if (f->fd < 0)
+        return eml_files_write(at, path, b);
+    if (!eml_files_fill(at, f, b))
+        return false;
+    return renameat(at, f->name, at, path) == 0 ||
+           (errno == ENOENT && make_parents(at, path) && renameat(at, f->name, at, path) == 0);
+}
+
+void eml_files_drop(int at, struct eml_ahead *f)
+{
+    if (f->fd < 0)
+        return;
+    (void)close(f->fd);
+    (void)unlinkat(at, f->name, 0);
+    f->fd = -1;
 }
 
 static bool sync_one(int at, const char *path, int flags)

@@ -19,6 +19,8 @@
 
 /* Levels of tiles, and the entries after them. */
 enum { PARTS = EML_TILE_LEVELS + 1, DIGITS = 20, PATH_BYTES = EML_TILE_PATH_MAX };
+/* Files that are made ahead of a commit: most have two tiles, and all a checkpoint. */
+enum { AHEAD_TILE_0, AHEAD_TILE_1, AHEAD_CHECKPOINT, AHEAD_N };
 
 /* The last, partial tile of a level. */
 struct edge {
@@ -36,6 +38,7 @@ struct eml_sink {
     struct eml_buf checkpoint;
     struct edge edge[PARTS];
     struct eml_journal *journal;
+    struct eml_ahead ahead[AHEAD_N];
     uint64_t settled;  /* full tiles of a log of this size are on disk for good */
     uint64_t document; /* index of a document that is not yet; NONE: all are */
 };
@@ -181,12 +184,13 @@ static bool is_there(int at, const char *path, struct eml_bytes b)
     return same;
 }
 
-static bool put_file(const struct eml_sink *s, const char *path, struct eml_bytes b)
+static bool put_file(struct eml_sink *s, const char *path, struct eml_bytes b)
 {
-    return (s->replaying && is_there(s->dir, path, b)) || eml_files_write(s->dir, path, b);
+    struct eml_ahead *f = &s->ahead[s->ahead[AHEAD_TILE_0].fd >= 0 ? AHEAD_TILE_0 : AHEAD_TILE_1];
+    return (s->replaying && is_there(s->dir, path, b)) || eml_files_put(s->dir, f, path, b);
 }
 
-static bool write_tile(const struct eml_sink *s, unsigned part, uint64_t n, const struct edge *e)
+static bool write_tile(struct eml_sink *s, unsigned part, uint64_t n, const struct edge *e)
 {
     char path[PATH_BYTES];
     eml_tile_path(part, n, e->width, path);
@@ -195,7 +199,7 @@ static bool write_tile(const struct eml_sink *s, unsigned part, uint64_t n, cons
 
 /* Appends the items one by one to the last tile of the log; full ones are written on the way, the
  * rest at the end (but in a replay, where the next commit goes on). */
-static bool extend(const struct eml_sink *s, unsigned part, struct edge *e, struct eml_bytes items,
+static bool extend(struct eml_sink *s, unsigned part, struct edge *e, struct eml_bytes items,
                    uint64_t count)
 {
     struct eml_cur c = eml_cur(items);
@@ -220,7 +224,7 @@ static bool extend(const struct eml_sink *s, unsigned part, struct edge *e, stru
     return s->replaying || count == 0 || e->width == 0 || write_tile(s, part, n, e);
 }
 
-static bool write_document(const struct eml_sink *s, const struct eml_host_commit *c)
+static bool write_document(struct eml_sink *s, const struct eml_host_commit *c)
 {
     char path[PATH_BYTES];
     if (c->document.len == 0)
@@ -229,7 +233,7 @@ static bool write_document(const struct eml_sink *s, const struct eml_host_commi
     return put_file(s, path, c->document);
 }
 
-static bool write_commit(const struct eml_sink *s, const struct eml_host_commit *c,
+static bool write_commit(struct eml_sink *s, const struct eml_host_commit *c,
                          struct edge edge[PARTS])
 {
     bool ok = write_document(s, c) &&
@@ -317,12 +321,6 @@ static bool begin_epoch(struct eml_sink *s)
     return ok;
 }
 
-/* What an exchange or a crash has left; a reader who has it open keeps what it opened. */
-static void drop_old_checkpoint(int at)
-{
-    (void)unlinkat(at, "checkpoint.new", 0);
-}
-
 /* Whether any commit can be appended. */
 static bool has_room(const struct eml_sink *s)
 {
@@ -335,7 +333,6 @@ static void settle(struct eml_sink *s, bool anew)
 {
     if (s->failed)
         return;
-    drop_old_checkpoint(s->dir);
     if (s->settled != s->size) {
         remove_old(s, s->settled, s->size);
         s->failed = !sync_full_tiles(s);
@@ -349,6 +346,8 @@ void eml_sink_settle(struct eml_sink *s)
 {
     (void)pthread_mutex_lock(&s->lock);
     settle(s, false);
+    for (unsigned i = 0; i < AHEAD_N && !s->failed; i++)
+        eml_files_ahead(s->dir, &s->ahead[i]);
     (void)pthread_mutex_unlock(&s->lock);
 }
 
@@ -386,13 +385,14 @@ static bool take_commit(struct eml_sink *s, struct eml_bytes frame)
            adopt(s, &c, s->edge);
 }
 
-static bool write_checkpoint(int at, struct eml_bytes note)
+static bool write_checkpoint(struct eml_sink *s, struct eml_bytes note)
 {
-    return eml_files_write(at, "checkpoint.new", note);
+    return eml_files_fill(s->dir, &s->ahead[AHEAD_CHECKPOINT], note);
 }
 
 /* By exchange: where a rename replaces a file, ext4 writes the new one to the disk before it
- * returns, which the journal makes needless. The old one is removed when it is convenient. */
+ * returns, which the journal makes needless. The old one has the other
+ * name then, until a file is made ahead in its place. */
 static bool show_checkpoint(int at)
 {
     return renameat2(at, "checkpoint.new", at, "checkpoint", RENAME_EXCHANGE) == 0 ||
@@ -416,9 +416,8 @@ static bool replay(struct eml_sink *s)
             return false;
     }
     s->replaying = false;
-    drop_old_checkpoint(s->dir);
     if (s->size != 0 &&
-        !(write_checkpoint(s->dir, eml_buf_bytes(&s->checkpoint)) && show_checkpoint(s->dir)))
+        !(write_checkpoint(s, eml_buf_bytes(&s->checkpoint)) && show_checkpoint(s->dir)))
         return false;
     for (unsigned part = 0; part < PARTS; part++)
         remove_others(s->dir, s->size, part);
@@ -456,6 +455,9 @@ enum eml_err eml_sink_open(const char *dir, uint64_t bytes_max, struct eml_sink 
     s->bytes_max = bytes_max;
     s->dir = -1;
     s->document = NONE;
+    s->ahead[AHEAD_TILE_0] = (struct eml_ahead){"tile.new.0", -1};
+    s->ahead[AHEAD_TILE_1] = (struct eml_ahead){"tile.new.1", -1};
+    s->ahead[AHEAD_CHECKPOINT] = (struct eml_ahead){"checkpoint.new", -1};
     if (mkdir(dir, 0755) == 0 || errno == EEXIST)
         s->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->dir < 0 || pthread_mutex_init(&s->lock, NULL) != 0) {
@@ -480,6 +482,8 @@ void eml_sink_close(struct eml_sink *s)
         eml_buf_free(&s->edge[part].bytes);
     eml_buf_free(&s->checkpoint);
     eml_journal_close(s->journal);
+    for (unsigned i = 0; i < AHEAD_N; i++)
+        eml_files_drop(s->dir, &s->ahead[i]);
     (void)close(s->dir);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
@@ -525,7 +529,7 @@ static enum eml_host_status write_all_of(struct eml_sink *s, const struct eml_ho
     enum eml_host_status status = EML_HOST_OK;
     errno = 0;
     if (!copy_edges(s->edge, edge) || !write_commit(s, c, edge) ||
-        !write_checkpoint(s->dir, c->checkpoint) || !append(s, c)) {
+        !write_checkpoint(s, c->checkpoint) || !append(s, c)) {
         /* A full disk, or no descriptor to be had, leaves the log what it was. */
         status = disk_status();
         s->failed = s->failed || errno == EIO;

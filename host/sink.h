@@ -5,6 +5,7 @@
  *   DIR/tile/<L>/<N>[.p/<W>]    hashes          DIR/tile/entries/<N>[.p/<W>]   records
  *   DIR/boots/<index>.cose      attestation documents, by the index of their boot record
  *   DIR/journal.0, .1           the sink's own (journal.h): the last commits
+ *   DIR/tile.new.0, .1, DIR/checkpoint.new    the sink's own: the next commit's files, made ahead
  *
  * A commit is acknowledged when it is in the journal for good (one write) and everybody sees it in
  * the files, which the system writes back when it likes. So a reader needs no journal, and finds
@@ -40,8 +41,8 @@ EML_MUST enum eml_err eml_sink_state(struct eml_sink *s, struct eml_buf *answer)
  * OK, the log is what it was. */
 enum eml_host_status eml_sink_commit(struct eml_sink *s, const struct eml_host_commit *c);
 /* What can wait until a commit has been answered: old partial tiles go, full ones are synced, the
- * journal begins anew when the next commit might not fit. The next commit does it if nobody has; a
- * failure is the next commit's. */
+ * journal begins anew when the next commit might not fit, and that one's files are made ahead. The
+ * next commit does it if nobody has; a failure is the next commit's. */
 void eml_sink_settle(struct eml_sink *s);
 
 #endif
