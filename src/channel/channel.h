@@ -95,6 +95,16 @@ EML_MUST enum eml_err eml_channel_seal_begin(struct eml_channel *ch, enum eml_ms
 EML_MUST enum eml_err eml_channel_seal_part(struct eml_channel *ch, struct eml_bytes part,
                                             struct eml_buf *out);
 
+/* Sealing ahead: a message of one record whose content is not known yet keeps its place, the next
+ * record's, and what is sealed from then on comes behind it. Whoever sends must send it first, and
+ * cannot end the direction without it. EML_E_USAGE: within a message, or one keeps a place already.
+ */
+EML_MUST enum eml_err eml_channel_seal_hold(struct eml_channel *ch);
+/* The message that takes the place: not EML_MSG_END, at most EML_CHANNEL_HELD_MAX bytes. */
+#define EML_CHANNEL_HELD_MAX (EML_RECORD_PLAIN_MAX - 14u)
+EML_MUST enum eml_err eml_channel_seal_held(struct eml_channel *ch, enum eml_msg_type type,
+                                            struct eml_bytes content, struct eml_buf *out);
+
 /* Takes one frame's content (a sealed record). *type and *total (content bytes) are the message's,
  * the same for each of its records; *done tells when the message is whole. *part, the record's
  * content, is a view into the channel's own buffer, valid until the next call. EML_E_AUTH: altered,

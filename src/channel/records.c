@@ -11,6 +11,8 @@
 #define FIRST_HEADER_BYTES (HEADER_BYTES + 8u)
 #define SEALED_MAX (EML_RECORD_PLAIN_MAX + EML_HPKE_TAG_BYTES)
 
+_Static_assert(EML_CHANNEL_HELD_MAX == EML_RECORD_PLAIN_MAX - FIRST_HEADER_BYTES, "one record");
+
 enum { FLAG_FIRST = 1, FLAG_LAST = 2 };
 
 /* What a record is to its message: the two flags, and END apart. */
@@ -46,14 +48,21 @@ static enum kind kind_of(enum eml_msg_type type, unsigned flags)
 
 /* --- sealing --- */
 
+/* Takes the place of the next record: no two records have the same. */
+static enum eml_err take_place(struct eml_direction *d, uint64_t *seq)
+{
+    if (d->seq >= EML_CHANNEL_RECORDS_MAX)
+        return EML_E_REFUSED;
+    *seq = d->seq++;
+    return EML_OK;
+}
+
 /* Seals send.plain[0..used), which fills its bucket with zeros, and appends the frame. */
-static enum eml_err seal_record(struct eml_direction *d, struct eml_buf *out)
+static enum eml_err seal_record(struct eml_direction *d, uint64_t seq, struct eml_buf *out)
 {
     size_t bucket = bucket_of(d->used), sealed = bucket + EML_HPKE_TAG_BYTES;
     uint8_t length[EML_FRAME_HEADER_BYTES];
-    if (d->seq >= EML_CHANNEL_RECORDS_MAX)
-        return EML_E_REFUSED;
-    struct eml_nonce nonce = eml_hpke_compute_nonce(&d->iv, d->seq);
+    struct eml_nonce nonce = eml_hpke_compute_nonce(&d->iv, seq);
     eml_store_u32(length, (uint32_t)sealed);
     eml_buf_put(out, EML_BYTES(length));
     uint8_t *room = eml_buf_grow(out, sealed);
@@ -61,10 +70,17 @@ static enum eml_err seal_record(struct eml_direction *d, struct eml_buf *out)
         return EML_E_SYSTEM;
     EML_TRY(eml_aead_seal(&d->key, &nonce, EML_BYTES(length), eml_bytes(d->plain, bucket),
                           (struct eml_room){room, sealed}));
-    d->seq++;
     eml_wipe(d->plain, bucket);
     d->used = 0;
     return EML_OK;
+}
+
+static void put_header(struct eml_direction *d, enum eml_msg_type type, unsigned flags,
+                       size_t content_len)
+{
+    d->plain[0] = (uint8_t)type;
+    d->plain[1] = (uint8_t)flags;
+    eml_store_u32(d->plain + 2, (uint32_t)content_len);
 }
 
 /* Seals the record gathered in send.plain: full, or the last of its message. */
@@ -74,13 +90,13 @@ static enum eml_err finish_record(struct eml_direction *d, struct eml_buf *out)
     unsigned flags = (first ? FLAG_FIRST : 0u) | (last ? FLAG_LAST : 0u);
     size_t header = first ? FIRST_HEADER_BYTES : HEADER_BYTES;
     uint8_t next = next_state[d->state][kind_of(d->type, flags)];
+    uint64_t seq;
     EML_ASSERT(next != EML_RECORD_NO);
-    d->plain[0] = (uint8_t)d->type;
-    d->plain[1] = (uint8_t)flags;
-    eml_store_u32(d->plain + 2, (uint32_t)(d->used - header));
+    put_header(d, d->type, flags, d->used - header);
     if (first)
         eml_store_u64(d->plain + HEADER_BYTES, d->total);
-    EML_TRY(seal_record(d, out));
+    EML_TRY(take_place(d, &seq));
+    EML_TRY(seal_record(d, seq, out));
     d->state = (enum eml_record_state)next;
     d->used = last ? 0 : HEADER_BYTES;
     return EML_OK;
@@ -92,7 +108,7 @@ enum eml_err eml_channel_seal_begin(struct eml_channel *ch, enum eml_msg_type ty
     struct eml_direction *d = &ch->send;
     bool fits = total_bytes <= (type == EML_MSG_END ? 0 : EML_MESSAGE_BYTES_MAX);
     if (ch->state != EML_CHANNEL_OPEN || d->state != EML_RECORD_BETWEEN || d->used != 0 ||
-        type >= EML_MSG_N || !fits)
+        type >= EML_MSG_N || !fits || (type == EML_MSG_END && d->held))
         return eml_channel_break(ch, EML_E_USAGE, NULL, "");
     d->type = type;
     d->total = d->left = total_bytes;
@@ -128,6 +144,33 @@ enum eml_err eml_channel_seal(struct eml_channel *ch, enum eml_msg_type type,
 {
     EML_TRY(eml_channel_seal_begin(ch, type, content.len, out));
     return content.len != 0 ? eml_channel_seal_part(ch, content, out) : EML_OK;
+}
+
+enum eml_err eml_channel_seal_hold(struct eml_channel *ch)
+{
+    struct eml_direction *d = &ch->send;
+    if (ch->state != EML_CHANNEL_OPEN || d->state != EML_RECORD_BETWEEN || d->used != 0 || d->held)
+        return eml_channel_break(ch, EML_E_USAGE, NULL, "");
+    enum eml_err e = take_place(d, &d->held_seq);
+    d->held = e == EML_OK;
+    return e == EML_OK ? e : eml_channel_break(ch, e, NULL, "");
+}
+
+enum eml_err eml_channel_seal_held(struct eml_channel *ch, enum eml_msg_type type,
+                                   struct eml_bytes content, struct eml_buf *out)
+{
+    struct eml_direction *d = &ch->send;
+    if (ch->state != EML_CHANNEL_OPEN || d->state != EML_RECORD_BETWEEN || d->used != 0 ||
+        !d->held || type == EML_MSG_END || type >= EML_MSG_N || content.len > EML_CHANNEL_HELD_MAX)
+        return eml_channel_break(ch, EML_E_USAGE, NULL, "");
+    d->held = false;
+    put_header(d, type, FLAG_FIRST | FLAG_LAST, content.len);
+    eml_store_u64(d->plain + HEADER_BYTES, content.len);
+    if (content.len != 0)
+        memcpy(d->plain + FIRST_HEADER_BYTES, content.ptr, content.len);
+    d->used = FIRST_HEADER_BYTES + content.len;
+    enum eml_err e = seal_record(d, d->held_seq, out);
+    return e == EML_OK ? e : eml_channel_break(ch, e, NULL, "");
 }
 
 /* --- opening --- */

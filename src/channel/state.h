@@ -46,6 +46,8 @@ struct eml_direction { /* secret */
     struct eml_aead_key key;
     struct eml_nonce iv;
     uint64_t seq;
+    bool held; /* sender: held_seq is the place of a message that is not sealed yet */
+    uint64_t held_seq;
     enum eml_record_state state;
     enum eml_msg_type type;              /* of the message under way */
     uint64_t total, left;                /* its content bytes, and how many are still to come */

@@ -335,6 +335,98 @@ static void misuse_of_parts_is_refused(void **state)
     }
 }
 
+/* What was sealed ahead comes behind what kept its place, and opens nowhere else. */
+static void a_place_is_kept(void **state)
+{
+    (void)state;
+    static uint8_t data[2 * EML_RECORD_PLAIN_MAX];
+    static const size_t sizes[] = {0, 1, 3000, EML_CHANNEL_HELD_MAX};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (int order = 0; order < 2; order++) {
+            struct eml_pair p;
+            struct received r;
+            struct eml_buf kept = {0}, behind = {0}, wire = {0};
+            eml_pair_make(&p);
+            assert_message(p.server, p.client, EML_MSG_RESULT, EML_LIT("before"), 276);
+            assert_int_equal(eml_channel_seal_hold(p.server), EML_OK);
+            assert_int_equal(eml_channel_seal(p.server, EML_MSG_RESULT, EML_BYTES(data), &behind),
+                             EML_OK);
+            assert_int_equal(
+                eml_channel_seal_held(p.server, EML_MSG_RECEIPT, eml_bytes(data, sizes[i]), &kept),
+                EML_OK);
+            assert_true(eml_ct_is_zero(EML_BYTES(p.server->send.plain)));
+            eml_buf_put(&wire, eml_buf_bytes(order == 0 ? &kept : &behind));
+            eml_buf_put(&wire, eml_buf_bytes(order == 0 ? &behind : &kept));
+            struct eml_cur c = eml_cur(eml_buf_bytes(&wire));
+            if (order == 0) {
+                assert_int_equal(receive(p.client, &c, &r), EML_OK);
+                assert_int_equal(r.type, EML_MSG_RECEIPT);
+                assert_int_equal(r.records, 1);
+                assert_true(eml_bytes_equal(eml_buf_bytes(&r.content), eml_bytes(data, sizes[i])));
+                eml_buf_free(&r.content);
+                assert_int_equal(receive(p.client, &c, &r), EML_OK);
+                assert_int_equal(r.type, EML_MSG_RESULT);
+                assert_true(eml_bytes_equal(eml_buf_bytes(&r.content), EML_BYTES(data)));
+                assert_true(eml_cur_done(&c));
+                eml_buf_free(&r.content);
+                assert_message(p.server, p.client, EML_MSG_END, EML_LIT(""), 276);
+            } else {
+                assert_int_equal(receive(p.client, &c, &r), EML_E_AUTH);
+                eml_buf_free(&r.content);
+            }
+            eml_buf_free(&kept);
+            eml_buf_free(&behind);
+            eml_buf_free(&wire);
+            eml_pair_free(&p);
+        }
+    }
+}
+
+static void misuse_of_places_is_refused(void **state)
+{
+    (void)state;
+    static uint8_t data[EML_CHANNEL_HELD_MAX + 1];
+    const struct eml_bytes one = EML_LIT("x"), none = {0}, long_one = EML_BYTES(data);
+    for (int i = 0; i < 8; i++) {
+        struct eml_pair p;
+        struct eml_buf out = {0};
+        eml_pair_make(&p);
+        enum eml_err e = EML_E_SYSTEM;
+        if (i == 0) {
+            e = eml_channel_seal_held(p.server, EML_MSG_RECEIPT, one, &out);
+        } else if (i == 1) {
+            assert_int_equal(eml_channel_seal_begin(p.server, EML_MSG_RESULT, 1, &out), EML_OK);
+            e = eml_channel_seal_hold(p.server);
+        } else {
+            assert_int_equal(eml_channel_seal_hold(p.server), EML_OK);
+            if (i == 2)
+                e = eml_channel_seal_hold(p.server);
+            else if (i == 3)
+                e = eml_channel_seal(p.server, EML_MSG_END, none, &out);
+            else if (i == 4)
+                e = eml_channel_seal_held(p.server, EML_MSG_END, none, &out);
+            else if (i == 5)
+                e = eml_channel_seal_held(p.server, EML_MSG_RECEIPT, long_one, &out);
+            else if (i == 6)
+                e = eml_channel_seal_held(p.server, EML_MSG_N, one, &out);
+            else {
+                assert_int_equal(eml_channel_seal_begin(p.server, EML_MSG_RESULT, 1, &out), EML_OK);
+                e = eml_channel_seal_held(p.server, EML_MSG_RECEIPT, one, &out);
+            }
+        }
+        assert_int_equal(e, EML_E_USAGE);
+        assert_int_equal(out.len, 0);
+        assert_int_equal(eml_channel_seal(p.server, EML_MSG_RESULT, one, &out), EML_E_USAGE);
+        eml_buf_free(&out);
+        eml_pair_free(&p);
+    }
+    struct eml_pair p;
+    eml_pair_make(&p);
+    p.server->send.seq = EML_CHANNEL_RECORDS_MAX;
+    assert_int_equal(eml_channel_seal_hold(p.server), EML_E_REFUSED);
+    eml_pair_free(&p);
+}
+
 static void one_key_has_its_limit(void **state)
 {
     (void)state;
@@ -470,6 +562,8 @@ int main(void)
         cmocka_unit_test(a_cut_stream_never_ends_well),
         cmocka_unit_test(end_is_explicit_and_last),
         cmocka_unit_test(misuse_of_parts_is_refused),
+        cmocka_unit_test(a_place_is_kept),
+        cmocka_unit_test(misuse_of_places_is_refused),
         cmocka_unit_test(one_key_has_its_limit),
         cmocka_unit_test(hostile_plaintexts_name_their_rule),
         cmocka_unit_test(plaintext_does_not_stay),
