@@ -93,11 +93,14 @@ static bool fill(scmp_filter_ctx f, enum eml_sandbox which)
               allow(f, common, sizeof common / sizeof common[0]) &&
               seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, not_exec) == 0 &&
               seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, not_exec) == 0;
-    /* Its own threads only: a worker halts them before it wipes. */
+    /* Its own threads only: a worker halts them before it wipes; each chooses its CPU itself. */
     const struct scmp_arg_cmp own = SCMP_A0_64(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0);
+    const struct scmp_arg_cmp self = SCMP_A0_32(SCMP_CMP_EQ, 0, 0);
     if (which == EML_SANDBOX_WORKER)
         return ok && allow(f, for_threads, sizeof for_threads / sizeof for_threads[0]) &&
-               seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, own) == 0;
+               seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, own) == 0 &&
+               seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(sched_getaffinity), 1, self) == 0 &&
+               seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(sched_setaffinity), 1, self) == 0;
     return ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(pwrite64), 0) == 0 &&
            seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
                             SCMP_A1(SCMP_CMP_EQ, F_ADD_SEALS, 0)) == 0;

@@ -28,19 +28,28 @@ enum { SPINS = 1500 };
  * a disturbance: pieces of one job differ by less. */
 enum { STALL_NS = 200000 };
 
+/* A caller that was off its core for more than LOST_NS in one job goes to another core: the
+ * helpers' time is no substitute for its own. Its processor time is asked for in steps of ASK_NS:
+ * asking is a system call. */
+enum { LOST_NS = 500000, ASK_NS = 200000 };
+
 /* One of the threads. Of a job's pieces it begins with its own segment: neighbouring operators are
  * cut alike, so that a thread mostly finds in its core's cache what it needs: it wrote it itself.
  */
 struct member {
     _Alignas(64) _Atomic int64_t next; /* its segment's */
     int64_t end;
-    _Atomic int cpu; /* where it entered this job; NOWHERE: it has not */
+    _Atomic bool beside; /* it took part in this job on the caller's own core */
     _Alignas(64) _Atomic enum eml_pace_now now;
-    int64_t left;         /* when it left this job, if the caller waited then; else NEVER */
-    struct eml_pace pace; /* the caller's business */
-    unsigned wipes;       /* of its stack, as often as it was asked to; the thread's own */
+    _Atomic int64_t until; /* it begins no piece from this time on */
+    int64_t left;          /* when it left this job, if the caller waited then; else NEVER */
+    struct eml_pace pace;  /* the caller's business */
+    unsigned wipes; /* of its stack, as often as it was asked to; the thread's own, as below */
+    int off;        /* the CPU that it keeps off, or NOWHERE */
+    bool stays;     /* there is none but the caller's for it */
 };
-enum { NOWHERE = -1, NEVER = 0 };
+enum { NOWHERE = -1, NEVER = 0 };        /* of a CPU; of `left` */
+static const int64_t ALWAYS = INT64_MAX; /* of `until` */
 
 struct eml_pool {
     unsigned n_threads; /* with the caller */
@@ -53,6 +62,8 @@ struct eml_pool {
     int64_t grain;
     struct member *members; /* n_threads; the first is the caller */
     unsigned n_segments;    /* of this job */
+    _Atomic int caller_cpu; /* where it opened this job */
+    int64_t asked, used;    /* when the caller's processor time was asked for, and what it was */
     _Alignas(64) pthread_mutex_t lock;
     pthread_cond_t work; /* a job was opened, or the pool ends */
     pthread_cond_t idle; /* the last thread left a closed job */
@@ -81,10 +92,11 @@ static void pause_cpu(void)
 #endif
 }
 
-static void claim_of(struct eml_pool *p, struct member *s, unsigned thread)
+static void claim_of(struct eml_pool *p, struct member *s, unsigned thread, int64_t until)
 {
     int64_t grain = p->grain, end = s->end;
-    while (atomic_load_explicit(&s->next, memory_order_relaxed) < end) {
+    while (atomic_load_explicit(&s->next, memory_order_relaxed) < end &&
+           (until == ALWAYS || p->system.now_ns() < until)) {
         int64_t begin = atomic_fetch_add_explicit(&s->next, grain, memory_order_relaxed);
         if (begin >= end)
             return;
@@ -96,8 +108,9 @@ static void claim_of(struct eml_pool *p, struct member *s, unsigned thread)
 static void claim(struct eml_pool *p, unsigned thread)
 {
     unsigned n = p->n_segments;
+    int64_t until = atomic_load_explicit(&p->members[thread].until, memory_order_relaxed);
     for (unsigned i = 0; i < n; i++)
-        claim_of(p, &p->members[(thread + i) % n], thread);
+        claim_of(p, &p->members[(thread + i) % n], thread, until);
 }
 
 /* For `most` threads. */
@@ -114,7 +127,7 @@ static void cut(struct eml_pool *p, int64_t n, unsigned most)
         s->end = begin;
     }
     for (unsigned i = 1; i < p->n_threads; i++)
-        atomic_store_explicit(&p->members[i].cpu, NOWHERE, memory_order_relaxed);
+        atomic_store_explicit(&p->members[i].beside, false, memory_order_relaxed);
 }
 
 static bool enter(struct eml_pool *p)
@@ -154,8 +167,7 @@ static bool news(struct eml_pool *p, uint64_t seen, unsigned thread)
 
 static void await_job(struct eml_pool *p, uint64_t seen, unsigned thread)
 {
-    const struct member *m = &p->members[thread];
-    for (int i = 0; i < SPINS && atomic_load(&m->now) == EML_PACE_FREE && !rests(p, thread); i++) {
+    for (int i = 0; i < SPINS && !rests(p, thread); i++) {
         if (news(p, seen, thread))
             return;
         pause_cpu();
@@ -194,6 +206,26 @@ static bool wipes(struct eml_pool *p, unsigned thread)
     return true;
 }
 
+/* A thread inside the open job: works, and leaves. False: it left at once for another core than the
+ * caller's, and may come back. */
+static bool take_pieces(struct eml_pool *p, unsigned thread)
+{
+    struct member *m = &p->members[thread];
+    int own = p->system.cpu();
+    bool beside = own >= 0 && own == atomic_load_explicit(&p->caller_cpu, memory_order_relaxed);
+    if (beside && !m->stays) {
+        leave(p, thread); /* nobody shall wait while it moves */
+        m->stays = !p->system.move(own, m->off);
+        m->off = m->stays ? m->off : own;
+        return false;
+    }
+    m->stays = false;
+    atomic_store_explicit(&m->beside, beside, memory_order_relaxed);
+    claim(p, thread);
+    leave(p, thread);
+    return true;
+}
+
 static void *worker(void *arg)
 {
     struct start s = *(struct start *)arg;
@@ -209,12 +241,12 @@ static void *worker(void *arg)
         }
         if (wipes(p, s.thread) || !enter(p))
             continue;
-        seen = atomic_load(&p->state) & ~(OPEN | INSIDE);
-        if (!rests(p, s.thread)) { /* it may have been let in for the job before */
-            atomic_store_explicit(&p->members[s.thread].cpu, p->system.cpu(), memory_order_relaxed);
-            claim(p, s.thread);
-        }
-        leave(p, s.thread);
+        uint64_t job = atomic_load(&p->state) & ~(OPEN | INSIDE);
+        bool let_in = !rests(p, s.thread); /* perhaps for the job before only */
+        if (!let_in)
+            leave(p, s.thread);
+        if (!let_in || take_pieces(p, s.thread))
+            seen = job;
     }
 }
 
@@ -251,11 +283,34 @@ static enum eml_err start_threads(struct eml_pool *p)
     return e;
 }
 
-static int64_t monotonic_ns(void)
+static int64_t read_ns(clockid_t clock)
 {
     struct timespec t = {0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    (void)clock_gettime(clock, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int64_t monotonic_ns(void)
+{
+    return read_ns(CLOCK_MONOTONIC);
+}
+
+static int64_t thread_ns(void)
+{
+    return read_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+/* CPUs that whoever started the process has excluded stay so. */
+static bool move(int off, int on)
+{
+    cpu_set_t cpus;
+    if (sched_getaffinity(0, sizeof cpus, &cpus) != 0)
+        return false;
+    if (on >= 0)
+        CPU_SET((size_t)on, &cpus);
+    if (off >= 0)
+        CPU_CLR((size_t)off, &cpus);
+    return sched_setaffinity(0, sizeof cpus, &cpus) == 0;
 }
 
 enum eml_err eml_pool_create(unsigned threads, struct eml_pool **out)
@@ -266,14 +321,15 @@ enum eml_err eml_pool_create(unsigned threads, struct eml_pool **out)
     struct eml_pool *p = aligned_alloc(64, (sizeof *p + 63) / 64 * 64);
     if (!p)
         return EML_E_SYSTEM;
-    *p = (struct eml_pool){.n_threads = threads, .system = {monotonic_ns, sched_getcpu}};
+    *p = (struct eml_pool){.n_threads = threads,
+                           .system = {monotonic_ns, thread_ns, sched_getcpu, move}};
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->work, NULL);
     pthread_cond_init(&p->idle, NULL);
     p->threads = calloc(threads, sizeof *p->threads);
     p->members = aligned_alloc(64, threads * sizeof *p->members);
     for (unsigned i = 0; p->members && i < threads; i++)
-        p->members[i] = (struct member){0};
+        p->members[i] = (struct member){.until = ALWAYS, .off = NOWHERE};
     enum eml_err e = p->threads && p->members ? start_threads(p) : EML_E_SYSTEM;
     if (e != EML_OK) {
         eml_pool_destroy(p);
@@ -369,12 +425,31 @@ static void await_idle(struct eml_pool *p, int64_t start)
 /* Who works on the caller's own core does nothing that the caller could not do sooner. */
 static void part_from_caller(struct eml_pool *p)
 {
+    for (unsigned i = 1; i < p->n_threads; i++)
+        if (atomic_load_explicit(&p->members[i].beside, memory_order_relaxed))
+            eml_pace_disturbed(&p->members[i].pace, p->system.now_ns());
+}
+
+/* What the caller's clock and processor time say at the start of a job, or shortly before. */
+static void ask(struct eml_pool *p, int64_t now)
+{
+    if (now - p->asked < ASK_NS)
+        return;
+    p->asked = now;
+    p->used = p->system.used_ns();
+}
+
+/* The caller shares its core with another process, while others of the pool go on: elsewhere it is
+ * better off. It may come back here, when the system sees fit. */
+static void leave_lost_core(struct eml_pool *p, int64_t start)
+{
+    int64_t now = p->system.now_ns();
+    if (now - start <= LOST_NS || now - p->asked - (p->system.used_ns() - p->used) <= LOST_NS)
+        return;
+    p->asked = NEVER;
     int own = p->system.cpu();
-    for (unsigned i = 1; i < p->n_threads; i++) {
-        struct member *m = &p->members[i];
-        if (own >= 0 && atomic_load_explicit(&m->cpu, memory_order_relaxed) == own)
-            eml_pace_disturbed(&m->pace, p->system.now_ns());
-    }
+    if (own >= 0 && p->system.move(own, NOWHERE))
+        (void)p->system.move(NOWHERE, own);
 }
 
 /* Decides who takes part in the job that begins now. Returns how many, with the caller. */
@@ -385,6 +460,8 @@ static unsigned take_part(struct eml_pool *p, int64_t now)
     for (unsigned i = 1; i < p->n_threads; i++) {
         struct member *m = &p->members[i];
         enum eml_pace_now next = i < most ? eml_pace_next(&m->pace, now) : EML_PACE_REST;
+        atomic_store_explicit(&m->until, next == EML_PACE_TURN ? m->pace.turn_end : ALWAYS,
+                              memory_order_relaxed);
         if (next != atomic_load_explicit(&m->now, memory_order_relaxed))
             atomic_store(&m->now, next);
         n += next != EML_PACE_REST;
@@ -406,6 +483,8 @@ static void share(struct eml_pool *p, int64_t n, int64_t grain, eml_pool_fn *f, 
     p->arg = arg;
     p->grain = grain;
     cut(p, n, threads);
+    atomic_store_explicit(&p->caller_cpu, p->system.cpu(), memory_order_relaxed);
+    ask(p, start);
     uint64_t job = ((atomic_load(&p->state) & ~OPEN) + JOB) & ~OPEN;
     atomic_store(&p->state, job | OPEN);
     if (atomic_load(&p->sleepers) > 0) {
@@ -415,6 +494,7 @@ static void share(struct eml_pool *p, int64_t n, int64_t grain, eml_pool_fn *f, 
     }
     claim(p, 0);
     atomic_fetch_and(&p->state, ~OPEN);
+    leave_lost_core(p, start);
     await_idle(p, start);
     part_from_caller(p);
 }

@@ -117,6 +117,12 @@ static long call_fcntl(void *arg)
 {
     return syscall(SYS_fcntl, *(int *)arg, F_SETFL, 0);
 }
+static long call_affinity(void *arg)
+{
+    unsigned long cpus[128]; /* 8192 of them */
+    long n = syscall(SYS_sched_getaffinity, 0, sizeof cpus, cpus);
+    return n < 0 ? -1 : syscall(SYS_sched_setaffinity, *(pid_t *)arg, (size_t)n, cpus);
+}
 static long call_seal(void *arg)
 {
     return syscall(SYS_fcntl, *(int *)arg, F_ADD_SEALS, F_SEAL_WRITE);
@@ -148,6 +154,10 @@ static void forbidden_calls_kill(void **state)
                 fail_msg("%s: status %#x", calls[i].name, (unsigned)status);
         }
     }
+    pid_t self = 0, parent = getpid();
+    assert_int_equal(inside(EML_SANDBOX_WORKER, call_affinity, &self), 0);
+    assert_int_equal(WTERMSIG(inside(EML_SANDBOX_WORKER, call_affinity, &parent)), SIGSYS);
+    assert_int_equal(WTERMSIG(inside(EML_SANDBOX_FETCHER, call_affinity, &self)), SIGSYS);
     int file = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_int_equal(WTERMSIG(inside(EML_SANDBOX_WORKER, call_seal, &file)), SIGSYS);
     assert_int_equal(WTERMSIG(inside(EML_SANDBOX_FETCHER, call_fcntl, &file)), SIGSYS);

@@ -62,13 +62,13 @@ static void a_turn_ends(void **state)
     check_rest(p, late + EML_PACE_TURN_NS, EML_PACE_REST_LEAST_NS);
 }
 
-/* How many turns until it is free, if nothing disturbs it. */
-static unsigned turns_until_free(struct eml_pace p, int64_t now)
+/* How many turns until it is free, if nothing disturbs it. *now moves on until then. */
+static unsigned turns_until_free(struct eml_pace *p, int64_t *now)
 {
     unsigned turns = 0;
     enum eml_pace_now was = EML_PACE_REST;
-    for (int i = 0; i < 1000000; i++, now += EML_PACE_TURN_NS / 4) {
-        enum eml_pace_now is = eml_pace_next(&p, now);
+    for (int i = 0; i < 1000000; i++, *now += EML_PACE_TURN_NS / 4) {
+        enum eml_pace_now is = eml_pace_next(p, *now);
         turns += is == EML_PACE_TURN && was == EML_PACE_REST;
         if (is == EML_PACE_FREE)
             return turns;
@@ -80,12 +80,37 @@ static unsigned turns_until_free(struct eml_pace p, int64_t now)
 static void undisturbed_turns_make_it_free(void **state)
 {
     (void)state;
-    struct eml_pace p = disturbed_twice(5);
-    assert_int_equal(turns_until_free(p, 5), EML_PACE_GOOD_TURNS);
-    eml_pace_disturbed(&p, 5);
-    assert_int_equal(turns_until_free(p, 5), 2 * EML_PACE_GOOD_TURNS);
-    eml_pace_disturbed(&p, 5);
-    assert_int_equal(turns_until_free(p, 5), 3 * EML_PACE_GOOD_TURNS);
+    int64_t now = 5, then = now;
+    struct eml_pace p = disturbed_twice(now), q = p;
+    assert_int_equal(turns_until_free(&q, &now), EML_PACE_GOOD_TURNS);
+    for (int i = 0; i < 3; i++) { /* rests are as long as they get after one */
+        eml_pace_disturbed(&p, then);
+        q = p;
+        now = then;
+        assert_int_equal(turns_until_free(&q, &now), 2 * EML_PACE_GOOD_TURNS);
+    }
+}
+
+/* Whom the next disturbance finds soon after turns takes more of them, up to a number whose time is
+ * short beside a run of seconds; after quiet all is as at first. */
+static void turns_grow_while_it_is_disturbed_again(void **state)
+{
+    (void)state;
+    int64_t now = 5, begin = now;
+    struct eml_pace p = disturbed_twice(now);
+    for (unsigned turns = EML_PACE_GOOD_TURNS, i = 0; i < 20; i++) {
+        begin = now;
+        assert_int_equal(turns_until_free(&p, &now), turns);
+        assert_true(now - begin < EML_PACE_CHANCE_NS);
+        eml_pace_disturbed(&p, now);
+        turns = turns * 2 < EML_PACE_GOOD_TURNS_MOST ? turns * 2 : EML_PACE_GOOD_TURNS_MOST;
+    }
+    assert_int_equal(turns_until_free(&p, &now), EML_PACE_GOOD_TURNS_MOST);
+    now += EML_PACE_CHANCE_NS;
+    eml_pace_disturbed(&p, now);
+    assert_int_equal(eml_pace_next(&p, now), EML_PACE_FREE);
+    eml_pace_disturbed(&p, now);
+    assert_int_equal(turns_until_free(&p, &now), EML_PACE_GOOD_TURNS);
 }
 
 int main(void)
@@ -95,6 +120,7 @@ int main(void)
         cmocka_unit_test(rests_double_up_to_the_longest),
         cmocka_unit_test(a_turn_ends),
         cmocka_unit_test(undisturbed_turns_make_it_free),
+        cmocka_unit_test(turns_grow_while_it_is_disturbed_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

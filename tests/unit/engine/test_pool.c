@@ -145,6 +145,13 @@ static int64_t fake_clock(void)
     return now;
 }
 
+static _Atomic int64_t fake_used;
+
+static int64_t fake_used_clock(void)
+{
+    return atomic_load(&fake_used);
+}
+
 static _Atomic int cpus; /* given out */
 static _Thread_local int own_cpu;
 
@@ -160,12 +167,45 @@ static int one_cpu(void)
     return 0;
 }
 
-static struct eml_pool *pool_of_two(int (*cpu)(void))
+static bool no_move(int off, int on)
+{
+    (void)off;
+    (void)on;
+    return false;
+}
+
+/* Two CPUs: everybody is on the first, until it moves to the second. */
+static _Thread_local bool on_second;
+
+static int first_or_second(void)
+{
+    return on_second;
+}
+
+struct moved {
+    int off, on;
+};
+static struct moved moves[8];
+static _Atomic unsigned n_moves;
+
+static bool note_move(int off, int on)
+{
+    unsigned i = atomic_fetch_add(&n_moves, 1);
+    if (i < sizeof moves / sizeof moves[0])
+        moves[i] = (struct moved){off, on};
+    if (off >= 0)
+        on_second = off == 0;
+    return true;
+}
+
+static struct eml_pool *pool_of_two(int (*cpu)(void), bool (*move)(int off, int on))
 {
     struct eml_pool *pool;
     assert_int_equal(eml_pool_create(2, &pool), EML_OK);
     atomic_store(&fake_ns, 1000);
-    eml_pool_set_system(pool, (struct eml_pool_system){fake_clock, cpu});
+    atomic_store(&n_moves, 0);
+    on_second = false;
+    eml_pool_set_system(pool, (struct eml_pool_system){fake_clock, fake_used_clock, cpu, move});
     return pool;
 }
 
@@ -185,8 +225,8 @@ static void in_company(void *arg, int64_t begin, int64_t end, unsigned thread)
     while (thread == 0 && atomic_load(&c->others) == 0)
         sched_yield();
     if (thread != 0 && c->held_back) {
-        /* The caller asks when the job begins, and when it has nothing left to do. */
-        while (atomic_load(&asked) < 2)
+        /* The caller asks when the job begins, when it has nothing left to do, and then waits. */
+        while (atomic_load(&asked) < 3)
             sched_yield();
         atomic_fetch_add(&fake_ns, 10000000);
     }
@@ -212,7 +252,7 @@ static void alone_when_held_back_and_together_again(void **state)
 {
     (void)state;
     for (int round = 0; round < 20; round++) {
-        struct eml_pool *pool = pool_of_two(a_cpu_each);
+        struct eml_pool *pool = pool_of_two(a_cpu_each, no_move);
         run_in_company(pool, true);
         run_in_company(pool, true); /* once may be chance */
         for (int i = 0; i < 20; i++)
@@ -235,7 +275,7 @@ static void alone_when_held_back_and_together_again(void **state)
 static void alone_when_on_the_callers_cpu(void **state)
 {
     (void)state;
-    struct eml_pool *pool = pool_of_two(one_cpu);
+    struct eml_pool *pool = pool_of_two(one_cpu, no_move);
     run_in_company(pool, false);
     run_in_company(pool, false);
     for (int i = 0; i < 20; i++)
@@ -243,6 +283,98 @@ static void alone_when_on_the_callers_cpu(void **state)
     atomic_fetch_add(&fake_ns, EML_PACE_REST_LEAST_NS);
     run_in_company(pool, false);
     check_alone(pool);
+    eml_pool_destroy(pool);
+}
+
+/* A thread on the caller's CPU goes to another one before it works, comes back to the same job, and
+ * never has to rest. */
+static void a_thread_leaves_the_callers_cpu(void **state)
+{
+    (void)state;
+    struct eml_pool *pool = pool_of_two(first_or_second, note_move);
+    for (int i = 0; i < 50; i++)
+        run_in_company(pool, false);
+    assert_int_equal(atomic_load(&n_moves), 1);
+    assert_int_equal(moves[0].off, 0);
+    assert_int_equal(moves[0].on, -1);
+    /* The system puts the caller there: the thread changes places with it. */
+    on_second = true;
+    for (int i = 0; i < 50; i++)
+        run_in_company(pool, false);
+    assert_int_equal(atomic_load(&n_moves), 2);
+    assert_int_equal(moves[1].off, 1);
+    assert_int_equal(moves[1].on, 0);
+    eml_pool_destroy(pool);
+}
+
+struct taking {
+    int64_t used;           /* of the processor's time, ns */
+    _Atomic bool by_caller; /* the caller had a piece */
+};
+
+/* A piece of the caller takes 5 ms; the other thread waits for it. */
+static void take_5_ms(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    struct taking *t = arg;
+    (void)begin;
+    (void)end;
+    while (thread != 0 && !atomic_load(&t->by_caller))
+        sched_yield();
+    if (thread == 0) {
+        atomic_fetch_add(&fake_ns, 5000000);
+        atomic_fetch_add(&fake_used, t->used);
+        atomic_store(&t->by_caller, true);
+    }
+}
+
+/* A caller that has to share its CPU goes elsewhere, and may come back. */
+static void a_caller_leaves_a_lost_cpu(void **state)
+{
+    (void)state;
+    struct taking all = {.used = 5000000}, half = {.used = 2500000};
+    struct eml_pool *pool = pool_of_two(a_cpu_each, note_move);
+    atomic_fetch_add(&fake_ns, 1000000000); /* the caller did something else, without the pool */
+    eml_pool_for(pool, 2, 1, take_5_ms, &all);
+    assert_int_equal(atomic_load(&n_moves), 0);
+    eml_pool_for(pool, 2, 1, take_5_ms, &half);
+    assert_int_equal(atomic_load(&n_moves), 2);
+    assert_int_equal(moves[0].off, own_cpu);
+    assert_int_equal(moves[0].on, -1);
+    assert_int_equal(moves[1].off, -1);
+    assert_int_equal(moves[1].on, own_cpu);
+    eml_pool_destroy(pool);
+}
+
+struct turn {
+    _Atomic int others; /* pieces of the other thread */
+    bool ends;          /* the turn, during its first piece */
+};
+
+/* The caller has its first piece until the other thread has one, too. */
+static void in_a_turn(void *arg, int64_t begin, int64_t end, unsigned thread)
+{
+    struct turn *t = arg;
+    (void)begin;
+    (void)end;
+    if (thread != 0 && t->ends)
+        atomic_fetch_add(&fake_ns, EML_PACE_TURN_NS);
+    if (thread != 0)
+        atomic_fetch_add(&t->others, 1);
+    while (thread == 0 && atomic_load(&t->others) == 0)
+        sched_yield();
+}
+
+/* When a thread's turn ends within a job, the caller does what is left. */
+static void no_piece_begins_after_a_turn(void **state)
+{
+    (void)state;
+    struct eml_pool *pool = pool_of_two(a_cpu_each, no_move);
+    run_in_company(pool, true);
+    run_in_company(pool, true);
+    atomic_fetch_add(&fake_ns, EML_PACE_REST_MOST_NS);
+    struct turn t = {.ends = true};
+    eml_pool_for(pool, 100, 1, in_a_turn, &t);
+    assert_int_equal(t.others, 1);
     eml_pool_destroy(pool);
 }
 
@@ -322,6 +454,9 @@ int main(void)
         cmocka_unit_test(jobs_follow_each_other),
         cmocka_unit_test(contention_does_not_stop_it),
         cmocka_unit_test(alone_when_on_the_callers_cpu),
+        cmocka_unit_test(a_thread_leaves_the_callers_cpu),
+        cmocka_unit_test(a_caller_leaves_a_lost_cpu),
+        cmocka_unit_test(no_piece_begins_after_a_turn),
         cmocka_unit_test(alone_when_held_back_and_together_again),
         cmocka_unit_test(bad_sizes_are_refused),
     };
