@@ -97,28 +97,30 @@ class Session:
         except (ProcessLookupError, FileNotFoundError):
             return None
 
-    def has_all_now(self):
-        """Whether the worker holds the model and an input. None: it has ended."""
+    def has_now(self, *more):
+        """Whether the worker holds the model, and more: in a run an input. None: it has ended."""
         kinds = self.kinds_in(self.worker)
-        return None if kinds is None else kinds >= {"weight", "input", "name", "topology key"}
+        return None if kinds is None else kinds >= {"weight", "name", "topology key", *more}
 
-    def has_all(self):
-        """Waits until it does. False: it has ended before."""
-        while (now := self.has_all_now()) is False:
+    def has_model(self):
+        """Waits until it holds the model. False: it has ended before."""
+        while (now := self.has_now()) is False:
             time.sleep(0.001)
         return bool(now)
 
     def freeze(self):
         """In the middle of the run: no instruction is executed any more, and all is there. False: it has ended before."""
         while True:
+            start = time.monotonic()
             try:
                 scan.freeze(self.worker)
             except (ProcessLookupError, FileNotFoundError):
                 return False
-            if self.has_all_now():
+            if self.has_now("input"):
                 return True
             scan.thaw(self.worker)
-            time.sleep(0.001)
+            # As long as it was looked at: a slow machine would let it do nothing before its deadlines.
+            time.sleep(time.monotonic() - start)
 
     def find_keys(self, other):
         """Of the channel. other: another session, for what all sessions have. False: one of them has ended before."""
@@ -341,7 +343,7 @@ class Endings(unittest.TestCase):
                     model = self.model(s, case, "long")
                     session = self.session(s, model, *options, trips=trips, hold=hold)
                     end = End(session)
-                    seen = end.error is None and session.has_all()
+                    seen = end.error is None and session.has_model()
                     # Who holds a frame back lets it go when the worker is no more.
                     end.join(PATIENCE)
                     session.go.set()
