@@ -27,11 +27,11 @@ static struct eml_bytes payload_of(struct eml_bytes document)
 
 enum eml_err eml_notary_attest(struct eml_notary *out, struct eml_bytes document)
 {
-    struct eml_notary s = {.attested = true};
+    struct eml_notary s = {.attested = true, .sequence = out->sequence};
     struct eml_document d;
     struct eml_why why;
     eml_notary_drop(out);
-    *out = (struct eml_notary){0};
+    *out = (struct eml_notary){.sequence = s.sequence};
     if (eml_document_decode(payload_of(document), &d, &why) != EML_OK ||
         d.nonce.len != sizeof s.nonce || (d.pcr_present & 7) != 7)
         return EML_E_SYSTEM;

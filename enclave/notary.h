@@ -21,13 +21,14 @@ struct eml_notary {
     uint32_t pcr_present; /* of those that a receipt can hold and that are set */
     struct eml_pcr pcr[EML_AIR_PCR_N];
     bool debug;                     /* PCR 0, 1 or 2 is all zero */
-    uint64_t sequence;              /* receipts signed */
+    uint64_t sequence;              /* receipts signed in this session */
     struct eml_buf air;             /* signed; empty: no receipt is being made */
     struct eml_statement statement; /* on it, when its place in the log is known */
 };
 
 /* Reads the document that the NSM has just given for this session. EML_E_SYSTEM: not one that a
- * receipt could name; *n is zero then. */
+ * receipt could name. What was known before is forgotten either way, but for how many receipts were
+ * signed. */
 EML_MUST enum eml_err eml_notary_attest(struct eml_notary *n, struct eml_bytes document);
 
 /* Makes the AIR receipt of a report with EML_OK, for whose digest the log is then to have a record.
