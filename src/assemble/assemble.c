@@ -40,7 +40,7 @@ enum eml_err eml_model_decode(struct eml_model *m, struct eml_arena *arena,
 {
     *m = (struct eml_model){.arena = arena, .isa = isa, .pool = pool};
     m->mark_open = eml_arena_mark(arena);
-    arena->shared = eml_pool_threads(pool) > 1;
+    arena->shared = false; /* until a plan that several threads run */
     uint64_t t = now_ns();
     m->topology = eml_arena_alloc(arena, sizeof *m->topology, 64);
     enum eml_err e = m->topology == NULL
@@ -130,6 +130,7 @@ static enum eml_err make_plan(struct eml_model *m, const struct eml_tensor *inpu
     uint64_t t = now_ns();
     EML_TRY(eml_plan_make(&m->topology->graph, inputs, m->isa, eml_pool_threads(m->pool), &budget,
                           m->arena, &r->plan, why));
+    m->arena->shared = eml_plan_threads(r->plan) > 1;
     size_t n = eml_plan_activation_bytes(r->plan);
     r->activations = (struct eml_room){eml_arena_alloc(m->arena, n, 4096), n};
     lap(&t, &times->plan);

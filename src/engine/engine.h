@@ -70,6 +70,10 @@ EML_MUST enum eml_err eml_plan_make(const struct eml_graph *g, const struct eml_
                                     const struct eml_budget *budget, struct eml_arena *arena,
                                     struct eml_plan **out, struct eml_why *why);
 
+/* Threads that a run uses at most: those of eml_plan_make, or the caller's alone if the whole is
+ * too short to be shared. */
+unsigned eml_plan_threads(const struct eml_plan *p);
+
 /* Bytes of activations and scratch that eml_plan_run needs, and an estimate of its work. */
 size_t eml_plan_activation_bytes(const struct eml_plan *p);
 uint64_t eml_plan_flops(const struct eml_plan *p);

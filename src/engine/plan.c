@@ -372,6 +372,21 @@ static enum eml_err check_params(const struct planner *s, const struct eml_node 
     return EML_OK;
 }
 
+/* Of one thread that decrypts. */
+enum { OPEN_BYTES_PER_NS = 16 };
+
+static void add_ns(const struct planner *s, const struct eml_node *n, uint64_t flops)
+{
+    uint64_t ns = eml_op_ns(n->op, flops);
+    for (uint32_t i = 0; i < n->n_in && n->op != EML_OP_GATHER; i++) /* which opens rows only */
+        if (n->in[i] != EML_ABSENT && s->g->values[n->in[i]].kind == EML_VALUE_SLOT &&
+            __builtin_add_overflow(ns, s->g->values[n->in[i]].bytes / OPEN_BYTES_PER_NS, &ns))
+            ns = UINT64_MAX;
+    if (__builtin_add_overflow(s->p->ns, ns, &s->p->ns))
+        s->p->ns = UINT64_MAX;
+    s->p->longest_ns = ns > s->p->longest_ns ? ns : s->p->longest_ns;
+}
+
 static enum eml_err add_step(const struct planner *s, uint32_t at)
 {
     struct eml_plan *p = s->p;
@@ -399,6 +414,7 @@ static enum eml_err add_step(const struct planner *s, uint32_t at)
     uint64_t flops = eml_op_flops(&c);
     if (__builtin_add_overflow(p->flops, flops, &p->flops))
         p->flops = UINT64_MAX;
+    add_ns(s, n, flops);
     struct eml_step *step = &p->steps[p->n_steps++];
     *step = (struct eml_step){
         .node = at, .origin = origin(s, at), .run = eml_op_kernel(n->op), .scratch = EML_NO_BUFFER};
@@ -468,6 +484,16 @@ static enum eml_err place_all(const struct planner *s, const bool *runs)
         EML_TRY(e);
     }
     return EML_OK;
+}
+
+/* A second thread pays in steps that are long enough for it to wake, or in runs in which it stays
+ * awake and many short ones add up. In others what the threads read of each other travels between
+ * their cores, which may take longer than the work. */
+enum { SHORT_STEP_NS = 100000, SHORT_RUN_NS = 1000000 };
+
+static bool alone(const struct planner *s)
+{
+    return !s->options->always_share && s->p->ns < SHORT_RUN_NS && s->p->longest_ns < SHORT_STEP_NS;
 }
 
 /* An output that is a slot is copied out of the window. */
@@ -578,6 +604,7 @@ static enum eml_err make(struct planner *s, const struct eml_tensor *inputs, enu
     find_lifetimes(s, runs);
     EML_TRY(place_all(s, runs));
     place_slot_outputs(s);
+    s->p->alone = alone(s);
     if (!eml_weights_plan(s->p, s->arena))
         return full(s);
     return layout_memory(s, budget);
@@ -623,6 +650,11 @@ size_t eml_plan_activation_bytes(const struct eml_plan *p)
 size_t eml_plan_window_bytes(const struct eml_plan *p)
 {
     return p->dynamic != NULL ? SIZE_MAX : p->window.bytes;
+}
+
+unsigned eml_plan_threads(const struct eml_plan *p)
+{
+    return p->alone ? 1 : p->threads;
 }
 
 uint64_t eml_plan_flops(const struct eml_plan *p)

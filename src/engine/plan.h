@@ -67,7 +67,8 @@ struct eml_weights_plan {
 struct eml_plan {
     const struct eml_graph *g; /* without Ifs: plan_branches.h */
     const struct eml_kernels *kernels;
-    unsigned threads;
+    unsigned threads;        /* that scratch is for */
+    bool alone;              /* too short to be shared: the caller's thread runs it */
     struct eml_known *known; /* per value */
     struct eml_place *place; /* per value */
     uint32_t *last;          /* per value: last step that reads it or a view of it; 0 = none */
@@ -81,6 +82,7 @@ struct eml_plan {
     size_t activation_bytes; /* with the table */
     uint64_t weight_bytes;   /* end of the last slot used */
     uint64_t flops;
+    uint64_t ns, longest_ns; /* of one thread, about: all steps, the longest */
     struct eml_weights_plan window;
     struct eml_plan_profile profile;
     const struct eml_dynamic *dynamic; /* not NULL: everything below g is unused */
@@ -95,7 +97,8 @@ bool eml_known_fully(const struct eml_known *k);
 void eml_store_int(enum eml_dtype t, void *to, size_t i, int64_t v);
 
 struct eml_plan_options {
-    bool no_reuse; /* every value gets memory of its own: what tests compare with */
+    bool no_reuse;     /* every value gets memory of its own: what tests compare with */
+    bool always_share; /* however short it is: for tests of what threads do */
 };
 
 EML_MUST enum eml_err eml_plan_make_with(const struct eml_graph *g, const struct eml_tensor *inputs,
@@ -135,5 +138,7 @@ bool eml_op_in_place(enum eml_op op, uint32_t i);
 uint32_t eml_op_params(enum eml_op op);
 /* Estimate of the work of one step; UINT64_MAX if it cannot be counted. */
 uint64_t eml_op_flops(const struct eml_op_ctx *c);
+/* The nanoseconds that one thread takes for that, about. */
+uint64_t eml_op_ns(enum eml_op op, uint64_t flops);
 
 #endif

@@ -245,6 +245,8 @@ static enum eml_err run(struct runner *r, const struct eml_tensor *inputs,
                         struct eml_room activations, struct eml_tensor *outputs)
 {
     EML_TRY(check_args(r->p, inputs, activations, r->pool, r->why));
+    if (r->p->alone)
+        r->pool = NULL;
     r->buffers = activations.ptr + r->p->table_bytes;
     r->table = (struct eml_view *)(void *)activations.ptr;
     copy_inputs(r, inputs);
@@ -283,6 +285,7 @@ enum eml_err eml_plan_run_sealed(const struct eml_plan *p, const struct eml_weig
         return misuse(why, "run: window too short or not aligned");
     if (p->weight_bytes > 0 && (p->weight_bytes - 1) / EML_WEIGHTS_BLOCK >= source->blocks)
         return eml_fail(why, EML_E_INPUT, "run: a slot lies behind the end of the weights", -1);
-    eml_weights_init(&w, source, p->window.n_blocks, p->threads, p->window.own_blocks, window);
+    eml_weights_init(&w, source, p->window.n_blocks, eml_plan_threads(p), p->window.own_blocks,
+                     window);
     return run(&r, inputs, activations, outputs);
 }

@@ -270,7 +270,8 @@ bool eml_weights_plan(struct eml_plan *p, struct eml_arena *arena)
         l.fresh == NULL || views == NULL)
         return false;
     uint64_t all = (p->weight_bytes + EML_WEIGHTS_BLOCK - 1) / EML_WEIGHTS_BLOCK;
-    const size_t least = p->threads > 1 ? LEAST_SHARED_BLOCKS : LEAST_BLOCKS;
+    const unsigned threads = eml_plan_threads(p);
+    const size_t least = threads > 1 ? LEAST_SHARED_BLOCKS : LEAST_BLOCKS;
     w->n_blocks = all < least ? (size_t)all : least;
     for (uint32_t i = 0; i < p->n_steps; i++) {
         choose_uses(&l, views, &p->steps[i]);
@@ -280,7 +281,7 @@ bool eml_weights_plan(struct eml_plan *p, struct eml_arena *arena)
     for (uint32_t i = 0; i < p->n_steps; i++)
         place_step(&l, i);
     look_ahead(&l);
-    if (!eml_weights_bytes(w->n_blocks, p->threads, w->own_blocks, &w->bytes))
+    if (!eml_weights_bytes(w->n_blocks, threads, w->own_blocks, &w->bytes))
         w->bytes = SIZE_MAX;
     return true;
 }

@@ -79,7 +79,7 @@ static void run_graph(const struct eml_model_gen *m, const struct eml_graph *g,
     struct eml_plan *plan;
     find_inputs(m, g, in);
     o->n_out = g->n_outputs;
-    const struct eml_plan_options options = {.no_reuse = isa == EML_ISA_REF};
+    const struct eml_plan_options options = {.no_reuse = isa == EML_ISA_REF, .always_share = true};
     o->e = eml_plan_make_with(g, in, isa, pool != NULL ? 2 : 1, &BUDGET, &options, arena, &plan,
                               &o->why);
     if (o->e != EML_OK)

@@ -303,7 +303,7 @@ static inline struct gb_result gb_run(struct gb *b, const void *const *data, enu
                                 .data = data[i],
                                 .bytes = (size_t)gb_count(k->shape) * eml_dtype_bytes(k->dtype)};
     }
-    const struct eml_plan_options options = {.no_reuse = no_reuse};
+    const struct eml_plan_options options = {.no_reuse = no_reuse, .always_share = true};
     r.e = eml_plan_make_with(&b->g, in, isa, threads, NULL, &options, &b->arena, &r.plan, &r.why);
     if (r.e != EML_OK)
         return r;

@@ -240,7 +240,8 @@ static void what_is_accepted_stays_in_its_memory(void **state)
         struct eml_plan *p;
         struct eml_why why;
         if (some_node(&h, &g)) {
-            const struct eml_plan_options options = {.no_reuse = eml_gen_bool(&g)};
+            const struct eml_plan_options options = {.no_reuse = eml_gen_bool(&g),
+                                                     .always_share = true};
             enum eml_err e = eml_plan_make_with(&b->g, h.in, EML_ISA_AUTO, 2, &budget, &options,
                                                 &b->arena, &p, &why);
             if (e == EML_OK) {

@@ -84,6 +84,32 @@ static void a_shape_that_depends_on_data_is_found_while_running(void **state)
     gb_free(b);
 }
 
+static unsigned threads_of_product(int64_t n, unsigned threads)
+{
+    struct gb *b = gb_new();
+    uint32_t x = gb_input(b, EML_DT_F32, SHAPE(n, n)), y = gb_input(b, EML_DT_F32, SHAPE(n, n));
+    gb_output(b, NODE(b, MATMUL, OF(x, y)));
+    const size_t bytes = (size_t)(n * n) * sizeof(float);
+    const struct eml_tensor in[2] = {{.dtype = EML_DT_F32, .shape = SHAPE(n, n), .bytes = bytes},
+                                     {.dtype = EML_DT_F32, .shape = SHAPE(n, n), .bytes = bytes}};
+    struct eml_plan *p;
+    struct eml_why why;
+    assert_int_equal(eml_plan_make(&b->g, in, EML_ISA_REF, threads, NULL, &b->arena, &p, &why),
+                     EML_OK);
+    unsigned used = eml_plan_threads(p);
+    gb_free(b);
+    return used;
+}
+
+/* A run that is over before another thread has joined is the caller's. */
+static void short_runs_are_not_shared(void **state)
+{
+    (void)state;
+    assert_int_equal(threads_of_product(64, 2), 1);   /* half a million operations */
+    assert_int_equal(threads_of_product(1024, 2), 2); /* two thousand million */
+    assert_int_equal(threads_of_product(1024, 1), 1);
+}
+
 static void budgets_and_inputs_are_checked(void **state)
 {
     (void)state;
@@ -341,6 +367,7 @@ int main(void)
         cmocka_unit_test(shapes_are_computed_while_planning),
         cmocka_unit_test(an_input_can_steer_a_shape),
         cmocka_unit_test(a_shape_that_depends_on_data_is_found_while_running),
+        cmocka_unit_test(short_runs_are_not_shared),
         cmocka_unit_test(budgets_and_inputs_are_checked),
         cmocka_unit_test(a_full_arena_is_an_error),
         cmocka_unit_test(buffers_in_use_together_do_not_overlap),

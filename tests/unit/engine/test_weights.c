@@ -174,8 +174,10 @@ static void any_fetch_may_fail(void **state)
         struct eml_why why = {0};
         struct eml_pool *pool;
         assert_int_equal(eml_pool_create(2, &pool), EML_OK);
-        assert_int_equal(eml_plan_make(&s.b->g, in, EML_ISA_AUTO, 2, NULL, &s.b->arena, &p, &why),
-                         EML_OK);
+        const struct eml_plan_options options = {.always_share = true};
+        assert_int_equal(
+            eml_plan_make_with(&s.b->g, in, EML_ISA_AUTO, 2, NULL, &options, &s.b->arena, &p, &why),
+            EML_OK);
         size_t n = eml_plan_activation_bytes(p);
         struct eml_room room = {eml_arena_alloc(&s.b->arena, n, 64), n};
         struct gb_source good = {.left = -1, .parts = parts};
