@@ -15,15 +15,6 @@ struct eml_bytes eml_cur_rest(struct eml_cur *c)
     return eml_cur_take(c, eml_cur_left(c));
 }
 
-static uint64_t little_endian(struct eml_cur *c, size_t n)
-{
-    struct eml_bytes b = eml_cur_take(c, n);
-    uint64_t v = 0;
-    for (size_t i = b.len; i > 0; i--)
-        v = v << 8 | b.ptr[i - 1];
-    return v;
-}
-
 /* Written out, so that a compiler sees one load. */
 static inline uint32_t be16(const uint8_t *p)
 {
@@ -51,16 +42,6 @@ uint64_t eml_cur_u64(struct eml_cur *c)
 {
     struct eml_bytes b = eml_cur_take(c, 8);
     return b.len != 0 ? (uint64_t)be32(b.ptr) << 32 | be32(b.ptr + 4) : 0;
-}
-
-uint32_t eml_cur_le32(struct eml_cur *c)
-{
-    return (uint32_t)little_endian(c, 4);
-}
-
-uint64_t eml_cur_le64(struct eml_cur *c)
-{
-    return little_endian(c, 8);
 }
 
 void eml_store_u16(uint8_t out[2], uint16_t v)

@@ -68,8 +68,6 @@ static inline uint8_t eml_cur_u8(struct eml_cur *c)
 uint16_t eml_cur_u16(struct eml_cur *c);
 uint32_t eml_cur_u32(struct eml_cur *c);
 uint64_t eml_cur_u64(struct eml_cur *c);
-uint32_t eml_cur_le32(struct eml_cur *c);
-uint64_t eml_cur_le64(struct eml_cur *c);
 /* A view of the next n bytes, borrowed from the input; empty on failure. */
 static inline struct eml_bytes eml_cur_take(struct eml_cur *c, size_t n)
 {

@@ -20,7 +20,6 @@
 
 enum {
     AEGIS_BLOCK = 64,
-    AEGIS_LANES = 4,
     AEGIS_AHEAD = 8192 /* bytes prefetched; measured from memory: 21 GB/s, 18 with 2048 */
 };
 

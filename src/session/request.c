@@ -144,12 +144,6 @@ static enum eml_err count(void *ctx, struct eml_bytes part)
     return EML_OK;
 }
 
-uint64_t eml_request_bytes(const struct eml_request *r)
-{
-    uint64_t n = 0;
-    return eml_request_encode(r, (struct eml_part_sink){count, &n}) == EML_OK ? n : 0;
-}
-
 uint64_t eml_result_bytes(const struct eml_result *r)
 {
     uint64_t n = 0;

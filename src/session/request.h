@@ -73,13 +73,12 @@ enum eml_err eml_part_to_buf(void *ctx, struct eml_bytes part);
 /* What precedes a tensor's data in an encoding: name, type, dims, and the length of the data. */
 void eml_tensor_put_head(struct eml_buf *out, const struct eml_named_tensor *t);
 
-/* The bytes of the encoding, for eml_channel_seal_begin. */
-uint64_t eml_request_bytes(const struct eml_request *r);
 EML_MUST enum eml_err eml_request_encode(const struct eml_request *r, struct eml_part_sink sink);
 /* EML_E_INPUT with the rule; EML_E_SYSTEM: the arena is full. *out is then zero. */
 EML_MUST enum eml_err eml_request_decode(struct eml_bytes encoded, struct eml_arena *arena,
                                          struct eml_request *out, struct eml_why *why);
 
+/* The bytes of the encoding, for eml_channel_seal_begin. */
 uint64_t eml_result_bytes(const struct eml_result *r);
 EML_MUST enum eml_err eml_result_encode(const struct eml_result *r, struct eml_part_sink sink);
 EML_MUST enum eml_err eml_result_decode(struct eml_bytes encoded, struct eml_arena *arena,

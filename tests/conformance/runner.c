@@ -3,7 +3,7 @@
 #include <string.h>
 #include <time.h>
 
-uint64_t eml_now_ns(void)
+static uint64_t now_ns(void)
 {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
@@ -44,19 +44,19 @@ enum eml_err eml_runner_run(struct eml_runner *r, const struct eml_tensor *input
 {
     const struct eml_budget budget = {UINT64_MAX, UINT64_MAX};
     struct eml_plan *plan;
-    uint64_t start = eml_now_ns();
+    uint64_t start = now_ns();
     EML_TRY(eml_plan_make(&r->topology->graph, inputs, r->isa,
                           r->pool != NULL ? eml_pool_threads(r->pool) : 1, &budget, r->arena, &plan,
                           why));
-    uint64_t planned = eml_now_ns();
+    uint64_t planned = now_ns();
     size_t room = eml_plan_activation_bytes(plan);
     struct eml_room activations = {eml_arena_alloc(r->arena, room, 64), room};
     if (activations.ptr == NULL)
         return eml_fail(why, EML_E_SYSTEM, "runner: memory", -1);
     memset(activations.ptr, 0xA5, room); /* the contract allows garbage */
-    uint64_t ready = eml_now_ns();
+    uint64_t ready = now_ns();
     enum eml_err e = eml_plan_run(plan, r->weights, inputs, activations, r->pool, outputs, why);
     r->plan_ns = planned - start;
-    r->run_ns = eml_now_ns() - ready;
+    r->run_ns = now_ns() - ready;
     return e;
 }

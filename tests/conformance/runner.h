@@ -27,6 +27,4 @@ EML_MUST enum eml_err eml_runner_open(struct eml_runner *r, const struct eml_onn
 EML_MUST enum eml_err eml_runner_run(struct eml_runner *r, const struct eml_tensor *inputs,
                                      struct eml_tensor *outputs, struct eml_why *why);
 
-uint64_t eml_now_ns(void); /* monotonic */
-
 #endif

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define DIRECTORY EML_VECTORS "/air/"
-enum { VALID_N = 2, INVALID_N = 8, HEADER_BYTES = 13, SIGNATURE_BYTES = 66 };
+enum { VALID_N = 2, INVALID_N = 8, HEADER_BYTES = 13 };
 
 static const uint64_t vectors_time = 1740500000; /* iat of the vectors */
 

@@ -72,7 +72,6 @@ static struct eml_buf encoded(unsigned form)
     if (form < 3) {
         struct eml_request r = sample(form, t);
         assert_int_equal(eml_request_encode(&r, (struct eml_part_sink){eml_part_to_buf, &b}), 0);
-        assert_int_equal(eml_request_bytes(&r), b.len);
     } else {
         struct eml_result r = sample_result(t);
         assert_int_equal(eml_result_encode(&r, (struct eml_part_sink){eml_part_to_buf, &b}), 0);
