@@ -121,7 +121,10 @@ static bool fills(const struct eml_ir_value *x, const struct eml_ir_value *y)
 }
 
 /* Not for a shape that the user gives, nor one of which it is not known that it fills: it may be
- * wrong, and then it is to be refused. */
+ * wrong, and then it is to be refused. Empty tensors are where -1 is not quite what was computed: a
+ * computed 0 would copy the operand's dim, and be refused if that does not fit, where -1 gives 0
+ * (and so does ONNX Runtime, but with all optimisations off: [2, 0, 4] by [n, 8] is [0, 8]); and
+ * beside a copied 0 any computed dim fits, but -1 is refused. */
 static void constant_shape(struct eml_ir *ir, struct eml_ir_node *n)
 {
     int64_t dims[EML_RANK_MAX];

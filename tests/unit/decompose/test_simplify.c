@@ -122,6 +122,26 @@ static void reshape_leaves_open_what_follows_from_the_rest(void **state)
     t_close(&t);
 }
 
+/* [2, n, 4] by [n, 8]: for n = 0 that is [0, 8], as in ONNX Runtime, not a copy of the 2. */
+static void an_open_dim_that_is_empty_is_zero(void **state)
+{
+    struct t t;
+    (void)state;
+    t_open(&t, 1);
+    struct eml_ir_value *x = t_input(&t, "x", DIMS(2, EML_DIM_UNKNOWN, 4)), *s = OP(&t, SHAPE, x);
+    struct eml_ir_value *n = OP(&t, SLICE, s, t_ints(&t, DIMS(1)), t_ints(&t, DIMS(2)));
+    struct eml_ir_node *cat = NODE(&t, CONCAT, n, t_ints(&t, DIMS(8)));
+    eml_ir_set_int(t.ir, cat, EML_ATTR_AXIS, 0);
+    struct eml_ir_node *r = NODE(&t, RESHAPE, x, cat->out[0]);
+    t_output(&t, r->out[0]);
+    simplify(&t);
+    const int64_t *dims = r->in[1]->data;
+    assert_non_null(dims);
+    assert_int_equal(dims[0], -1);
+    assert_int_equal(dims[1], 8);
+    t_close(&t);
+}
+
 /* It fills [1, 8] only: an open dim would take other inputs for it, empty ones among them. */
 static void a_shape_that_may_not_fit_is_still_computed(void **state)
 {
@@ -214,6 +234,7 @@ int main(void)
         cmocka_unit_test(transposes_merge),
         cmocka_unit_test(reshape_copies_dims_instead_of_computing_them),
         cmocka_unit_test(reshape_leaves_open_what_follows_from_the_rest),
+        cmocka_unit_test(an_open_dim_that_is_empty_is_zero),
         cmocka_unit_test(a_shape_that_may_not_fit_is_still_computed),
         cmocka_unit_test(equal_nodes_are_one),
         cmocka_unit_test(concatenations_build_on_each_other),
