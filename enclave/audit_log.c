@@ -52,6 +52,7 @@ struct eml_audit_log {
     struct eml_tree tree;    /* with all that was put into batches */
     struct batch sent, kept; /* on its way; durable last */
     enum eml_err trouble;
+    bool torn; /* out of memory between queue and tree: nothing can be committed any more */
     enum state state;
     int fd;
     int64_t retry_ms, deadline_ms;
@@ -422,6 +423,15 @@ static void hear(struct eml_audit_log *log)
     log->in.len = 0;
 }
 
+/* Without memory the tree and the queue do not agree any more. */
+static void tear(struct eml_audit_log *log)
+{
+    log->torn = true;
+    batch_free(&log->sent);
+    hang_up(log, EML_E_SYSTEM);
+    log->retry_ms = INT64_MAX;
+}
+
 static void send_batch(struct eml_audit_log *log)
 {
     enum eml_err err = EML_OK;
@@ -429,9 +439,10 @@ static void send_batch(struct eml_audit_log *log)
         err = fill(log, &log->sent);
         if (err == EML_OK)
             err = sign(log, &log->sent);
-        /* Without memory the tree and the queue do not agree any more. */
-        if (err != EML_OK)
-            EML_BUG();
+        if (err != EML_OK) {
+            tear(log);
+            return;
+        }
     }
     err = put_commit(log, &log->sent);
     if (err != EML_OK) {
@@ -454,8 +465,10 @@ int64_t eml_audit_log_poll(const struct eml_audit_log *log, struct pollfd *p)
     return late > eml_net_now_ms() && late < due ? late : due;
 }
 
-void eml_audit_log_turn(struct eml_audit_log *log, const struct pollfd *p)
+enum eml_err eml_audit_log_turn(struct eml_audit_log *log, const struct pollfd *p)
 {
+    if (log->torn)
+        return EML_E_SYSTEM;
     int64_t now = eml_net_now_ms();
     if (p->revents != 0 && log->state == DIALING)
         answered_the_phone(log);
@@ -469,6 +482,7 @@ void eml_audit_log_turn(struct eml_audit_log *log, const struct pollfd *p)
         dial(log);
     if (log->state == READY && log->sent.n + log->queued != 0)
         send_batch(log);
+    return log->torn ? EML_E_SYSTEM : EML_OK;
 }
 
 bool eml_audit_log_room(const struct eml_audit_log *log)
@@ -537,7 +551,7 @@ static enum eml_err until_booted(struct eml_audit_log *log, int64_t end_ms)
         due = due < end_ms ? due : end_ms;
         if (poll(&p, 1, due > now ? (int)(due - now) : 0) < 0 && errno != EINTR)
             return EML_E_SYSTEM;
-        eml_audit_log_turn(log, &p);
+        EML_TRY(eml_audit_log_turn(log, &p));
     }
     return EML_OK;
 }

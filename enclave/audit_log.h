@@ -47,8 +47,9 @@ EML_MUST enum eml_err eml_audit_log_append(struct eml_audit_log *log, const stru
 /* For the poll loop: fills p; returns when to call turn at the latest (INT64_MAX: no need). */
 int64_t eml_audit_log_poll(const struct eml_audit_log *log, struct pollfd *p);
 /* After poll, always (p->revents may be 0): reads answers, sends, dials again. Also sends what was
- * appended since. */
-void eml_audit_log_turn(struct eml_audit_log *log, const struct pollfd *p);
+ * appended since. EML_E_SYSTEM: out of memory while a batch was made, so that records are lost;
+ * from then on always, as from eml_audit_log_health. */
+EML_MUST enum eml_err eml_audit_log_turn(struct eml_audit_log *log, const struct pollfd *p);
 
 /* Half of the queue is free: new sessions may begin. The other half is for those that are there. */
 bool eml_audit_log_room(const struct eml_audit_log *log);

@@ -101,7 +101,8 @@ static enum eml_err turn(struct eml_broker *b, struct pollfd *p)
         welcome(b);
     atomic_store(b->share.threads, (uint32_t)eml_session_share(&b->sessions, b->options->threads));
     /* Last: what was recorded above goes out in one batch. */
-    eml_audit_log_turn(b->log, &p[P_LOG]);
+    if (eml_audit_log_turn(b->log, &p[P_LOG]) != EML_OK)
+        b->stopping = b->lost = true;
     eml_broker_make_receipts(b);
     eml_broker_answer_reports(b);
     return EML_OK;
@@ -127,7 +128,7 @@ static enum eml_err serve(struct eml_broker *b)
            eml_audit_log_health(b->log) == EML_OK)
         err = turn(b, p);
     free(p);
-    return err;
+    return err == EML_OK && b->lost ? EML_E_SYSTEM : err;
 }
 
 /* --- start and stop --- */

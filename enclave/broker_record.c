@@ -8,7 +8,7 @@ uint64_t eml_broker_record(struct eml_broker *b, const struct eml_session *s, st
     enum eml_err err = eml_audit_log_append(b->log, &r, &index);
     if (err != EML_OK) {
         eml_log_event("audit.lost", err, {"event", r.event});
-        b->stopping = true;
+        b->stopping = b->lost = true;
     }
     return index;
 }

@@ -30,12 +30,14 @@ static int broker(const struct eml_options *o, char **argv)
 
 /* What libraries would otherwise open a file for, at a time when a sandbox forbids it: the time
  * zone (certificate dates), and the random device (jansson's hash seed). */
-static void prepare_libraries(void)
+static enum eml_err prepare_libraries(void)
 {
-    eml_crypto_init();
+    EML_TRY(eml_crypto_start());
     eml_json_init();
-    (void)setenv("TZ", "UTC0", 1);
+    if (setenv("TZ", "UTC0", 1) != 0)
+        return EML_E_SYSTEM;
     tzset();
+    return EML_OK;
 }
 
 int main(int argc, char **argv)
@@ -45,8 +47,11 @@ int main(int argc, char **argv)
     int skip;
     if (eml_init_is(argv[0]))
         eml_init_run();
-    prepare_libraries();
     enum eml_role role = eml_role_of(argc, argv, &argument, &skip);
+    if (prepare_libraries() != EML_OK) {
+        (void)fputs("eml-enclaved: out of memory\n", stderr);
+        return role == EML_ROLE_BROKER ? eml_err_exit(EML_E_SYSTEM) : EML_E_SYSTEM;
+    }
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return fputs(eml_options_usage, stdout) < 0;
     if (eml_options_parse(argc, argv, skip, &o) != EML_OK) {

@@ -137,6 +137,8 @@ static enum eml_err identify_model(struct job *j, const char *path, struct eml_s
         out->version = t->blob.version;
         e = eml_sha256(&encoded, 1, &out->digest);
     }
+    if (e == EML_E_SYSTEM)
+        (void)eml_say_failed(path, e, NULL, NULL);
     (void)eml_arena_reset(&j->arena, mark);
     return e;
 }
@@ -149,8 +151,9 @@ static enum eml_err compare_own(struct job *j, const char *topology)
         return EML_OK;
     EML_TRY(identify_model(j, topology, &j->seen_model));
     j->seen_policy.serial = j->policy.serial;
-    EML_TRY(eml_policy_digest(&j->policy, &j->seen_policy.digest));
-    enum eml_err e = eml_remember_read(j->remember, &j->seen_before, &why);
+    enum eml_err e = eml_policy_digest(&j->policy, &j->seen_policy.digest);
+    if (e == EML_OK)
+        e = eml_remember_read(j->remember, &j->seen_before, &why);
     if (e == EML_OK)
         e = eml_memory_compare(&j->seen_before, &own, &why);
     if (e != EML_OK)

@@ -50,7 +50,10 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], commands[i]->name) != 0)
             continue;
         forbid_core_dumps();
-        eml_crypto_init();
+        if (eml_crypto_start() != EML_OK) {
+            eml_say("out of memory");
+            return eml_err_exit(EML_E_SYSTEM);
+        }
         eml_json_init();
         eml_say_command(commands[i]->name);
         int code = commands[i]->main(commands[i], argc - 1, argv + 1);

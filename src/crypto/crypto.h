@@ -11,8 +11,11 @@
 #include "base/bytes.h"
 
 /* Call first in main, before anything else can use OpenSSL: makes OpenSSL wipe every heap block
- * that it frees or moves, and read no configuration file. Aborts if OpenSSL has allocated before,
- * since secrets could then stay on the heap. Later calls do nothing. */
+ * that it frees or moves, and read no configuration file. EML_E_SYSTEM: out of memory. Aborts if
+ * OpenSSL has allocated before, since secrets could then stay on the heap. Later calls do nothing
+ * but tell again how the first went. */
+EML_MUST enum eml_err eml_crypto_start(void);
+/* The same for tests and benches, which need no message: aborts without memory. */
 void eml_crypto_init(void);
 
 /* --- hashes (FIPS 180-4), HMAC (RFC 2104), HKDF (RFC 5869) --- */

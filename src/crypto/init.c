@@ -30,19 +30,26 @@ static void wiping_free(void *p, const char *file, int line)
     eml_heap_free(p);
 }
 
+static bool is_ready; /* written once */
+
 static void init_once(void)
 {
     /* Refused once OpenSSL has allocated anything: then secrets could stay on the heap. */
     if (CRYPTO_set_mem_functions(wiping_malloc, wiping_realloc, wiping_free) != 1)
         EML_BUG();
     /* No configuration file, no environment: what the program does is what it was built to do. */
-    if (OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
-        EML_BUG();
+    is_ready = OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) == 1;
 }
 
-void eml_crypto_init(void)
+enum eml_err eml_crypto_start(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (pthread_once(&once, init_once) != 0)
         EML_BUG();
+    return is_ready ? EML_OK : EML_E_SYSTEM;
+}
+
+void eml_crypto_init(void)
+{
+    EML_ASSERT(eml_crypto_start() == EML_OK);
 }

@@ -22,7 +22,7 @@ PATIENCE = 300  # seconds for what must happen: long, since the machine may be b
 
 
 def program(name):
-    for folder in ("client/cli", "host", "enclave", "mock/kmsd", "mock/pki", "tools/eif"):
+    for folder in ("client/cli", "host", "enclave", "mock/kmsd", "mock/pki", "tools/eif", "tests/integration"):
         path = os.path.join(BIN, folder, name)
         if os.path.exists(path):
             return path
@@ -97,8 +97,9 @@ class Services:
 
     KEY, SECRET = "AKIADEVELOPMENT", "development-secret"
 
-    def __init__(self, enclave_args=(), host_args=(), kms=False, store_bytes=None):
-        """store_bytes: the store lies on a file system of that size (needs root: PermissionError otherwise)."""
+    def __init__(self, enclave_args=(), host_args=(), kms=False, store_bytes=None, image="eml-enclaved-dev"):
+        """store_bytes: the store lies on a file system of that size (needs root: PermissionError otherwise). image: the enclave's program."""
+        self.image = image
         self.mounted = False
         self.dir = tempfile.mkdtemp(prefix="eml-test-")
         self.processes = {}
@@ -107,7 +108,7 @@ class Services:
         for args in (("eml-devpki", self.path("pki")), ("eml-devpki", "--tls", self.path("tls"), "localhost")):
             done = run(*args)
             assert done.returncode == 0, done.stderr
-        pcrs = run("eml-devpki", "--pcrs", program("eml-enclaved-dev"))
+        pcrs = run("eml-devpki", "--pcrs", program(image))
         assert pcrs.returncode == 0, pcrs.stderr
         self.pcrs = json.loads(pcrs.stdout)
         with open(self.path("pcrs.json"), "w", encoding="utf-8") as f:
@@ -167,11 +168,11 @@ class Services:
                    self.path("store"), "--audit", self.path("audit"), "--kms-endpoint", f"tcp:127.0.0.1:{kms_port or self.kms_port}", "--credentials",
                    self.path("credentials.json"), *self.host_args)
 
-    def start_enclave(self, service=None, image="eml-enclaved-dev"):
-        """service: where the enclave finds its host, if that is not this host. image: the program, or a path."""
+    def start_enclave(self, service=None, image=None):
+        """service: where the enclave finds its host, if that is not this host. image: the program, or a path, if not the policy's."""
         if os.path.exists(self.path("enclave.sock")):
             os.unlink(self.path("enclave.sock"))
-        self.spawn("enclave", image, "--listen", "unix:" + self.path("enclave.sock"), "--host",
+        self.spawn("enclave", image or self.image, "--listen", "unix:" + self.path("enclave.sock"), "--host",
                    service or "unix:" + self.path("service.sock"), "--kms-ca", self.path("tls/kms-ca.pem"), "--kms-endpoint",
                    f"localhost:{self.kms_port}", *self.enclave_args, env={"EML_DEV_PKI": self.path("pki")})
 

@@ -108,8 +108,9 @@ class Model:
                          "--output", out))
                 computed += [np.load(os.path.join(out, f)) for f in os.listdir(out)]
                 self.results[n] = np.load(os.path.join(out, self.output_name + ".npy"))
+        stored_before = services.store_objects()
         must(run("eml", "push", os.path.join(self.folder, "sealed"), "--host", services.host))
-        (stored,) = services.store_objects()
+        (stored,) = set(services.store_objects()) - set(stored_before)
         self.object_id = bytes.fromhex(os.path.basename(stored))  # the host has both
         with open(stored, "rb") as f:
             self.digest = hashlib.sha256(f.read()).digest()

@@ -195,7 +195,7 @@ static void turn(struct eml_audit_log *log)
     struct pollfd p;
     int64_t now = eml_net_now_ms(), due = eml_audit_log_poll(log, &p);
     (void)poll(&p, 1, due - now > 20 ? 20 : due > now ? (int)(due - now) : 0);
-    eml_audit_log_turn(log, &p);
+    assert_int_equal(eml_audit_log_turn(log, &p), EML_OK);
 }
 
 static void settle(struct eml_audit_log *log)
