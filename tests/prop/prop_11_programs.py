@@ -27,7 +27,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from services import BIN, PATIENCE, Services, assured  # noqa: E402
 from under_faults import EVERY, SEED, UnderFaults  # noqa: E402
 
-CASES = int(os.environ.get("EML_CASES", "40"))  # of each program
+CASES = int(os.environ.get("EML_CASES", "16"))  # of each program
 WHO = ["nobody", "client", "host", "broker", "worker", "worker started ahead", "fetcher", "connector", "NSM"]
 PROGRAM = {"client": "client", "host": "host", **dict.fromkeys(WHO[3:], "enclave")}
 NSM = ["no answer", "no answer in time", "nothing", "its error", "another call's answer", "garbage", "all but the last byte",
