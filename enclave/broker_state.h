@@ -34,7 +34,7 @@ struct eml_broker {
     } spare[EML_SPARE_WORKERS]; /* workers that wait for a client; each gets one, and ends with it
                                  */
     int listener, signals;
-    bool stopping, lost; /* lost: because a record could not be kept */
+    bool stopping, lost;    /* lost: because a record could not be kept */
     int64_t tired_until_ms; /* no descriptors left: let the listener rest */
 };
 
