@@ -65,9 +65,6 @@ static inline uint8_t eml_cur_u8(struct eml_cur *c)
     return v;
 }
 
-uint16_t eml_cur_u16(struct eml_cur *c);
-uint32_t eml_cur_u32(struct eml_cur *c);
-uint64_t eml_cur_u64(struct eml_cur *c);
 /* A view of the next n bytes, borrowed from the input; empty on failure. */
 static inline struct eml_bytes eml_cur_take(struct eml_cur *c, size_t n)
 {
@@ -79,6 +76,36 @@ static inline struct eml_bytes eml_cur_take(struct eml_cur *c, size_t n)
     c->pos += n;
     return v;
 }
+
+/* Big-endian; written out, so that a compiler sees one load. */
+static inline uint32_t eml_load_u32(const uint8_t p[4])
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static inline uint64_t eml_load_u64(const uint8_t p[8])
+{
+    return (uint64_t)eml_load_u32(p) << 32 | eml_load_u32(p + 4);
+}
+
+static inline uint16_t eml_cur_u16(struct eml_cur *c)
+{
+    struct eml_bytes b = eml_cur_take(c, 2);
+    return b.len != 0 ? (uint16_t)((uint32_t)b.ptr[0] << 8 | b.ptr[1]) : 0;
+}
+
+static inline uint32_t eml_cur_u32(struct eml_cur *c)
+{
+    struct eml_bytes b = eml_cur_take(c, 4);
+    return b.len != 0 ? eml_load_u32(b.ptr) : 0;
+}
+
+static inline uint64_t eml_cur_u64(struct eml_cur *c)
+{
+    struct eml_bytes b = eml_cur_take(c, 8);
+    return b.len != 0 ? eml_load_u64(b.ptr) : 0;
+}
+
 /* All that is left, borrowed. */
 struct eml_bytes eml_cur_rest(struct eml_cur *c);
 

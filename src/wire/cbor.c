@@ -123,12 +123,29 @@ static struct item take(struct eml_cur *c, enum eml_cbor_type type)
     return i;
 }
 
+/* A number of 1, 2, 4 or 8 bytes behind its header, wherever 8 can be read: no branch depends on
+ * how many it has, which in a topology key nobody can predict. False: it may be another item. */
+static inline bool take_long(struct eml_cur *c, enum eml_cbor_type wanted, uint64_t *value)
+{
+    static const uint64_t least[] = {24, (uint64_t)1 << 8, (uint64_t)1 << 16, (uint64_t)1 << 32};
+    struct eml_cur ahead = eml_cur_ahead(c);
+    const struct eml_bytes b = eml_cur_take(&ahead, 1 + sizeof *value);
+    const unsigned first = b.len != 0 ? b.ptr[0] : 0, log2 = first & 3;
+    if (types[first >> 5] != wanted || (first & 0x1c) != 24)
+        return false;
+    *value = eml_load_u64(b.ptr + 1) >> (64 - (8u << log2));
+    if (*value < least[log2])
+        return false;
+    (void)eml_cur_take(c, 1 + ((size_t)1 << log2));
+    return true;
+}
+
 /* take, of an item that is a number; a container's length must be known. */
 static inline uint64_t take_number(struct eml_cur *c, enum eml_cbor_type wanted)
 {
-    unsigned first = eml_cur_peek_u8(c);
-    if (types[first >> 5] == wanted && (first & 0x1f) < 24 && eml_cur_ok(c))
-        return eml_cur_u8(c) & 0x1f;
+    uint64_t longer;
+    if (take_long(c, wanted, &longer))
+        return longer;
     enum eml_cbor_type type;
     uint64_t value;
     size_t size;

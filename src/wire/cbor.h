@@ -111,17 +111,18 @@ static inline int64_t eml_cbor_int(struct eml_cur *c)
 
 static inline bool eml_cbor_take_null(struct eml_cur *c)
 {
-    bool null = eml_cur_next(c) == EML_CBOR_NULL_BYTE;
-    c->pos += null;
-    return null;
+    if (eml_cur_next(c) != EML_CBOR_NULL_BYTE)
+        return false;
+    (void)eml_cur_u8(c);
+    return true;
 }
 
 static inline size_t eml_cbor_array(struct eml_cur *c, size_t max)
 {
     size_t n = (unsigned)eml_cur_next(c) - EML_CBOR_FIRST_ARRAY;
-    if (n >= EML_CBOR_SMALL_N || n > max || n > c->len - c->pos - 1)
+    if (n >= EML_CBOR_SMALL_N || n > max || n >= eml_cur_left(c))
         return eml_cbor_array_long(c, max);
-    c->pos++;
+    (void)eml_cur_u8(c);
     return n;
 }
 
