@@ -211,7 +211,7 @@ static void make_reader(struct bench *b, const struct eml_topology *t, struct em
 {
     struct eml_why why = {0};
     must(eml_blob_reader_init(r, &t->blob, b->sealed, &b->arena, &why), "weights", &why);
-    must(eml_blob_reader_rely(r, &t->blob, b->digest, &b->arena, &why), "weights", &why);
+    must(eml_blob_reader_rely(r, &t->blob, b->digest, &why), "weights", &why);
 }
 
 static void prepare_bare(struct bench *b, const struct eml_topology *t, struct bare *r)

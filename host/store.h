@@ -1,4 +1,4 @@
-/* The weight store: a directory of opaque objects, named by random ids.
+/* The weight store: a directory of opaque objects, named by ids that mean nothing to it.
  *
  *   DIR/ab/ab12...   an object, named by the hex of its 32-byte id, below its first two digits
  *   DIR/tmp/         what is being received; emptied at start

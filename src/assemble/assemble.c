@@ -68,9 +68,8 @@ static enum eml_err make_reader(struct eml_model *m, struct eml_blob_reader *r, 
 {
     const struct eml_blob_info *info = &m->topology->blob;
     EML_TRY(eml_blob_reader_init(r, info, m->sealed, m->arena, why));
-    return m->sealed_in == EML_SEALED_FIXED
-               ? eml_blob_reader_rely(r, info, m->digest, m->arena, why)
-               : EML_OK;
+    return m->sealed_in == EML_SEALED_FIXED ? eml_blob_reader_rely(r, info, m->digest, why)
+                                            : EML_OK;
 }
 
 /* Decrypts all weights to the top of the arena: session mode, and graphs that need it. */
@@ -167,13 +166,10 @@ static enum eml_err run_sealed(struct eml_model *m, const struct eml_tensor *inp
                                struct eml_times *times, struct eml_why *why)
 {
     struct opener opener = {0};
-    const uint64_t start =
-        now_ns(); /* of the exposure: the reader opens a chunk to check the key */
+    const uint64_t start = now_ns(); /* of the exposure, too: no weight is in clear before */
     uint64_t t = start;
     size_t mark = eml_arena_mark(m->arena), n = eml_plan_window_bytes(r->plan);
-    enum eml_err e = make_reader(m, &opener.reader, why);
-    times->exposure = now_ns() - start;
-    EML_TRY(e);
+    EML_TRY(make_reader(m, &opener.reader, why));
     struct eml_room window = {eml_arena_alloc(m->arena, n, 4096), n};
     if (window.ptr == NULL)
         return eml_fail(why, EML_E_REFUSED, "assemble: the weights exceed the memory limit", -1);
@@ -184,8 +180,8 @@ static enum eml_err run_sealed(struct eml_model *m, const struct eml_tensor *inp
         .fetch_part = opener.reader.parts ? fetch_part : NULL,
     };
     lap(&t, &times->open);
-    e = eml_plan_run_sealed(r->plan, &source, window, inputs, r->activations, m->pool, r->outputs,
-                            why);
+    enum eml_err e = eml_plan_run_sealed(r->plan, &source, window, inputs, r->activations, m->pool,
+                                         r->outputs, why);
     lap(&t, &times->run);
     wipe_to(m, mark, times);
     times->exposure = now_ns() - start;

@@ -61,6 +61,24 @@ static void bind(const uint8_t prefix[PREFIX_LEN], uint64_t index, struct eml_no
     eml_store_u64(aad + PREFIX_LEN, index);
 }
 
+/* A name that only who knows the key can make of all that it must belong to, and that tells others
+ * nothing. */
+static enum eml_err object_id(const struct eml_blob_info *info, uint8_t out[32])
+{
+    static const char label[] = "eml-weights/1 object";
+    enum { LEN = sizeof label - 1 + 16 + 8 + 8 + 1 + 32 };
+    uint8_t bound[LEN], *at = bound;
+    memcpy(at, label, sizeof label - 1);
+    at += sizeof label - 1;
+    memcpy(at, info->model_id, 16);
+    eml_store_u64(at + 16, info->version);
+    eml_store_u64(at + 24, info->chunks);
+    at[32] = (uint8_t)info->cipher;
+    memcpy(at + 33, info->digest, 32);
+    return eml_hkdf_expand(EML_BYTES(info->key.bytes), EML_BYTES(bound),
+                           (struct eml_room){out, 32});
+}
+
 /* Key schedule and permutation, from the arena. */
 static enum eml_err prepare(const struct eml_blob_info *info, struct eml_arena *arena,
                             struct eml_bulk **bulk, uint32_t **position)
@@ -127,9 +145,7 @@ enum eml_err eml_blob_seal(struct eml_bytes plain, struct eml_blob_info *info, s
     info->chunks = eml_blob_chunks(plain.len);
     uint8_t *object = NULL;
     size_t scratch_bytes = eml_bulk_state_bytes() + (size_t)info->chunks * sizeof(uint32_t) + 256;
-    enum eml_err e = info->chunks == 0 ? EML_E_INPUT : eml_random(EML_ROOM(info->object_id));
-    if (e == EML_OK)
-        e = eml_random(EML_ROOM(info->key.bytes));
+    enum eml_err e = info->chunks == 0 ? EML_E_INPUT : eml_random(EML_ROOM(info->key.bytes));
     if (e == EML_OK)
         e = eml_arena_create(&scratch, scratch_bytes);
     if (e == EML_OK) {
@@ -138,6 +154,8 @@ enum eml_err eml_blob_seal(struct eml_bytes plain, struct eml_blob_info *info, s
     }
     if (e == EML_OK)
         e = eml_blob_digest(eml_bytes(object, out->len - start), info->digest);
+    if (e == EML_OK)
+        e = object_id(info, info->object_id);
     (void)eml_arena_destroy(&scratch);
     if (e != EML_OK) {
         eml_wipe(&info->key, sizeof info->key);
@@ -193,19 +211,16 @@ static enum eml_err open_chunk(const struct eml_blob_reader *r, uint64_t index, 
 }
 
 enum eml_err eml_blob_reader_rely(struct eml_blob_reader *r, const struct eml_blob_info *info,
-                                  const uint8_t digest[32], struct eml_arena *arena,
-                                  struct eml_why *why)
+                                  const uint8_t digest[32], struct eml_why *why)
 {
+    uint8_t id[32];
     EML_TRY(eml_blob_check(info, r->sealed.len, digest, why));
     if (!eml_bulk_opens_parts(r->bulk))
         return EML_OK;
-    const size_t mark = eml_arena_mark(arena);
-    uint8_t *last = eml_arena_alloc(arena, EML_CHUNK_BYTES, 64);
-    enum eml_err e = last != NULL ? open_chunk(r, r->chunks - 1, last) : EML_E_SYSTEM;
-    (void)eml_arena_reset(arena, mark);
-    if (e != EML_OK)
-        return eml_fail(why, e, "weights: not sealed under this key, model id and version",
-                        (long)(r->chunks - 1));
+    EML_TRY(object_id(info, id));
+    if (!eml_ct_equal(EML_BYTES(id), EML_BYTES(info->object_id)))
+        return eml_fail(why, EML_E_AUTH, "weights: not sealed under this key, model id and version",
+                        -1);
     r->parts = true;
     return EML_OK;
 }

@@ -25,7 +25,7 @@ struct eml_seal_key {
 
 /* All that is needed to open an object; carried in the topology key. */
 struct eml_blob_info {
-    uint8_t object_id[32]; /* random; the name in the store */
+    uint8_t object_id[32]; /* made of all below with the key; the name in the store */
     uint8_t model_id[16];
     uint64_t version;
     uint64_t chunks;      /* size class, >= 1 */
@@ -41,7 +41,7 @@ uint64_t eml_blob_chunks(uint64_t plain_bytes);
 /* Bytes of the sealed object; chunks < 2^32. */
 uint64_t eml_blob_sealed_bytes(uint64_t chunks);
 
-/* Seals. Draws object_id and key, sets chunks, plain_bytes and digest; cipher, model_id and
+/* Seals. Draws the key, sets chunks, plain_bytes, digest and object_id; cipher, model_id and
  * version are the caller's, in *info. Appends the object to *out (whose max must allow for it).
  * On failure the key in *info is wiped and *out is as before. */
 EML_MUST enum eml_err eml_blob_seal(struct eml_bytes plain, struct eml_blob_info *info,
@@ -89,13 +89,11 @@ EML_MUST enum eml_err eml_blob_reader_init(struct eml_blob_reader *r,
  * over bytes that NOBODY CAN HAVE CHANGED SINCE, NOR CAN while the reader lives: memory of this
  * process alone, or a memory file sealed against writing before it was read; not a file, which
  * others may write to behind a mapping. That key, model id, version and number of chunks are those
- * of the sealing, one tag tells: the last chunk's. Its plaintext is in the arena meanwhile.
- * EML_E_AUTH: other bytes, or not their key, model or version; EML_E_SYSTEM: no room in the arena.
- * The reader is as before then, and the arena always. */
+ * of the sealing, the object's id tells, which is made of them and the digest. EML_E_AUTH: other
+ * bytes, or not their key, model or version. The reader is as before then. */
 EML_MUST enum eml_err eml_blob_reader_rely(struct eml_blob_reader *r,
                                            const struct eml_blob_info *info,
-                                           const uint8_t digest[32], struct eml_arena *arena,
-                                           struct eml_why *why);
+                                           const uint8_t digest[32], struct eml_why *why);
 
 /* Opens bytes [at, at + out.len) of the plaintext stream. Only if r->parts. EML_E_SYSTEM: out is
  * wiped. */
