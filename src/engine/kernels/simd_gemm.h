@@ -260,8 +260,117 @@ INLINE void depthwise_store(const struct eml_depthwise *d, size_t p, size_t j, s
     put(d->y + p * d->ldy + j, left, finish_vector(v, e, residual, j, left));
 }
 
-/* 3 x 3 windows: weights and addresses of a vector of channels stay in registers over all pixels.
- */
+/* The lines of a 3 x 3 window if its three taps follow each other at one distance: then three
+ * addresses stay in registers rather than nine. */
+struct lines {
+    const float *x[3];
+    size_t step[3]; /* floats */
+};
+
+static bool are_lines(const struct eml_depthwise *d, struct lines *l)
+{
+    for (size_t i = 0; i < 3; i++) {
+        uintptr_t a = (uintptr_t)d->x[3 * i], b = (uintptr_t)d->x[3 * i + 1],
+                  c = (uintptr_t)d->x[3 * i + 2];
+        if (b < a || c - b != b - a)
+            return false;
+        l->x[i] = d->x[3 * i];
+        l->step[i] = (b - a) / sizeof(float);
+    }
+    return true;
+}
+
+/* A vector of channels at j, of a window of lines: nothing is read anew that does not depend on the
+ * pixel. a: the epilogue's activation, one that is not costly and has no slope. */
+INLINE void depthwise_lines(const struct eml_depthwise *d, const struct lines *l, size_t j,
+                            const enum eml_act a)
+{
+    const struct eml_epilogue *e = d->epilogue;
+    const vf p0 = v_set(e->act.p[0]), p1 = v_set(e->act.p[1]);
+    const vf bias = e->bias ? v_load(e->bias + j) : v_set(0.0F);
+    const size_t pixels = d->pixels, step = d->x_step, ldy = d->ldy;
+    const size_t e0 = l->step[0], e1 = l->step[1], e2 = l->step[2], er = e->residual_stride;
+    const float *x0 = l->x[0] + j, *x1 = l->x[1] + j, *x2 = l->x[2] + j;
+    const float *residual = e->residual ? e->residual + j : NULL;
+    float *y = d->y + j;
+    vf w[TAPS_UNROLLED];
+    EACH(t, 0, TAPS_UNROLLED) w[t] = v_load(d->w + t * d->w_stride + j);
+    for (size_t p = 0; p < pixels; p++) {
+        vf s[3];
+        EACH(t, 0, 3) s[t] = v_load(x0 + t * e0) * w[t];
+        EACH(t, 0, 3) s[t] = v_fma(v_load(x1 + t * e1), w[3 + t], s[t]);
+        EACH(t, 0, 3) s[t] = v_fma(v_load(x2 + t * e2), w[6 + t], s[t]);
+        vf v = s[0] + (s[1] + s[2]) + bias;
+        if (residual)
+            v = v + v_load(residual + p * er);
+        v_store(y, v_act(a, v, p0, p1, v));
+        x0 += step;
+        x1 += step;
+        x2 += step;
+        y += ldy;
+    }
+}
+
+/* One pixel, with taps anywhere: all full vectors of its channels. a as above. */
+INLINE size_t depthwise_point(const struct eml_depthwise *d, const enum eml_act a)
+{
+    const struct eml_epilogue *e = d->epilogue;
+    const vf p0 = v_set(e->act.p[0]), p1 = v_set(e->act.p[1]);
+    const float *x[TAPS_UNROLLED], *bias = e->bias, *residual = e->residual;
+    const float *w0 = d->w, *w1 = w0 + 3 * d->w_stride, *w2 = w1 + 3 * d->w_stride;
+    const size_t w_stride = d->w_stride, c = d->c;
+    float *y = d->y;
+    size_t j = 0;
+    EACH(t, 0, TAPS_UNROLLED) x[t] = d->x[t];
+    for (; j + VL <= c; j += VL) {
+        vf s[3];
+        EACH(t, 0, 3) s[t] = v_load(x[t] + j) * v_load(w0 + t * w_stride + j);
+        EACH(t, 0, 3) s[t] = v_fma(v_load(x[3 + t] + j), v_load(w1 + t * w_stride + j), s[t]);
+        EACH(t, 0, 3) s[t] = v_fma(v_load(x[6 + t] + j), v_load(w2 + t * w_stride + j), s[t]);
+        vf v = s[0] + (s[1] + s[2]);
+        if (bias)
+            v = v + v_load(bias + j);
+        if (residual)
+            v = v + v_load(residual + j);
+        v_store(y + j, v_act(a, v, p0, p1, v));
+    }
+    return j;
+}
+
+INLINE size_t depthwise_full(const struct eml_depthwise *d, const struct lines *l,
+                             const enum eml_act a)
+{
+    size_t j = 0;
+    if (l == NULL)
+        return depthwise_point(d, a);
+    for (; j + VL <= d->c; j += VL)
+        depthwise_lines(d, l, j, a);
+    return j;
+}
+
+/* 3 x 3 windows: the full vectors of channels; returns how many channels are done. */
+static size_t depthwise_3x3(const struct eml_depthwise *d)
+{
+    struct lines l;
+    bool lines = d->taps == TAPS_UNROLLED && are_lines(d, &l);
+    if (d->taps != TAPS_UNROLLED || (!lines && d->pixels != 1))
+        return 0;
+    switch (d->epilogue->act.act) {
+    case EML_ACT_NONE:
+        return depthwise_full(d, lines ? &l : NULL, EML_ACT_NONE);
+    case EML_ACT_RELU:
+        return depthwise_full(d, lines ? &l : NULL, EML_ACT_RELU);
+    case EML_ACT_CLIP:
+        return depthwise_full(d, lines ? &l : NULL, EML_ACT_CLIP);
+    case EML_ACT_HARD_SWISH:
+        return depthwise_full(d, lines ? &l : NULL, EML_ACT_HARD_SWISH);
+    default:
+        return 0;
+    }
+}
+
+/* 3 x 3 windows else: weights and addresses of a vector of channels stay in registers over all
+ * pixels. The order of summation is the same. */
 INLINE void depthwise_9(const struct eml_depthwise *d, size_t j, size_t left)
 {
     vf w[TAPS_UNROLLED];
@@ -313,7 +422,7 @@ INLINE void depthwise_vector(const struct eml_depthwise *d, size_t j, size_t lef
 
 static void depthwise(const struct eml_depthwise *d)
 {
-    size_t j = 0;
+    size_t j = depthwise_3x3(d);
     for (; j + VL <= d->c; j += VL)
         depthwise_vector(d, j, VL);
     if (j < d->c)

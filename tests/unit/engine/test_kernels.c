@@ -228,6 +228,21 @@ static void tiles_do_not_depend_on_the_cut(void **state)
 
 /* ---- windows ---- */
 
+/* Where the taps of the first pixel are: anywhere, or in lines of three at one distance, which may
+ * be 0. Rows [0, taps) of x. */
+static void tap_rows(struct eml_gen *g, const float **rows, size_t taps, const float *x, size_t c)
+{
+    bool lines = eml_gen_bool(g);
+    size_t first = 0, distance = 0;
+    for (size_t i = 0; i < taps; i++) {
+        if (i % 3 == 0) {
+            distance = (size_t)eml_gen_range(g, 0, taps < 5 ? 0 : 2);
+            first = (size_t)eml_gen_range(g, 0, (int64_t)(taps - 2 * distance) - 1);
+        }
+        rows[i] = x + (lines ? first + i % 3 * distance : i * 7 % taps) * c;
+    }
+}
+
 static void check_depthwise(struct eml_gen *g, const struct eml_kernels *kn)
 {
     size_t taps = eml_gen_bool(g) ? 9 : (size_t)eml_gen_range(g, 1, 30);
@@ -239,8 +254,7 @@ static void check_depthwise(struct eml_gen *g, const struct eml_kernels *kn)
     float *bias = random_floats(g, c, -1, 1), *y = random_floats(g, pixels * c, 0, 1);
     float *residual = random_floats(g, pixels * c, -1, 1), *slope = random_floats(g, c, -1, 1);
     const float *rows[30];
-    for (size_t i = 0; i < taps; i++)
-        rows[i] = x + i * 7 % taps * c;
+    tap_rows(g, rows, taps, x, c);
     struct eml_epilogue e = {
         .bias = eml_gen_bool(g) ? bias : NULL,
         .residual = eml_gen_bool(g) ? residual : NULL,
