@@ -102,8 +102,8 @@ struct kept {
     size_t n;
 };
 
-/* Of a request in request mode nothing else is left when its result leaves. That takes no time:
- * the host is at work meanwhile. */
+/* Of a request in request mode nothing else is left when its result leaves, and of one that is
+ * sealed already (n = 0) nothing at all. That takes no time: the host is at work meanwhile. */
 static void forget_the_rest(struct eml_worker *w, const struct eml_named_tensor *t, size_t n,
                             struct kept *k)
 {
@@ -131,9 +131,6 @@ static enum eml_err send_outputs(void *ctx, const struct eml_tensor *outputs, si
     EML_TRY(eml_random(EML_ROOM(salt)));
     EML_TRY(commit(EML_COMMIT_RESPONSE, salt, named, n, w->inference.response));
     EML_TRY(eml_worker_report(w, EML_OK));
-    if (w->mode == EML_MODE_REQUEST)
-        forget_the_rest(w, named, n, &kept);
-    EML_TRY(eml_worker_recorded(w, EML_ROOM(room), &receipt));
     const struct eml_result r = {
         .n_outputs = n,
         .outputs = named,
@@ -146,7 +143,11 @@ static enum eml_err send_outputs(void *ctx, const struct eml_tensor *outputs, si
         .kernels = eml_bytes_of_str(eml_isa_name(w->model.isa)),
         .salt = EML_BYTES(salt),
     };
-    /* The client verifies it while the result is sealed and on its way. */
+    EML_TRY(eml_worker_seal_ahead(w, &r));
+    if (w->mode == EML_MODE_REQUEST)
+        forget_the_rest(w, named, w->ahead ? 0 : n, &kept);
+    EML_TRY(eml_worker_recorded(w, EML_ROOM(room), &receipt));
+    /* The client verifies it while the result is on its way. */
     w->sent = eml_worker_send_receipt(w, receipt);
     if (w->sent == EML_OK)
         w->sent = eml_worker_send_result(w, &r);

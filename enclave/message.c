@@ -7,6 +7,8 @@
 
 /* Ciphertext is sent whenever so much of it has gathered. */
 enum { GATHER = 1 << 18 };
+_Static_assert(EML_IPC_BODY_MAX <= EML_CHANNEL_HELD_MAX,
+               "any receipt fits in the place kept for it");
 /* What records of so much content have besides: headers, tags and, in the last one, padding. */
 enum { RECORDS_MORE = EML_RECORD_PLAIN_MAX };
 
@@ -164,6 +166,7 @@ void eml_worker_report_destruction(struct eml_worker *w)
 struct sealer {
     struct eml_worker *w;
     int64_t deadline_ms;
+    bool waits; /* nothing is to be sent yet */
 };
 
 static enum eml_err flush(struct sealer *s)
@@ -183,31 +186,55 @@ static enum eml_err seal_part(void *ctx, struct eml_bytes part)
         size_t n = part.len < GATHER ? part.len : GATHER;
         EML_TRY(eml_channel_seal_part(s->w->channel, eml_bytes(part.ptr, n), &s->w->out));
         part = eml_bytes(part.ptr + n, part.len - n);
-        if (s->w->out.len >= GATHER)
+        if (s->w->out.len >= GATHER && !s->waits)
             EML_TRY(flush(s));
     }
     return EML_OK;
 }
 
-enum eml_err eml_worker_send_result(struct eml_worker *w, const struct eml_result *r)
+static enum eml_err seal_result(struct sealer *s, const struct eml_result *r, uint64_t bytes)
 {
-    struct sealer s = {.w = w, .deadline_ms = in_ms(EML_SEND_MS)};
+    struct eml_buf *out = &s->w->out;
+    eml_buf_reserve(out, bytes <= GATHER ? (size_t)bytes + RECORDS_MORE : GATHER);
+    EML_TRY(eml_channel_seal_begin(s->w->channel, EML_MSG_RESULT, bytes, out));
+    return eml_result_encode(r, (struct eml_part_sink){seal_part, s});
+}
+
+enum eml_err eml_worker_seal_ahead(struct eml_worker *w, const struct eml_result *r)
+{
+    struct sealer s = {.w = w, .waits = true};
     uint64_t bytes = eml_result_bytes(r);
-    eml_buf_reserve(&w->out, bytes < GATHER ? (size_t)bytes + RECORDS_MORE : GATHER);
-    enum eml_err err = eml_channel_seal_begin(w->channel, EML_MSG_RESULT, bytes, &w->out);
+    if (bytes > GATHER)
+        return EML_OK;
+    enum eml_err err = eml_channel_seal_hold(w->channel);
     if (err == EML_OK)
-        err = eml_result_encode(r, (struct eml_part_sink){seal_part, &s});
+        err = seal_result(&s, r, bytes);
     if (err == EML_OK)
-        err = flush(&s);
-    w->out.len = 0;
+        err = eml_buf_ok(&w->out);
+    w->ahead = err == EML_OK;
+    if (!w->ahead)
+        w->out.len = 0;
     return err;
 }
 
+enum eml_err eml_worker_send_result(struct eml_worker *w, const struct eml_result *r)
+{
+    struct sealer s = {.w = w, .deadline_ms = in_ms(EML_SEND_MS)};
+    enum eml_err err = w->ahead ? EML_OK : seal_result(&s, r, eml_result_bytes(r));
+    if (err == EML_OK)
+        err = flush(&s);
+    w->out.len = 0;
+    w->ahead = false;
+    return err;
+}
+
+/* In the place that was kept, if one was. */
 static enum eml_err send_whole(struct eml_worker *w, enum eml_msg_type type,
                                struct eml_bytes content)
 {
     struct eml_buf out = {0};
-    enum eml_err err = eml_channel_seal(w->channel, type, content, &out);
+    enum eml_err err = w->ahead ? eml_channel_seal_held(w->channel, type, content, &out)
+                                : eml_channel_seal(w->channel, type, content, &out);
     if (err == EML_OK)
         err = eml_net_send(w->client, eml_buf_bytes(&out), in_ms(EML_SEND_MS));
     eml_buf_free(&out);
@@ -222,7 +249,12 @@ enum eml_err eml_worker_send_receipt(struct eml_worker *w, struct eml_bytes rece
 enum eml_err eml_worker_send_error(struct eml_worker *w, enum eml_err class)
 {
     const uint8_t c[] = {(uint8_t) class};
-    return send_whole(w, EML_MSG_ERROR, EML_BYTES(c));
+    enum eml_err err = send_whole(w, EML_MSG_ERROR, EML_BYTES(c));
+    if (w->ahead)
+        eml_channel_wipe(w->channel); /* what would come next lies behind the result */
+    w->ahead = false;
+    w->out.len = 0;
+    return err;
 }
 
 enum eml_err eml_worker_send_end(struct eml_worker *w)

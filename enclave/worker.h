@@ -32,6 +32,7 @@ struct eml_worker {
     struct eml_ipc_inference inference; /* of the request that runs, as far as it is known */
     bool reported;                      /* the broker has heard how it ended */
     struct eml_times times;             /* of the request that runs */
+    bool ahead;        /* a sealed result lies in `out`, a place is kept for what comes before it */
     enum eml_err sent; /* of the last result: EML_OK, or why it could not be sent */
 };
 
@@ -54,7 +55,11 @@ EML_MUST enum eml_err eml_worker_receive(struct eml_worker *w, enum eml_msg_type
                                          struct eml_room *content, bool *broken);
 /* Seals and sends a message, the receipt of the result that comes next. */
 EML_MUST enum eml_err eml_worker_send_receipt(struct eml_worker *w, struct eml_bytes receipt);
-/* Seals and sends; the content is encoded from where it lies. */
+/* Seals a result, if it is small enough to wait in memory, before its receipt is there; nothing of
+ * it leaves. If w->ahead is set then, its tensors are not needed any more. */
+EML_MUST enum eml_err eml_worker_seal_ahead(struct eml_worker *w, const struct eml_result *r);
+/* Sends what was sealed ahead, or else seals and sends; the content is encoded from where it lies.
+ */
 EML_MUST enum eml_err eml_worker_send_result(struct eml_worker *w, const struct eml_result *r);
 /* Tells the broker how the request that runs has ended, once. */
 EML_MUST enum eml_err eml_worker_report(struct eml_worker *w, enum eml_err err);
@@ -65,7 +70,8 @@ EML_MUST enum eml_err eml_worker_recorded(struct eml_worker *w, struct eml_room 
 /* Tells the broker, by the times that eml_worker_close_model filled in, how long the model of a
  * session was in clear and that it is gone. */
 void eml_worker_report_destruction(struct eml_worker *w);
-/* One class byte. EML_MSG_END: no content. */
+/* One class byte. EML_MSG_END: no content. A result that was sealed ahead is dropped by an error,
+ * and nothing can be sent after that. */
 EML_MUST enum eml_err eml_worker_send_error(struct eml_worker *w, enum eml_err class);
 EML_MUST enum eml_err eml_worker_send_end(struct eml_worker *w);
 
