@@ -31,19 +31,25 @@ enum eml_err eml_remote_receipt_verify(const struct eml_remote *r,
     return eml_receipt_verify(receipt, &expect, verified, NULL, why);
 }
 
+enum eml_err eml_remote_response_hash(const struct eml_result *result, struct eml_sha256 *out)
+{
+    if (result->salt.len != EML_SALT_BYTES)
+        return EML_E_USAGE;
+    return eml_commit(EML_COMMIT_RESPONSE, result->salt.ptr, result->outputs, result->n_outputs,
+                      out);
+}
+
 enum eml_err eml_remote_receipt_accept(const struct eml_receipt *receipt,
                                        const struct eml_receipt_verified *verified,
                                        const struct eml_request *request,
                                        const struct eml_result *result,
+                                       const struct eml_sha256 *response_hash,
                                        struct eml_remote_receipt *out, struct eml_why *why)
 {
-    struct eml_sha256 response_hash;
-    const struct eml_air_policy response = {.response_hash = &response_hash};
+    const struct eml_air_policy response = {.response_hash = response_hash};
     *out = (struct eml_remote_receipt){.file = {0}};
     if (request->salt.len != EML_SALT_BYTES || result->salt.len != EML_SALT_BYTES)
         return EML_E_USAGE;
-    EML_TRY(eml_commit(EML_COMMIT_RESPONSE, result->salt.ptr, result->outputs, result->n_outputs,
-                       &response_hash));
     EML_TRY(eml_air_accept(&verified->air, &response, why));
     enum eml_err e = eml_receipt_encode(receipt, &out->file);
     memcpy(out->opening.request_salt, request->salt.ptr, EML_SALT_BYTES);

@@ -19,14 +19,15 @@ EML_MUST enum eml_err
 eml_remote_receipt_verify(const struct eml_remote *r, const struct eml_request *request,
                           struct eml_bytes encoded, int64_t now_unix_s, struct eml_receipt *receipt,
                           struct eml_receipt_verified *verified, struct eml_why *why);
+/* What the receipt is to say of it. */
+EML_MUST enum eml_err eml_remote_response_hash(const struct eml_result *result,
+                                               struct eml_sha256 *out);
 /* The rest, for a receipt that was verified; makes the file of it. On failure out->file is empty.
  */
-EML_MUST enum eml_err eml_remote_receipt_accept(const struct eml_receipt *receipt,
-                                                const struct eml_receipt_verified *verified,
-                                                const struct eml_request *request,
-                                                const struct eml_result *result,
-                                                struct eml_remote_receipt *out,
-                                                struct eml_why *why);
+EML_MUST enum eml_err eml_remote_receipt_accept(
+    const struct eml_receipt *receipt, const struct eml_receipt_verified *verified,
+    const struct eml_request *request, const struct eml_result *result,
+    const struct eml_sha256 *response_hash, struct eml_remote_receipt *out, struct eml_why *why);
 void eml_remote_receipt_free(struct eml_remote_receipt *r);
 
 #endif
