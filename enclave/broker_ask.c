@@ -213,6 +213,14 @@ static int64_t now_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+static void log_request(const struct eml_session *s, enum eml_err outcome, const uint64_t *number)
+{
+    eml_log_event("request", outcome, {"session", (int64_t)s->number},
+                  {"weights_us", (int64_t)number[0]}, {"assemble_us", (int64_t)number[1]},
+                  {"run_us", (int64_t)number[2]}, {"wipe_us", (int64_t)number[3]},
+                  {"exposure_us", (int64_t)number[4]}, {"wiped_bytes", (int64_t)number[5]});
+}
+
 /* Answered when what it tells is on the host's disk: receipt and result leave after that. */
 static void on_report(struct eml_broker *b, struct eml_session *s, const struct eml_ipc_request *r)
 {
@@ -222,10 +230,6 @@ static void on_report(struct eml_broker *b, struct eml_session *s, const struct 
     eml_session_rest(s);
     if (outcome == EML_OK)
         outcome = eml_notary_receive(&s->notary, &b->key, r, unix_s(), eml_nsm_genuine, &receipt);
-    eml_log_event("request", outcome, {"session", (int64_t)s->number},
-                  {"weights_us", (int64_t)r->number[0]}, {"assemble_us", (int64_t)r->number[1]},
-                  {"run_us", (int64_t)r->number[2]}, {"wipe_us", (int64_t)r->number[3]},
-                  {"exposure_us", (int64_t)r->number[4]}, {"wiped_bytes", (int64_t)r->number[5]});
     uint64_t index = eml_broker_record_request(b, s, outcome, r, &receipt);
     s->durable_at = index + 1;
     /* Without its statement there is no receipt, and the request fails when the answer is due. */
@@ -233,6 +237,8 @@ static void on_report(struct eml_broker *b, struct eml_session *s, const struct 
         eml_notary_state(&s->notary, r, eml_audit_log_origin(b->log), index) != EML_OK)
         eml_notary_drop(&s->notary);
     s->succeeded = r->err == EML_OK;
+    if (s->notary.air.len == 0) /* else when its record is on its way, which waits for nothing */
+        log_request(s, outcome, r->number);
 }
 
 static void (*const handlers[EML_IPC_N])(struct eml_broker *, struct eml_session *,
@@ -278,6 +284,7 @@ void eml_broker_hear(struct eml_broker *b, struct eml_session *s)
 static void make_receipt(struct eml_broker *b, struct eml_session *s)
 {
     struct eml_buf record = {0}, proof = {0};
+    log_request(s, EML_OK, s->notary.statement.number);
     enum eml_err err = eml_audit_log_proof(b->log, s->durable_at - 1, &record, &proof);
     if (err == EML_OK)
         err = eml_notary_finish(&s->notary, &b->key, eml_buf_bytes(&record), eml_buf_bytes(&proof),
@@ -305,6 +312,8 @@ static void answer_report(struct eml_session *s, enum eml_err err)
     if (err == EML_OK && s->succeeded && s->receipt.len == 0)
         err = EML_E_SYSTEM;
     eml_broker_answer(s, err, eml_buf_bytes(&s->receipt), -1);
+    if (s->notary.air.len != 0) /* it never was on its way */
+        log_request(s, EML_OK, s->notary.statement.number);
     eml_log_event("durable", err, {"session", (int64_t)s->number},
                   {"us", now_us() - s->reported_us});
     eml_buf_free(&s->receipt);

@@ -162,6 +162,7 @@ void eml_worker_forget(struct eml_worker *w)
     struct eml_pool *pool = w->pool;
     w->times = (struct eml_times){0};
     eml_worker_close_model(w);
+    eml_worker_close_weights(w);
     (void)eml_arena_destroy(&w->arena);
     eml_channel_wipe(channel);
     w->channel = NULL;

@@ -21,13 +21,17 @@ struct eml_worker {
     struct eml_arena arena;
     struct eml_pool *pool;
     struct eml_channel *channel;
-    struct eml_buf kms_ca;   /* PEM; empty: no KMS */
-    struct eml_buf frame;    /* the last record as it came: ciphertext */
-    struct eml_buf out;      /* records that are to be sent: ciphertext */
-    struct eml_model model;  /* arena NULL: none is open */
-    struct eml_bytes sealed; /* mapped sealed weights of the model; ptr NULL: none */
-    enum eml_mode mode;      /* of the session, from its first request on */
-    bool began;              /* there was one */
+    struct eml_buf kms_ca;  /* PEM; empty: no KMS */
+    struct eml_buf frame;   /* the last record as it came: ciphertext */
+    struct eml_buf out;     /* records that are to be sent: ciphertext */
+    struct eml_model model; /* arena NULL: none is open */
+    /* Sealed weights as mapped last, with the object's id and digest; ptr NULL: none. Kept for the
+     * session's next request, which seldom asks for others: no secret, and nobody can change them.
+     */
+    struct eml_bytes sealed;
+    uint8_t sealed_id[EML_IPC_ID], sealed_digest[EML_IPC_DIGEST];
+    enum eml_mode mode; /* of the session, from its first request on */
+    bool began;         /* there was one */
     uint64_t weights_us;
     struct eml_ipc_inference inference; /* of the request that runs, as far as it is known */
     bool reported;                      /* the broker has heard how it ended */
@@ -83,6 +87,8 @@ EML_MUST enum eml_err eml_worker_send_end(struct eml_worker *w);
 EML_MUST enum eml_err eml_worker_infer(struct eml_worker *w, struct eml_room content, bool *fatal);
 /* Forgets the open model, if any; its numbers are added to the times. */
 void eml_worker_close_model(struct eml_worker *w);
+/* Unmaps the sealed weights, if any; no model is open. */
+void eml_worker_close_weights(struct eml_worker *w);
 
 /* --- kms_client.c --- */
 /* The data key of a request under KMS, for this session only. Wiped on failure. */

@@ -90,7 +90,8 @@ static void *check(void *arg)
     return NULL;
 }
 
-/* Receipt, then result: while the one is verified the other is received. */
+/* Receipt, then result: while the one is verified the other is received. Neither counts before both
+ * have passed. */
 static enum eml_err receive_result(struct eml_remote *r, const struct eml_request *request,
                                    int64_t start_unix_s, struct eml_arena *arena,
                                    struct eml_result *out, struct eml_remote_receipt *file,
@@ -113,11 +114,12 @@ static enum eml_err receive_result(struct eml_remote *r, const struct eml_reques
         e = eml_remote_response_hash(out, &response_hash);
     if (aside)
         (void)pthread_join(thread, NULL);
-    EML_TRY(e);
-    if (c.err != EML_OK) {
-        *why = c.why;
+    if (c.err != EML_OK) { /* whatever the result was */
+        if (why != NULL)
+            *why = c.why;
         return c.err;
     }
+    EML_TRY(e);
     return eml_remote_receipt_accept(&c.receipt, &c.verified, request, out, &response_hash, file,
                                      why);
 }

@@ -34,7 +34,7 @@ static struct {
     int weights;      /* memory file */
     pthread_t worker_thread, broker_thread;
     enum eml_err begin[REQUESTS], report[REQUESTS]; /* what the broker answers, by request */
-    unsigned begins, reports;
+    unsigned begins, weights_asked, reports;
     struct eml_ipc_request last;         /* report */
     bool key_was_there, input_was_there; /* before the run */
     enum eml_err ended;
@@ -96,6 +96,7 @@ static void on_question(const struct eml_ipc_request *r)
         /* The worker waits: nothing changes while this looks. */
         t.key_was_there = holds_key();
         t.input_was_there = holds_input();
+        t.weights_asked++;
         answer(EML_OK, EML_BYTES(t.model.digest), t.weights);
         return;
     case EML_IPC_REPORT:
@@ -300,6 +301,7 @@ static void a_result_leaves_alone(void **state)
     say(EML_MSG_END, (struct eml_bytes){0});
     expect(EML_MSG_END);
     assert_int_equal(end_of_worker(), EML_OK);
+    assert_int_equal(t.weights_asked, 1); /* the sealed ones stay */
     /* Nor the outputs, when it waits for the next request. */
     assert_int_equal(t.w.arena.used, 0);
     for (size_t i = 0; i < t.w.arena.peak; i++)
