@@ -25,6 +25,7 @@ struct eml_journal {
     uint64_t epoch;
     uint32_t number; /* of the next frame */
     size_t at;       /* where it goes */
+    size_t last;     /* where the one before it is, if that was appended here; else 0 */
     uint8_t *read;   /* the current file, until an epoch begins here; NULL: nothing to read */
 };
 
@@ -263,6 +264,7 @@ bool eml_journal_begin(struct eml_journal *j, struct eml_bytes snapshot)
     j->current = next;
     j->number = 1;
     j->at = len;
+    j->last = 0;
     return true;
 }
 
@@ -281,7 +283,24 @@ bool eml_journal_append(struct eml_journal *j, struct eml_bytes frame)
     errno = saved;
     if (!ok)
         return false;
+    j->last = j->at;
     j->at += padded(frame.len);
     j->number++;
+    return true;
+}
+
+bool eml_journal_retract(struct eml_journal *j)
+{
+    EML_ASSERT(j->last != 0);
+    uint8_t *p = aligned_alloc(BLOCK, BLOCK);
+    if (p != NULL)
+        memset(p, 0, BLOCK);
+    bool ok = p != NULL && write_at(j->fd[j->current], p, BLOCK, j->last);
+    free(p);
+    if (!ok)
+        return false;
+    j->at = j->last;
+    j->last = 0;
+    j->number--;
     return true;
 }

@@ -35,5 +35,8 @@ EML_MUST bool eml_journal_begin(struct eml_journal *j, struct eml_bytes snapshot
 bool eml_journal_fits(const struct eml_journal *j, size_t bytes);
 /* Durable if true; if false (errno: why) the next one takes its place. It must fit. */
 EML_MUST bool eml_journal_append(struct eml_journal *j, struct eml_bytes frame);
+/* Takes back the frame that was appended last, once: durable if true, else it is not known whether.
+ */
+EML_MUST bool eml_journal_retract(struct eml_journal *j);
 
 #endif

@@ -2,6 +2,7 @@
 #include "host/sink.h"
 
 #include "base/text.h"
+#include "host/aside.h"
 #include "host/files.h"
 #include "host/journal.h"
 
@@ -38,6 +39,7 @@ struct eml_sink {
     struct eml_buf checkpoint;
     struct edge edge[PARTS];
     struct eml_journal *journal;
+    struct eml_aside *aside;
     struct eml_ahead ahead[AHEAD_N];
     uint64_t settled;  /* full tiles of a log of this size are on disk for good */
     uint64_t document; /* index of a document that is not yet; NONE: all are */
@@ -468,6 +470,8 @@ enum eml_err eml_sink_open(const char *dir, uint64_t bytes_max, struct eml_sink 
     }
     enum eml_err err = begin(s, why);
     if (err == EML_OK)
+        s->aside = eml_aside_new(); /* without one it does one after the other */
+    if (err == EML_OK)
         *out = s;
     else
         eml_sink_close(s);
@@ -481,6 +485,7 @@ void eml_sink_close(struct eml_sink *s)
     for (unsigned part = 0; part < PARTS; part++)
         eml_buf_free(&s->edge[part].bytes);
     eml_buf_free(&s->checkpoint);
+    eml_aside_free(s->aside);
     eml_journal_close(s->journal);
     for (unsigned i = 0; i < AHEAD_N; i++)
         eml_files_drop(s->dir, &s->ahead[i]);
@@ -521,26 +526,48 @@ static bool append(struct eml_sink *s, const struct eml_host_commit *c)
     return ok;
 }
 
-/* First what nobody looks at yet, since the checkpoint does not cover it; then the journal, by
- * which it is part of the log; then the checkpoint, by which all see it. */
+/* What is written while the journal is. */
+struct beside {
+    struct eml_sink *s;
+    const struct eml_host_commit *c;
+    struct edge edge[PARTS];
+    bool ok;
+    int error;
+};
+
+static void write_beside(void *arg)
+{
+    struct beside *b = arg;
+    errno = 0;
+    b->ok = copy_edges(b->s->edge, b->edge) && write_commit(b->s, b->c, b->edge) &&
+            write_checkpoint(b->s, b->c->checkpoint);
+    b->error = errno;
+}
+
+/* The journal, by which it is part of the log, and at once what nobody looks at yet, since the
+ * checkpoint does not cover it; when both are done the checkpoint, by which all see it. */
 static enum eml_host_status write_all_of(struct eml_sink *s, const struct eml_host_commit *c)
 {
-    struct edge edge[PARTS] = {{0}};
-    enum eml_host_status status = EML_HOST_OK;
+    struct beside b = {.s = s, .c = c};
+    eml_aside_begin(s->aside, write_beside, &b);
     errno = 0;
-    if (!copy_edges(s->edge, edge) || !write_commit(s, c, edge) ||
-        !write_checkpoint(s, c->checkpoint) || !append(s, c)) {
+    bool journaled = append(s, c);
+    int error = errno;
+    eml_aside_await(s->aside);
+    if (!journaled || !b.ok) {
         /* A full disk, or no descriptor to be had, leaves the log what it was. */
-        status = disk_status();
-        s->failed = s->failed || errno == EIO;
-        free_edges(edge);
-        return status;
+        errno = b.ok ? error : b.error;
+        enum eml_host_status status = disk_status();
+        s->failed = s->failed || (!journaled && error == EIO) || (!b.ok && b.error == EIO);
+        if (journaled && !eml_journal_retract(s->journal))
+            s->failed = true;
+        free_edges(b.edge);
+        return s->failed ? EML_HOST_SYSTEM : status;
     }
-    if (!adopt(s, c, edge) || !show_checkpoint(s->dir)) {
-        s->failed = true;
-        status = EML_HOST_SYSTEM;
-    }
-    return status;
+    if (adopt(s, c, b.edge) && show_checkpoint(s->dir))
+        return EML_HOST_OK;
+    s->failed = true;
+    return EML_HOST_SYSTEM;
 }
 
 static enum eml_host_status commit(struct eml_sink *s, const struct eml_host_commit *c)

@@ -7,15 +7,15 @@
  *   DIR/journal.0, .1           the sink's own (journal.h): the last commits
  *   DIR/tile.new.0, .1, DIR/checkpoint.new    the sink's own: the next commit's files, made ahead
  *
- * A commit is acknowledged when it is in the journal for good (one write) and everybody sees it in
- * the files, which the system writes back when it likes. So a reader needs no journal, and finds
- * what was acknowledged whether the host runs, has ended or was killed. After the machine itself
- * crashed the files may be anything; opening makes them again from the journal: its snapshot holds
- * all partial tiles, its commits what came after, and full tiles of before were synced before it
- * was written. What the files have beyond the checkpoint is overwritten by the next commit. A full
- * tile that the checkpoint covers is never touched again; partial ones go when a wider one is
- * there. Thread safe; two enclaves at once cannot both write, since a commit must begin where the
- * log ends; nor two hosts, since the directory is locked.
+ * A commit is acknowledged when it is in the journal for good (one write, beside which the files
+ * are written) and everybody sees it in the files, which the system writes back when it likes. So a
+ * reader needs no journal, and finds what was acknowledged whether the host runs, has ended or was
+ * killed. After the machine itself crashed the files may be anything; opening makes them again from
+ * the journal: its snapshot holds all partial tiles, its commits what came after, and full tiles of
+ * before were synced before it was written. What the files have beyond the checkpoint is
+ * overwritten by the next commit. A full tile that the checkpoint covers is never touched again;
+ * partial ones go when a wider one is there. Thread safe; two enclaves at once cannot both write,
+ * since a commit must begin where the log ends; nor two hosts, since the directory is locked.
  */
 #ifndef EML_HOST_SINK_H
 #define EML_HOST_SINK_H

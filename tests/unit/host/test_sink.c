@@ -214,6 +214,7 @@ static void no_room_in_the_middle_of_a_commit(void **state)
     (void)state;
     struct eml_sink *s = opened();
     struct rlimit old, small;
+    unsigned full = 0;
     assert_int_equal(commit(s, 0, 100), EML_HOST_OK);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     small = old;
@@ -223,13 +224,17 @@ static void no_room_in_the_middle_of_a_commit(void **state)
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
         enum eml_host_status status = commit(s, 100, 200);
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-        assert_int_equal(status, EML_HOST_TOO_LARGE);
-        assert_int_equal(size_of(s), 100);
+        /* SYSTEM where the limit lies within a block of the journal, which a full disk's cannot. */
+        assert_true(status == EML_HOST_TOO_LARGE || status == EML_HOST_SYSTEM);
+        if (status == EML_HOST_TOO_LARGE)
+            assert_int_equal(size_of(s), 100);
+        full += status == EML_HOST_TOO_LARGE;
         check_log(100);
         eml_sink_close(s);
         s = opened();
         assert_int_equal(size_of(s), 100);
     }
+    assert_true(full > 4);
     assert_int_equal(commit(s, 100, 200), EML_HOST_OK);
     assert_int_equal(length("tile/0/000"), 8192);
     eml_sink_close(s);

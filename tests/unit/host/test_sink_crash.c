@@ -15,7 +15,8 @@ enum fault { NO_FAULT, FAULT_ERROR, FAULT_SHORT, FAULT_CRASH };
 
 static struct {
     enum fault kind;
-    unsigned left; /* calls until it happens */
+    unsigned left; /* calls until it happens; two threads count */
+    bool hit;
     int error;
 } plan;
 
@@ -29,7 +30,10 @@ static struct {
 /* Whether this call is the one. */
 static bool due(void)
 {
-    return plan.kind != NO_FAULT && --plan.left == 0;
+    bool now = plan.kind != NO_FAULT && __atomic_sub_fetch(&plan.left, 1, __ATOMIC_SEQ_CST) == 0;
+    if (now)
+        plan.hit = true;
+    return now;
 }
 
 static ssize_t faulty_write(int fd, const void *p, size_t n, off_t at)
@@ -230,11 +234,12 @@ static void fails_anywhere(int error)
         assert_int_equal(size_of(s), size);
         plan.kind = FAULT_ERROR;
         plan.left = ++call;
+        plan.hit = false;
         plan.error = error;
         enum eml_host_status first = commit(s, size, 130), second;
         if (first == EML_HOST_OK)
             eml_sink_settle(s);
-        hit = plan.left == 0;
+        hit = plan.hit;
         plan.kind = NO_FAULT;
         uint64_t after = size + (first == EML_HOST_OK ? 130 : 0);
         second = commit(s, after, 1);

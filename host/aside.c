@@ -1,0 +1,89 @@
+#include "host/aside.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+struct eml_aside {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    void (*work)(void *arg); /* NULL: done, or nothing to do yet */
+    void *arg;
+    bool over;
+};
+
+static void *aside_main(void *arg)
+{
+    struct eml_aside *a = arg;
+    (void)pthread_mutex_lock(&a->lock);
+    while (!a->over) {
+        if (a->work == NULL) {
+            (void)pthread_cond_wait(&a->changed, &a->lock);
+            continue;
+        }
+        void (*work)(void *) = a->work;
+        void *of = a->arg;
+        (void)pthread_mutex_unlock(&a->lock);
+        work(of);
+        (void)pthread_mutex_lock(&a->lock);
+        a->work = NULL;
+        (void)pthread_cond_signal(&a->changed);
+    }
+    (void)pthread_mutex_unlock(&a->lock);
+    return NULL;
+}
+
+struct eml_aside *eml_aside_new(void)
+{
+    struct eml_aside *a = calloc(1, sizeof *a);
+    if (a == NULL)
+        return NULL;
+    bool lock = pthread_mutex_init(&a->lock, NULL) == 0;
+    bool changed = pthread_cond_init(&a->changed, NULL) == 0;
+    if (lock && changed && pthread_create(&a->thread, NULL, aside_main, a) == 0)
+        return a;
+    if (changed)
+        (void)pthread_cond_destroy(&a->changed);
+    if (lock)
+        (void)pthread_mutex_destroy(&a->lock);
+    free(a);
+    return NULL;
+}
+
+void eml_aside_free(struct eml_aside *a)
+{
+    if (a == NULL)
+        return;
+    (void)pthread_mutex_lock(&a->lock);
+    a->over = true;
+    (void)pthread_cond_signal(&a->changed);
+    (void)pthread_mutex_unlock(&a->lock);
+    (void)pthread_join(a->thread, NULL);
+    (void)pthread_cond_destroy(&a->changed);
+    (void)pthread_mutex_destroy(&a->lock);
+    free(a);
+}
+
+void eml_aside_begin(struct eml_aside *a, void (*work)(void *arg), void *arg)
+{
+    if (a == NULL) {
+        work(arg);
+        return;
+    }
+    (void)pthread_mutex_lock(&a->lock);
+    a->arg = arg;
+    a->work = work;
+    (void)pthread_cond_signal(&a->changed);
+    (void)pthread_mutex_unlock(&a->lock);
+}
+
+void eml_aside_await(struct eml_aside *a)
+{
+    if (a == NULL)
+        return;
+    (void)pthread_mutex_lock(&a->lock);
+    while (a->work != NULL)
+        (void)pthread_cond_wait(&a->changed, &a->lock);
+    (void)pthread_mutex_unlock(&a->lock);
+}

@@ -1,0 +1,62 @@
+#include "testsupport/support.h"
+
+#include "host/aside.h"
+
+#include <pthread.h>
+
+struct sum {
+    unsigned n, total;
+    pthread_t by;
+};
+
+static void add_up(void *arg)
+{
+    struct sum *s = arg;
+    for (unsigned i = 1; i <= s->n; i++)
+        s->total += i;
+    s->by = pthread_self();
+}
+
+static void each_is_done_once_and_elsewhere(void **state)
+{
+    (void)state;
+    struct eml_aside *a = eml_aside_new();
+    assert_non_null(a);
+    for (unsigned n = 0; n < 2000; n++) {
+        struct sum s = {.n = n % 50};
+        eml_aside_begin(a, add_up, &s);
+        eml_aside_await(a);
+        assert_int_equal(s.total, s.n * (s.n + 1) / 2);
+        assert_false(pthread_equal(s.by, pthread_self()));
+        eml_aside_await(a); /* nothing is under way */
+    }
+    eml_aside_free(a);
+}
+
+static void without_a_thread_it_is_done_at_once(void **state)
+{
+    (void)state;
+    struct sum s = {.n = 4};
+    eml_aside_begin(NULL, add_up, &s);
+    assert_int_equal(s.total, 10);
+    assert_true(pthread_equal(s.by, pthread_self()));
+    eml_aside_await(NULL);
+    eml_aside_free(NULL);
+}
+
+static void one_that_had_nothing_to_do_ends(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200; i++)
+        eml_aside_free(eml_aside_new());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_is_done_once_and_elsewhere),
+        cmocka_unit_test(without_a_thread_it_is_done_at_once),
+        cmocka_unit_test(one_that_had_nothing_to_do_ends),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
