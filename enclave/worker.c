@@ -106,6 +106,8 @@ static enum eml_err one_request(struct eml_worker *w, bool *over)
         w->times.wiped_bytes += eml_arena_reset(&w->arena, open ? mark : 0);
     if (!fatal && w->mode == EML_MODE_SESSION)
         w->times.wiped_bytes = 0; /* the model stays: no destruction yet */
+    if (fatal && w->reported && w->mode == EML_MODE_SESSION)
+        eml_worker_report_destruction(w); /* its result could not leave */
     if (type == EML_MSG_REQUEST && !w->reported && eml_worker_report(w, err) == EML_OK)
         (void)!eml_worker_recorded(w, (struct eml_room){0}, &none);
     if (err != EML_OK && w->sent == EML_OK)

@@ -34,7 +34,8 @@ static struct {
     int weights;      /* memory file */
     pthread_t worker_thread, broker_thread;
     enum eml_err begin[REQUESTS], report[REQUESTS]; /* what the broker answers, by request */
-    unsigned begins, weights_asked, reports;
+    unsigned begins, weights_asked, reports, destructions;
+    unsigned vanishes_at;                /* the client, at this report; 0: it stays */
     struct eml_ipc_request last;         /* report */
     bool key_was_there, input_was_there; /* before the run */
     enum eml_err ended;
@@ -102,7 +103,14 @@ static void on_question(const struct eml_ipc_request *r)
     case EML_IPC_REPORT:
         EML_ASSERT(t.reports < REQUESTS);
         t.last = *r;
+        if (t.reports + 1 == t.vanishes_at)
+            EML_ASSERT(shutdown(t.sock, SHUT_RDWR) == 0);
         answer(t.report[t.reports++], EML_LIT("receipt"), -1);
+        return;
+    case EML_IPC_DESTROYED:
+        t.destructions++;
+        EML_ASSERT(r->number[EML_IPC_WIPE + 1] != 0 && r->number[EML_IPC_WIPE + 2] != 0);
+        answer(EML_OK, (struct eml_bytes){0}, -1);
         return;
     default:
         answer(EML_OK, (struct eml_bytes){0}, -1);
@@ -342,6 +350,24 @@ static void a_wrong_log_at_a_report_ends_the_session(void **state)
     assert_false(holds_key());
     assert_false(holds_input());
     assert_int_equal(t.reports, 2);
+    assert_int_equal(t.destructions, 1);
+}
+
+/* The log learns that a session's model has gone, though its request was reported before. */
+static void a_result_that_cannot_leave_ends_the_session(void **state)
+{
+    (void)state;
+    t.vanishes_at = 2;
+    ask(EML_MODE_SESSION, true);
+    expect(EML_MSG_RECEIPT);
+    expect_result();
+    ask(EML_MODE_SESSION, false);
+    assert_int_equal(end_of_worker(), EML_E_NET);
+    assert_null(t.w.model.arena);
+    assert_false(holds_key());
+    assert_int_equal(t.reports, 2);
+    assert_int_equal(t.last.err, EML_OK);
+    assert_int_equal(t.destructions, 1);
 }
 
 static void a_wrong_log_when_a_request_begins_ends_the_session(void **state)
@@ -363,6 +389,7 @@ static void a_wrong_log_when_a_request_begins_ends_the_session(void **state)
     assert_int_equal(t.last.err, EML_E_NET);
     assert_int_equal(t.last.number[0], 0);
     assert_true(t.last.number[5] != 0);
+    assert_int_equal(t.destructions, 0);
 }
 
 /* ... also where it is the first. */
@@ -396,6 +423,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_result_leaves_alone, up, down),
         cmocka_unit_test_setup_teardown(a_session_keeps_its_model, up, down),
         cmocka_unit_test_setup_teardown(a_wrong_log_at_a_report_ends_the_session, up, down),
+        cmocka_unit_test_setup_teardown(a_result_that_cannot_leave_ends_the_session, up, down),
         cmocka_unit_test_setup_teardown(a_wrong_log_when_a_request_begins_ends_the_session, up,
                                         down),
         cmocka_unit_test_setup_teardown(a_wrong_log_at_the_first_request, up, down),
