@@ -1,6 +1,7 @@
 #include "host/aside.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -34,6 +35,18 @@ static void *aside_main(void *arg)
     return NULL;
 }
 
+/* With all signals blocked: those of the process are the owner's, who may block them later. */
+static bool start(struct eml_aside *a)
+{
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0)
+        return false;
+    bool ok = pthread_create(&a->thread, NULL, aside_main, a) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ok;
+}
+
 struct eml_aside *eml_aside_new(void)
 {
     struct eml_aside *a = calloc(1, sizeof *a);
@@ -41,7 +54,7 @@ struct eml_aside *eml_aside_new(void)
         return NULL;
     bool lock = pthread_mutex_init(&a->lock, NULL) == 0;
     bool changed = pthread_cond_init(&a->changed, NULL) == 0;
-    if (lock && changed && pthread_create(&a->thread, NULL, aside_main, a) == 0)
+    if (lock && changed && start(a))
         return a;
     if (changed)
         (void)pthread_cond_destroy(&a->changed);

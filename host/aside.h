@@ -5,7 +5,7 @@
 
 struct eml_aside;
 
-/* NULL without memory or threads. */
+/* NULL without memory or threads. No signal of the process is delivered to it. */
 struct eml_aside *eml_aside_new(void);
 /* Not between begin and await. NULL is allowed. */
 void eml_aside_free(struct eml_aside *a);

@@ -3,6 +3,7 @@
 #include "host/aside.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 struct sum {
     unsigned n, total;
@@ -51,11 +52,33 @@ static void one_that_had_nothing_to_do_ends(void **state)
         eml_aside_free(eml_aside_new());
 }
 
+static void look_at_signals(void *arg)
+{
+    EML_ASSERT(pthread_sigmask(SIG_SETMASK, NULL, arg) == 0);
+}
+
+/* A process that reads its signals from a descriptor blocks them, when the thread may be there. */
+static void it_takes_no_signals(void **state)
+{
+    (void)state;
+    sigset_t theirs, ours;
+    struct eml_aside *a = eml_aside_new();
+    assert_non_null(a);
+    eml_aside_begin(a, look_at_signals, &theirs);
+    eml_aside_await(a);
+    eml_aside_free(a);
+    look_at_signals(&ours);
+    assert_int_equal(sigismember(&theirs, SIGTERM), 1);
+    assert_int_equal(sigismember(&theirs, SIGINT), 1);
+    assert_int_equal(sigismember(&ours, SIGTERM), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_is_done_once_and_elsewhere),
         cmocka_unit_test(without_a_thread_it_is_done_at_once),
+        cmocka_unit_test(it_takes_no_signals),
         cmocka_unit_test(one_that_had_nothing_to_do_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
