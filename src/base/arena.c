@@ -72,6 +72,7 @@ size_t eml_arena_reset(struct eml_arena *a, size_t mark)
     wipe(a, mark < a->clean ? a->clean : mark, a->used);
     a->used = mark;
     a->clean = a->clean < mark ? a->clean : mark;
+    a->kept = 0;
     return n;
 }
 
@@ -103,6 +104,7 @@ void eml_arena_wipe_but(struct eml_arena *a, struct eml_bytes *keep, size_t n)
         at = to > at ? to : at;
     }
     wipe(a, at, a->used);
+    a->kept = a->used;
 }
 
 void eml_arena_wipe_kept(struct eml_arena *a, const struct eml_bytes *keep, size_t n)
@@ -112,14 +114,16 @@ void eml_arena_wipe_kept(struct eml_arena *a, const struct eml_bytes *keep, size
         if (place_of(a, keep[i], &from, &to))
             wipe(a, from, to);
     }
-    a->clean = a->used;
+    a->clean = a->kept > a->clean ? a->kept : a->clean;
 }
 
 size_t eml_arena_destroy(struct eml_arena *a)
 {
     const struct eml_arena was = *a;
     eml_wipe(was.base, was.peak);
-    /* Out of a signal handler's sight before it is gone. */
+    /* Out of a signal handler's sight before it is gone: what it would wipe first, then where. */
+    a->peak = 0;
+    __asm__ __volatile__("" : : "r"(a) : "memory");
     *a = (struct eml_arena){0};
     __asm__ __volatile__("" : : "r"(a) : "memory");
     if (was.base != NULL)

@@ -13,11 +13,12 @@
 #include "base/bytes.h"
 
 struct eml_arena {
-    uint8_t *base;       /* first usable byte, page aligned */
-    size_t size;         /* usable bytes: the budget */
-    size_t used;         /* the mark */
-    size_t peak;         /* highest mark ever: all that can have been touched */
-    size_t clean;        /* of what is handed out, all below this is wiped already */
+    uint8_t *base; /* first usable byte, page aligned */
+    size_t size;   /* usable bytes: the budget */
+    size_t used;   /* the mark */
+    size_t peak;   /* highest mark ever: all that can have been touched */
+    size_t clean;  /* of what is handed out, all below this is wiped already */
+    size_t kept;   /* ... but for the pieces that eml_arena_wipe_but kept; 0: it was not called */
     size_t mapped_bytes; /* including the guard pages */
     bool locked;         /* pages are locked on fault (mlock2 MLOCK_ONFAULT succeeded) */
     bool shared;         /* set by the owner: several threads write to it (eml_wipe_shared) */
@@ -40,8 +41,8 @@ size_t eml_arena_reset(struct eml_arena *a, size_t mark);
 /* Wipes all that is handed out but n pieces, which may overlap and stand in any order (they are
  * sorted here); what lies outside is nobody's concern. Nobody may use the rest any more. */
 void eml_arena_wipe_but(struct eml_arena *a, struct eml_bytes *keep, size_t n);
-/* Wipes those pieces, too. All that is handed out is wiped then, and is not wiped once more when it
- * is given back. */
+/* Wipes those pieces, too. All that was handed out then is wiped now, and not wiped once more when
+ * it is given back. */
 void eml_arena_wipe_kept(struct eml_arena *a, const struct eml_bytes *keep, size_t n);
 
 /* Wipes all that was ever handed out, unmaps; *a is zero afterwards. Returns bytes wiped. */

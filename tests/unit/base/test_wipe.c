@@ -102,6 +102,19 @@ static void arena_knows_what_is_wiped(void **state)
     memset(p, 4, 100);
     assert_int_equal(eml_arena_reset(&a, 0), 100);
     assert_true(all(eml_bytes(p, 100), 0));
+    /* What came after the one, or without it, the other does not take for wiped. */
+    p = eml_arena_alloc(&a, 100, 1);
+    eml_arena_wipe_but(&a, NULL, 0);
+    p = eml_arena_alloc(&a, 100, 1);
+    memset(p, 5, 100);
+    eml_arena_wipe_kept(&a, NULL, 0);
+    assert_int_equal(eml_arena_reset(&a, 100), 100);
+    p = eml_arena_alloc(&a, 100, 1);
+    assert_true(all(eml_bytes(p, 100), 0));
+    memset(p, 6, 100);
+    eml_arena_wipe_kept(&a, NULL, 0);
+    assert_int_equal(eml_arena_reset(&a, 0), 200);
+    assert_true(all(eml_bytes(p, 100), 0));
     (void)eml_arena_destroy(&a);
 }
 
