@@ -15,7 +15,8 @@ struct eml_kms_config {
 
 /* Sends the request (under a KMS data key if configured; its salt is drawn here) and receives its
  * result into `arena`. *out borrows from the arena. The result is given only with its receipt,
- * which has been checked; the caller frees that. */
+ * which has been checked; the caller frees that. A receipt is verified in a thread that has ended
+ * when this returns; *request is read there, too. */
 EML_MUST enum eml_err eml_remote_infer(struct eml_remote *r, const struct eml_request *request,
                                        const struct eml_kms_config *kms, int64_t now_unix_s,
                                        struct eml_arena *arena, struct eml_result *out,
