@@ -9,7 +9,7 @@
 /* Grammar: docs/formats/topology-key.cddl. Encoder and decoder of each rule stand next to each
  * other, in the order of the grammar. */
 
-static const char MAGIC[] = "eml-topology/3";
+static const char MAGIC[] = "eml-topology/4";
 
 struct decoder {
     struct eml_cur cur;

@@ -221,7 +221,7 @@ static void huge_counts_allocate_nothing(void **state)
     const uint8_t zeros[32] = {0};
     assert_int_equal(eml_arena_create(&arena, ARENA), EML_OK);
     eml_cbor_put_array(&b, 10);
-    eml_cbor_put_text(&b, EML_LIT("eml-topology/3"));
+    eml_cbor_put_text(&b, EML_LIT("eml-topology/4"));
     eml_cbor_put_array(&b, 8);
     eml_cbor_put_bytes(&b, eml_bytes(zeros, 32));
     eml_cbor_put_bytes(&b, eml_bytes(zeros, 16));
