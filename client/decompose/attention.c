@@ -126,8 +126,9 @@ enum eml_err eml_attention_make(const struct eml_maker *m, struct eml_attention 
     s = a->at[0] = eml_make_two(m, EML_OP_MUL, s, eml_ir_const_f32(m->ir, scale));
     s = a->at[1] = capped(m, a, s);
     s = a->at[2] = eml_attention_added(m, s, a->mask);
-    s = a->at[3] = eml_make_one(m, EML_OP_SOFTMAX, s);
-    eml_ir_set_int(m->ir, s->maker, EML_ATTR_AXIS, -1);
+    struct eml_ir_node *softmax = eml_make_node(m, EML_OP_SOFTMAX, &s, 1);
+    eml_ir_set_int(m->ir, softmax, EML_ATTR_AXIS, -1);
+    s = a->at[3] = softmax->out[0];
     *y = eml_make_two(m, EML_OP_MATMUL, s, v);
     const int64_t dims[4] = {0, a->q_heads, -1, a->e};
     if (grouped)
