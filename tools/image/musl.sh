@@ -7,7 +7,7 @@ mkdir -p "$1"
 out=$(cd "$1" && pwd)
 exec 9>"$out/lock"
 flock 9 # who comes second finds it done
-"$here/../setup-debian.sh" musl-tools linux-libc-dev gperf perl
+"$here/../setup-debian.sh" musl-tools linux-libc-dev gperf perl autoconf automake libtool
 stamp="$(dpkg-query -W -f='${Version} ' musl-tools gcc) $(sha256sum <"$here/musl.sh" | cut -c1-64)"
 if [ "$(cat "$out/stamp" 2>/dev/null)" = "$stamp" ]; then
     exit 0
@@ -47,9 +47,10 @@ run ./Configure linux-x86_64 --prefix=/usr --openssldir=/nonexistent --libdir=li
 run nice -n 10 make -j"$(nproc)" build_libs
 run make install_dev DESTDIR="$out/openssl"
 cd "$out/src/libsodium"
+run autoreconf -fi
 run ./configure --prefix=/usr --host=x86_64-linux-musl --disable-shared --enable-static
-run make -j"$(nproc)"
-run make install DESTDIR="$out/libsodium"
+run make -C src -j"$(nproc)"
+run make -C src install DESTDIR="$out/libsodium"
 cd "$out/src/jansson"
 run cmake -G Ninja -B build -DCMAKE_C_COMPILER="$CC" -DCMAKE_C_COMPILER_LAUNCHER= -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=/usr \
     -DCMAKE_INSTALL_LIBDIR=lib -DJANSSON_BUILD_DOCS=OFF -DJANSSON_WITHOUT_TESTS=ON -DJANSSON_EXAMPLES=OFF
