@@ -35,6 +35,8 @@ void eml_worker_close_weights(struct eml_worker *w)
     if (p.out != NULL)
         (void)munmap(p.out, w->sealed.len);
     w->sealed = (struct eml_bytes){0};
+    eml_wipe(w->sealed_id, sizeof w->sealed_id);
+    eml_wipe(w->sealed_digest, sizeof w->sealed_digest);
 }
 
 static enum eml_err map_weights(struct eml_worker *w, const struct eml_ipc_request *r)
