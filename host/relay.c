@@ -79,6 +79,8 @@ static bool give(struct relay *r, struct direction *d, int64_t now)
     if (n < 0 && gone(errno)) {
         d->ended = true;
         d->len = 0;
+        /* If only its reading side is gone, it must not wait for the rest. */
+        (void)shutdown(d->to, SHUT_WR);
         return true;
     }
     if (n < 0)

@@ -24,10 +24,11 @@ SEED = int(os.environ.get("EML_SEED", "1111"))
 EVERY = os.environ.get("EML_EVERY") is not None
 
 # What each has between two requests. Files: standard ones, and the program and /dev/null for children, or store, log, its two
-# journals and the three files made ahead for the next commit. Memory files: the page of shares, the weights of one of the two models. Sockets: two that listen, or one and the log's connection to
-# the host; a spare worker has one. The signals' descriptor is an anon_inode.
+# journals and the three files made ahead for the next commit. Memory files: the page of shares, the weights of one of the two models.
+# Sockets: two that listen, or one and the log's connection to the host; a spare worker has one. The signals' descriptor is an
+# anon_inode. Threads of the host: who accepts, who keeps the log, who makes files ahead.
 QUIET = {"enclave": {"file": 5, "memfd": 2, "anon_inode": 1, "socket": 4, "process": 2, "thread": 1},
-         "host": {"file": 10, "anon_inode": 1, "socket": 3, "thread": 2}}
+         "host": {"file": 10, "anon_inode": 1, "socket": 3, "thread": 3}}
 
 
 def holdings(pid):
