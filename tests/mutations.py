@@ -213,7 +213,7 @@ def main():
     args = [a for a in args if a != "--page"]
     if args == ["--apply"]:
         return all_apply()
-    if not args:
+    if not args or args[0].startswith("-"):
         sys.exit(__doc__)
     tree = os.path.join(os.path.abspath(args[0]), "tree")
     copy_tree(tree)
