@@ -95,7 +95,8 @@ static bool place_of(const struct eml_arena *a, struct eml_bytes piece, size_t *
 void eml_arena_wipe_but(struct eml_arena *a, struct eml_bytes *keep, size_t n)
 {
     size_t at = 0;
-    qsort(keep, n, sizeof *keep, by_place);
+    if (n != 0) /* no array: qsort takes no null pointer */
+        qsort(keep, n, sizeof *keep, by_place);
     for (size_t i = 0; i < n; i++) {
         size_t from, to;
         if (!place_of(a, keep[i], &from, &to))

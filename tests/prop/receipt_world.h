@@ -35,6 +35,7 @@ struct world {
     /* do not compute them */
     bool document_hash_given, air_digest_given, record_digest_given, record_model_given;
     struct eml_ed25519_sk statement_key, air_key;
+    struct eml_sha256 air_digest; /* the record's, which refers to it */
     struct eml_buf doc, air_bytes, statement_bytes, record_bytes, proof;
     struct eml_receipt receipt;
 };
@@ -202,19 +203,18 @@ static void prove(struct world *w)
 static void sign(struct world *w)
 {
     struct eml_why why = {"", -1};
-    struct eml_sha256 air;
     sign_document(w, &w->doc);
     if (!w->document_hash_given)
         w->air.document_hash = digest_of(&w->doc);
     if (eml_air_sign(&w->air, &w->air_key, &w->air_bytes, &why) != EML_OK)
         fail_msg("%s", why.rule);
-    air = digest_of(&w->air_bytes);
+    w->air_digest = digest_of(&w->air_bytes);
     if (!w->air_digest_given)
-        w->statement.air = air;
+        w->statement.air = w->air_digest;
     assert_int_equal(eml_statement_sign(&w->statement, &w->statement_key, &w->statement_bytes),
                      EML_OK);
     if (!w->record_digest_given && w->record.event == EML_EVENT_INFERENCE) {
-        w->record.bytes[EML_INFERENCE_RECEIPT] = EML_BYTES(air.b);
+        w->record.bytes[EML_INFERENCE_RECEIPT] = EML_BYTES(w->air_digest.b);
         if (!w->record_model_given)
             w->record.bytes[EML_INFERENCE_MODEL] = EML_BYTES(w->air.model_hash.b);
     }
