@@ -393,8 +393,8 @@ static bool write_checkpoint(struct eml_sink *s, struct eml_bytes note)
 }
 
 /* By exchange: where a rename replaces a file, ext4 writes the new one to the disk before it
- * returns, which the journal makes needless. The old one has the other
- * name then, until a file is made ahead in its place. */
+ * returns, which the journal makes needless. The old one has the other name then, until a file is
+ * made ahead in its place. */
 static bool show_checkpoint(int at)
 {
     return renameat2(at, "checkpoint.new", at, "checkpoint", RENAME_EXCHANGE) == 0 ||

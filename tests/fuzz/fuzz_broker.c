@@ -12,15 +12,14 @@
  * once; all that the sink is given is one log, signed, with every hash right, in which nothing
  * changes that was given before; and nothing counts as durable but what the sink has taken. */
 #define _GNU_SOURCE
+#include "testsupport/bare_document.h"
 #include "testsupport/descriptors.h"
 #include "testsupport/digest_signature.h"
 #include "testsupport/fetched.h"
 #include "testsupport/hostile_sink.h"
 #include "testsupport/support.h"
 
-#include "attest/document.h"
 #include "base/log.h"
-#include "cose/sign1.h"
 #include "enclave/broker_state.h"
 #include "enclave/limits.h"
 #include "enclave/spawn.h"
@@ -413,22 +412,9 @@ static void step(void)
 
 static void make_fixed(void)
 {
-    static const uint8_t nonce[EML_IPC_NONCE] = {5}, cert[] = {0x30, 0};
-    struct eml_document d = {.module_id = EML_LIT("i-1-enc2"),
-                             .timestamp_ms = 1,
-                             .pcr_present = 0x1f,
-                             .cert = {EML_BYTES(cert), EML_BYTES(cert)},
-                             .n_certs = 2,
-                             .nonce = EML_BYTES(nonce)};
-    struct eml_buf payload = {0};
-    uint8_t signature[96] = {0};
+    static const uint8_t nonce[EML_IPC_NONCE] = {5};
     eml_crypto_init();
-    for (int i = 0; i < 4; i++)
-        memset(d.pcr[i].b, i + 1, sizeof d.pcr[i].b);
-    EML_ASSERT(eml_document_encode(&d, &payload) == EML_OK);
-    const struct eml_sign1 s = {eml_sign1_es384, eml_buf_bytes(&payload), EML_BYTES(signature)};
-    EML_ASSERT(eml_sign1_encode(&s, EML_SIGN1_UNTAGGED, &fixed.document) == EML_OK);
-    eml_buf_free(&payload);
+    eml_bare_document(EML_BYTES(nonce), &fixed.document);
     fixed.key.b[0] = 9;
     EML_ASSERT(eml_ed25519_make(&fixed.key) == EML_OK);
     fixed.made = true;

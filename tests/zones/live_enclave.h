@@ -3,6 +3,7 @@
 #ifndef EML_TESTS_LIVE_ENCLAVE_H
 #define EML_TESTS_LIVE_ENCLAVE_H
 
+#include "testsupport/sealed_talk.h"
 #include "testsupport/support.h"
 
 #include "attest/attest.h"
@@ -331,29 +332,12 @@ static void close_session(struct client *c)
 
 static void say(struct client *c, enum eml_msg_type type, struct eml_bytes content)
 {
-    struct eml_buf out = {0};
-    assert_int_equal(eml_channel_seal(c->ch, type, content, &out), EML_OK);
-    assert_int_equal(eml_net_send(c->fd, eml_buf_bytes(&out), soon()), EML_OK);
-    eml_buf_free(&out);
+    eml_talk_say(c->ch, c->fd, soon(), type, content);
 }
 
 static enum eml_msg_type hear(struct client *c, struct eml_buf *content)
 {
-    struct eml_buf frame = {0};
-    enum eml_msg_type type = EML_MSG_END;
-    content->len = 0;
-    for (bool done = false; !done;) {
-        struct eml_bytes part;
-        uint64_t total;
-        assert_int_equal(eml_net_recv_frame(c->fd, EML_RECORD_PLAIN_MAX + 16, soon(), &frame),
-                         EML_OK);
-        assert_int_equal(
-            eml_channel_open(c->ch, eml_buf_bytes(&frame), &type, &total, &part, &done, NULL),
-            EML_OK);
-        eml_buf_put(content, part);
-    }
-    eml_buf_free(&frame);
-    return type;
+    return eml_talk_hear(c->ch, c->fd, soon(), content);
 }
 
 static struct eml_buf request(enum eml_mode mode, bool with_topology, struct eml_bytes name,

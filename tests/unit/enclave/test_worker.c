@@ -2,6 +2,7 @@
  * log goes wrong, and what is left in its memory when a result leaves. */
 #define _GNU_SOURCE
 #include "testsupport/channel_pair.h"
+#include "testsupport/sealed_talk.h"
 #include "testsupport/support.h"
 #include "testsupport/tiny_model.h"
 
@@ -217,10 +218,7 @@ static enum eml_err end_of_worker(void)
 
 static void say(enum eml_msg_type type, struct eml_bytes content)
 {
-    struct eml_buf out = {0};
-    assert_int_equal(eml_channel_seal(t.client, type, content, &out), EML_OK);
-    assert_int_equal(eml_net_send(t.sock, eml_buf_bytes(&out), soon()), EML_OK);
-    eml_buf_free(&out);
+    eml_talk_say(t.client, t.sock, soon(), type, content);
 }
 
 static void ask(enum eml_mode mode, bool first)
@@ -239,21 +237,7 @@ static void ask(enum eml_mode mode, bool first)
 
 static enum eml_msg_type hear(struct eml_buf *content)
 {
-    struct eml_buf frame = {0};
-    enum eml_msg_type type = EML_MSG_END;
-    content->len = 0;
-    for (bool done = false; !done;) {
-        struct eml_bytes part;
-        uint64_t total;
-        assert_int_equal(eml_net_recv_frame(t.sock, EML_RECORD_PLAIN_MAX + 16, soon(), &frame),
-                         EML_OK);
-        assert_int_equal(
-            eml_channel_open(t.client, eml_buf_bytes(&frame), &type, &total, &part, &done, NULL),
-            EML_OK);
-        eml_buf_put(content, part);
-    }
-    eml_buf_free(&frame);
-    return type;
+    return eml_talk_hear(t.client, t.sock, soon(), content);
 }
 
 static void expect(enum eml_msg_type type)
