@@ -183,13 +183,11 @@ static void on_host_connect(struct eml_broker *b, struct eml_session *s,
         answer_plain(s, err);
 }
 
-/* Nothing begins that could not be recorded. */
 static void on_begin(struct eml_broker *b, struct eml_session *s, const struct eml_ipc_request *r)
 {
     (void)r;
     s->kms_due = s->refused = false;
     eml_session_begin(s, eml_net_now_ms() + (int64_t)b->options->request_s * 1000);
-    answer_plain(s, eml_audit_log_health(b->log));
 }
 
 static void on_destroyed(struct eml_broker *b, struct eml_session *s,

@@ -19,7 +19,7 @@ enum eml_ipc_type {
     EML_IPC_WEIGHTS = 4,
     EML_IPC_WEIGHTS_BAD = 5,  /* object id: not authentic, not to be given out again -> nothing */
     EML_IPC_HOST_CONNECT = 6, /* -> descriptor of a new connection to the host's service port */
-    EML_IPC_BEGIN = 7,        /* a request begins: its time runs -> nothing */
+    EML_IPC_BEGIN = 7,        /* a request begins: its time runs; has no answer */
     /* It is done, its result not sent yet: class and numbers for the log, and if it went well
      * digests for the receipt -> the receipt (receipt/receipt.h, without document), or nothing on
      * failure. The answer comes when the log is durable. */

@@ -60,12 +60,11 @@ static enum eml_err of_the_log(enum eml_err e)
 
 static enum eml_err begin(struct eml_worker *w)
 {
-    struct eml_ipc_request r = {.type = EML_IPC_BEGIN};
-    struct eml_ipc_answer a = {0};
+    const struct eml_ipc_request r = {.type = EML_IPC_BEGIN};
     w->request_end_ms = in_ms((int64_t)w->options->request_s * 1000 + EML_BACKSTOP_MS);
     if (w->request_end_ms > w->session_end_ms)
         w->request_end_ms = w->session_end_ms;
-    return of_the_log(eml_ipc_call(w->broker, &r, w->request_end_ms, &a));
+    return eml_ipc_ask(w->broker, &r);
 }
 
 /* The first record of a message: makes room for all of it. */

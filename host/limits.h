@@ -5,6 +5,7 @@
 #define EML_HOST_FIRST_FRAME_MS 10000 /* from accepting to the whole first frame */
 #define EML_HOST_CONNECT_MS 10000     /* to the enclave or the endpoint */
 #define EML_HOST_PIECE_MS 30000       /* one piece of an object, either way */
+#define EML_HOST_SETTLE_MS 2          /* without another commit, before files are put in order */
 #define EML_HOST_RELAY_BUFFER 65536u  /* each direction of a relay */
 #define EML_HOST_PIECE_BYTES 262144u  /* of objects */
 #define EML_HOST_HTTP_CONNECTIONS 8u

@@ -163,13 +163,20 @@ static void serve_credentials(struct eml_host *h, int fd)
     eml_log_event("credentials.end", err, {"found", err == EML_OK});
 }
 
-/* The next commit, or false when the enclave has gone or the host stops. */
+/* The next commit, or false when the enclave has gone or the host stops. What the last one left to
+ * do is done once its answer, and the result that waits for it, are on their way. */
 static bool next_commit(struct eml_host *h, int fd, struct eml_buf *frame)
 {
     struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = h->stop_fd, .events = POLLIN}};
-    while (poll(p, 2, -1) < 0)
-        if (errno != EINTR)
+    int n, timeout_ms = EML_HOST_SETTLE_MS;
+    while ((n = poll(p, 2, timeout_ms)) <= 0) {
+        if (n < 0 && errno != EINTR)
             return false;
+        if (n == 0) {
+            eml_sink_settle(h->sink);
+            timeout_ms = -1;
+        }
+    }
     return p[1].revents == 0 && p[0].revents != 0 &&
            eml_net_recv_frame(fd, EML_HOST_LOG_COMMIT_MAX, in_ms(EML_HOST_PIECE_MS), frame) ==
                EML_OK;
@@ -193,8 +200,8 @@ static void serve_commits(struct eml_host *h, int fd)
         if (s != EML_HOST_OK)
             eml_log_event("audit.refused", eml_host_status_err(s), {"status", s});
         (void)status(h, fd, s);
-        eml_sink_settle(h->sink);
     }
+    eml_sink_settle(h->sink);
     eml_buf_free(&frame);
 }
 

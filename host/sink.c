@@ -2,7 +2,7 @@
 #include "host/sink.h"
 
 #include "base/text.h"
-#include "host/aside.h"
+#include "base/aside.h"
 #include "host/files.h"
 #include "host/journal.h"
 

@@ -1,10 +1,9 @@
 #include "remote/infer.h"
 
+#include "base/aside.h"
 #include "base/wipe.h"
 #include "net/net.h"
 #include "session/seal.h"
-
-#include <pthread.h>
 
 static enum eml_err encode(const struct eml_request *request, struct eml_buf *out)
 {
@@ -70,7 +69,7 @@ static enum eml_err receive(struct eml_remote *r, enum eml_msg_type type, size_t
     return EML_OK;
 }
 
-/* The receipt's checks, in a thread of their own. */
+/* The receipt's checks. */
 struct checks {
     const struct eml_remote *r;
     const struct eml_request *request;
@@ -82,12 +81,11 @@ struct checks {
     enum eml_err err;
 };
 
-static void *check(void *arg)
+static void check(void *arg)
 {
     struct checks *c = arg;
     c->err = eml_remote_receipt_verify(c->r, c->request, c->content, c->now_s, &c->receipt,
                                        &c->verified, &c->why);
-    return NULL;
 }
 
 /* Receipt, then result: while the one is verified the other is received. Neither counts before both
@@ -100,20 +98,16 @@ static enum eml_err receive_result(struct eml_remote *r, const struct eml_reques
     struct eml_bytes content;
     struct checks c = {.r = r, .request = request};
     struct eml_sha256 response_hash;
-    pthread_t thread;
     int64_t start_ms = eml_net_now_ms();
     EML_TRY(receive(r, EML_MSG_RECEIPT, EML_RECEIPT_MESSAGE_MAX, arena, &c.content, why));
     c.now_s = start_unix_s + (eml_net_now_ms() - start_ms) / 1000 + 1;
-    bool aside = pthread_create(&thread, NULL, check, &c) == 0;
-    if (!aside)
-        (void)check(&c);
+    eml_aside_begin(r->aside, check, &c);
     enum eml_err e = receive(r, EML_MSG_RESULT, EML_MESSAGE_BYTES_MAX, arena, &content, why);
     if (e == EML_OK)
         e = eml_result_decode(content, arena, out, why);
     if (e == EML_OK)
         e = eml_remote_response_hash(out, &response_hash);
-    if (aside)
-        (void)pthread_join(thread, NULL);
+    eml_aside_await(r->aside);
     if (c.err != EML_OK) { /* whatever the result was */
         if (why != NULL)
             *why = c.why;
@@ -134,6 +128,8 @@ enum eml_err eml_remote_infer(struct eml_remote *r, const struct eml_request *re
     int64_t start_ms = eml_net_now_ms();
     *out = (struct eml_result){0};
     *receipt = (struct eml_remote_receipt){.file = {0}};
+    if (r->aside == NULL)
+        r->aside = eml_aside_new(); /* without one the result waits for the receipt's checks */
     EML_TRY(eml_random(EML_ROOM(salt)));
     salted.salt = EML_BYTES(salt);
     if (request->topology.ptr != NULL)

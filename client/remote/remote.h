@@ -23,6 +23,7 @@ struct eml_remote {
     struct eml_attest_report report;
     uint64_t sent_bytes, received_bytes; /* on the wire, as the host sees them */
     uint64_t attest_ns, handshake_ns;
+    struct eml_aside *aside; /* from the first inference on */
 };
 
 /* Connects and gets the evidence, then verifies it against the policy. A zeroed struct with fd = -1

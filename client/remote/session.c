@@ -1,5 +1,6 @@
 #include "remote/remote.h"
 
+#include "base/aside.h"
 #include "hostproto/hostproto.h"
 #include "net/net.h"
 
@@ -207,6 +208,8 @@ void eml_remote_close(struct eml_remote *r)
     eml_channel_free(r->channel);
     r->channel = NULL;
     eml_net_close(&r->fd);
+    eml_aside_free(r->aside);
+    r->aside = NULL;
     eml_buf_free(&r->frame);
     eml_buf_free(&r->evidence);
     r->attested = (struct eml_attested){0};

@@ -132,7 +132,7 @@ static void long_and_missing_packets(void **state)
 /* The broker's answer lies ready before the worker asks. */
 static enum eml_err call(const char *answer_hex, int answer_fd, struct eml_ipc_answer *a)
 {
-    const struct eml_ipc_request r = {.type = EML_IPC_BEGIN};
+    const struct eml_ipc_request r = {.type = EML_IPC_DESTROYED};
     struct eml_buf answer = eml_test_hex(answer_hex);
     int sock[2];
     pair(sock);

@@ -35,7 +35,7 @@ static struct {
     int sock, broker; /* this test's ends */
     int weights;      /* memory file */
     pthread_t worker_thread, broker_thread;
-    enum eml_err begin[REQUESTS], report[REQUESTS]; /* what the broker answers, by request */
+    enum eml_err report[REQUESTS]; /* what the broker answers, by request */
     unsigned begins, weights_asked, reports, destructions;
     unsigned vanishes_at;                /* the client, at this report; 0: it stays */
     struct eml_ipc_request last;         /* report */
@@ -94,8 +94,7 @@ static void on_question(const struct eml_ipc_request *r)
     static const uint8_t receipt[EML_IPC_BODY_MAX] = {1};
     switch (r->type) {
     case EML_IPC_BEGIN:
-        EML_ASSERT(t.begins < REQUESTS);
-        answer(t.begin[t.begins++], (struct eml_bytes){0}, -1);
+        t.begins++;
         return;
     case EML_IPC_WEIGHTS:
         /* The worker waits: nothing changes while this looks. */
@@ -365,39 +364,6 @@ static void a_result_that_cannot_leave_ends_the_session(void **state)
     assert_int_equal(t.destructions, 1);
 }
 
-static void a_wrong_log_when_a_request_begins_ends_the_session(void **state)
-{
-    (void)state;
-    t.begin[1] = EML_E_INPUT;
-    ask(EML_MODE_SESSION, true);
-    expect(EML_MSG_RECEIPT);
-    expect_result();
-    ask(EML_MODE_SESSION, false);
-    expect_error(EML_E_NET);
-    expect(EML_MSG_END);
-    assert_int_equal(end_of_worker(), EML_E_NET);
-    assert_int_equal(t.begins, 2);
-    assert_null(t.w.model.arena);
-    assert_false(holds_key());
-    /* What is told of it is its own: the model's end, and no assembly. */
-    assert_int_equal(t.reports, 2);
-    assert_int_equal(t.last.err, EML_E_NET);
-    assert_int_equal(t.last.number[0], 0);
-    assert_true(t.last.number[5] != 0);
-    assert_int_equal(t.destructions, 0);
-}
-
-/* ... also where it is the first. */
-static void a_wrong_log_at_the_first_request(void **state)
-{
-    (void)state;
-    t.begin[0] = EML_E_INPUT;
-    ask(EML_MODE_REQUEST, true);
-    expect_error(EML_E_NET);
-    expect(EML_MSG_END);
-    assert_int_equal(end_of_worker(), EML_E_NET);
-}
-
 /* A log that refuses keeps its own class: the client is told that it is the host's. */
 static void a_log_without_room_is_a_refusal(void **state)
 {
@@ -419,9 +385,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_session_keeps_its_model, up, down),
         cmocka_unit_test_setup_teardown(a_wrong_log_at_a_report_ends_the_session, up, down),
         cmocka_unit_test_setup_teardown(a_result_that_cannot_leave_ends_the_session, up, down),
-        cmocka_unit_test_setup_teardown(a_wrong_log_when_a_request_begins_ends_the_session, up,
-                                        down),
-        cmocka_unit_test_setup_teardown(a_wrong_log_at_the_first_request, up, down),
         cmocka_unit_test_setup_teardown(a_log_without_room_is_a_refusal, up, down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 #include "testsupport/support.h"
 
-#include "host/aside.h"
+#include "base/aside.h"
 
 #include <pthread.h>
 #include <signal.h>

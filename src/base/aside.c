@@ -1,6 +1,8 @@
-#include "host/aside.h"
+#define _GNU_SOURCE
+#include "base/aside.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -12,6 +14,7 @@ struct eml_aside {
     void (*work)(void *arg); /* NULL: done, or nothing to do yet */
     void *arg;
     bool over;
+    int avoids; /* the core that it keeps off; -1: none */
 };
 
 static void *aside_main(void *arg)
@@ -52,6 +55,7 @@ struct eml_aside *eml_aside_new(void)
     struct eml_aside *a = calloc(1, sizeof *a);
     if (a == NULL)
         return NULL;
+    a->avoids = -1;
     bool lock = pthread_mutex_init(&a->lock, NULL) == 0;
     bool changed = pthread_cond_init(&a->changed, NULL) == 0;
     if (lock && changed && start(a))
@@ -78,12 +82,27 @@ void eml_aside_free(struct eml_aside *a)
     free(a);
 }
 
+/* The kernel wakes a thread on its waker's core, as who wakes often sleeps next, and leaves it
+ * there if the idle cores share no cache with that one: behind us, when we go on. */
+static void keep_off_our_core(struct eml_aside *a)
+{
+    cpu_set_t cores;
+    int here = sched_getcpu();
+    if (here < 0 || here >= CPU_SETSIZE || here == a->avoids ||
+        sched_getaffinity(0, sizeof cores, &cores) != 0)
+        return;
+    CPU_CLR((size_t)here, &cores);
+    if (CPU_COUNT(&cores) != 0 && pthread_setaffinity_np(a->thread, sizeof cores, &cores) == 0)
+        a->avoids = here;
+}
+
 void eml_aside_begin(struct eml_aside *a, void (*work)(void *arg), void *arg)
 {
     if (a == NULL) {
         work(arg);
         return;
     }
+    keep_off_our_core(a);
     (void)pthread_mutex_lock(&a->lock);
     a->arg = arg;
     a->work = work;
