@@ -83,14 +83,13 @@ static enum eml_err object_id(const struct eml_blob_info *info, uint8_t out[32])
 static enum eml_err prepare(const struct eml_blob_info *info, struct eml_arena *arena,
                             struct eml_bulk **bulk, uint32_t **position)
 {
-    const size_t state_bytes = eml_bulk_state_bytes();
-    uint8_t *state = eml_arena_alloc(arena, state_bytes, 64);
+    *bulk = eml_arena_alloc(arena, sizeof **bulk, _Alignof(struct eml_bulk));
     *position = eml_arena_array(arena, (size_t)info->chunks, sizeof **position);
-    if (state == NULL || *position == NULL)
+    if (*bulk == NULL || *position == NULL)
         return EML_E_SYSTEM;
     struct eml_aead_key k;
     memcpy(k.b, info->key.bytes, sizeof k.b);
-    enum eml_err e = eml_bulk_init((struct eml_room){state, state_bytes}, info->cipher, &k, bulk);
+    enum eml_err e = eml_bulk_init(*bulk, info->cipher, &k);
     eml_wipe(&k, sizeof k);
     return e == EML_OK ? eml_permutation_draw(&info->key, *position, (uint32_t)info->chunks) : e;
 }
@@ -144,7 +143,7 @@ enum eml_err eml_blob_seal(struct eml_bytes plain, struct eml_blob_info *info, s
     info->plain_bytes = plain.len;
     info->chunks = eml_blob_chunks(plain.len);
     uint8_t *object = NULL;
-    size_t scratch_bytes = eml_bulk_state_bytes() + (size_t)info->chunks * sizeof(uint32_t) + 256;
+    size_t scratch_bytes = sizeof(struct eml_bulk) + (size_t)info->chunks * sizeof(uint32_t) + 256;
     enum eml_err e = info->chunks == 0 ? EML_E_INPUT : eml_random(EML_ROOM(info->key.bytes));
     if (e == EML_OK)
         e = eml_arena_create(&scratch, scratch_bytes);

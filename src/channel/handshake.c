@@ -103,15 +103,24 @@ static enum eml_err bind_hello(struct eml_channel *ch, struct eml_bytes hello)
     return EML_OK;
 }
 
+static struct eml_channel *new_channel(enum eml_channel_state state)
+{
+    struct eml_channel *ch = aligned_alloc(_Alignof(struct eml_channel), sizeof *ch);
+    if (ch != NULL) {
+        memset(ch, 0, sizeof *ch);
+        ch->state = state;
+    }
+    return ch;
+}
+
 enum eml_err eml_channel_client_hello(struct eml_channel **out_ch, struct eml_buf *out)
 {
     struct eml_buf hello = {0};
     enum eml_err e = EML_E_SYSTEM;
     *out_ch = NULL;
-    struct eml_channel *ch = calloc(1, sizeof *ch);
+    struct eml_channel *ch = new_channel(EML_CHANNEL_NEW_CLIENT);
     if (ch == NULL)
         goto out;
-    ch->state = EML_CHANNEL_NEW_CLIENT;
     e = eml_random(EML_ROOM(ch->nonce));
     if (e != EML_OK)
         goto out;
@@ -140,10 +149,9 @@ enum eml_err eml_channel_server_hello(struct eml_channel **out_ch, struct eml_by
     enum eml_err e = eml_fail(why, EML_E_SYSTEM, "channel: no memory or no random bytes", -1);
     struct eml_x25519_pk session_pk;
     *out_ch = NULL;
-    struct eml_channel *ch = calloc(1, sizeof *ch);
+    struct eml_channel *ch = new_channel(EML_CHANNEL_NEW_SERVER);
     if (ch == NULL)
         goto out;
-    ch->state = EML_CHANNEL_NEW_SERVER;
     e = get_hello(hello, ch->nonce, why);
     if (e == EML_OK)
         e = bind_hello(ch, hello);
@@ -244,7 +252,12 @@ static void channel_info(const struct eml_channel *ch, uint8_t info[INFO_BYTES])
 static enum eml_err export_direction(const struct eml_hpke *ctx, struct eml_bytes key_label,
                                      struct eml_bytes iv_label, struct eml_direction *d)
 {
-    EML_TRY(eml_hpke_export(ctx, key_label, EML_ROOM(d->key.b)));
+    struct eml_aead_key key;
+    enum eml_err e = eml_hpke_export(ctx, key_label, EML_ROOM(key.b));
+    if (e == EML_OK)
+        e = eml_bulk_init(&d->key, EML_CIPHER_AES_256_GCM, &key);
+    eml_wipe(&key, sizeof key);
+    EML_TRY(e);
     EML_TRY(eml_hpke_export(ctx, iv_label, EML_ROOM(d->iv.b)));
     d->state = EML_RECORD_BETWEEN;
     return EML_OK;

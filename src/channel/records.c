@@ -68,7 +68,7 @@ static enum eml_err seal_record(struct eml_direction *d, uint64_t seq, struct em
     uint8_t *room = eml_buf_grow(out, sealed);
     if (room == NULL)
         return EML_E_SYSTEM;
-    EML_TRY(eml_aead_seal(&d->key, &nonce, EML_BYTES(length), eml_bytes(d->plain, bucket),
+    EML_TRY(eml_bulk_seal(&d->key, &nonce, EML_BYTES(length), eml_bytes(d->plain, bucket),
                           (struct eml_room){room, sealed}));
     eml_wipe(d->plain, bucket);
     d->used = 0;
@@ -263,7 +263,7 @@ enum eml_err eml_channel_open(struct eml_channel *ch, struct eml_bytes record,
     size_t used = record.len - EML_HPKE_TAG_BYTES;
     struct eml_nonce nonce = eml_hpke_compute_nonce(&d->iv, d->seq);
     eml_store_u32(length, (uint32_t)record.len);
-    enum eml_err e = eml_aead_open(&d->key, &nonce, EML_BYTES(length), record,
+    enum eml_err e = eml_bulk_open(&d->key, &nonce, EML_BYTES(length), record,
                                    (struct eml_room){d->plain, used});
     if (e != EML_OK)
         return eml_channel_break(ch, e, why, "record: not sealed by the peer for this place");

@@ -43,7 +43,7 @@ enum eml_record_state {
 };
 
 struct eml_direction { /* secret */
-    struct eml_aead_key key;
+    struct eml_bulk key;
     struct eml_nonce iv;
     uint64_t seq;
     bool held; /* sender: held_seq is the place of a message that is not sealed yet */

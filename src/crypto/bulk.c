@@ -5,13 +5,6 @@
 
 #include <string.h>
 
-enum { KEY_BYTES_MAX = 2048 };
-
-struct eml_bulk {
-    const struct eml_bulk_impl *impl;
-    _Alignas(EML_BULK_ALIGN) uint8_t key[KEY_BYTES_MAX];
-};
-
 static bool always(void)
 {
     return true;
@@ -91,11 +84,6 @@ const char *eml_cipher_name(enum eml_cipher c)
     return names[c];
 }
 
-size_t eml_bulk_state_bytes(void)
-{
-    return sizeof(struct eml_bulk);
-}
-
 bool eml_cipher_of(const char *name, enum eml_cipher *out)
 {
     for (int c = 0; c < EML_CIPHER_N; c++) {
@@ -113,24 +101,21 @@ const char *eml_bulk_name(enum eml_cipher cipher)
     return impl != NULL ? impl->name : "none";
 }
 
-enum eml_err eml_bulk_init_as(struct eml_room state, const struct eml_aead_key *k,
-                              const struct eml_bulk_impl *impl, struct eml_bulk **out)
+void eml_bulk_init_as(struct eml_bulk *b, const struct eml_aead_key *k,
+                      const struct eml_bulk_impl *impl)
 {
-    EML_ASSERT(state.len >= sizeof(struct eml_bulk) && impl->key_bytes <= KEY_BYTES_MAX);
-    EML_ASSERT((uintptr_t)state.ptr % EML_BULK_ALIGN == 0);
-    struct eml_bulk *b = (struct eml_bulk *)(void *)state.ptr;
+    EML_ASSERT(impl->key_bytes <= sizeof b->key);
     b->impl = impl;
     impl->expand(b->key, k);
-    *out = b;
-    return EML_OK;
 }
 
-enum eml_err eml_bulk_init(struct eml_room state, enum eml_cipher cipher,
-                           const struct eml_aead_key *k, struct eml_bulk **out)
+enum eml_err eml_bulk_init(struct eml_bulk *b, enum eml_cipher cipher, const struct eml_aead_key *k)
 {
     const struct eml_bulk_impl *impl = best(cipher);
-    *out = NULL;
-    return impl != NULL ? eml_bulk_init_as(state, k, impl, out) : EML_E_SYSTEM;
+    if (impl == NULL)
+        return EML_E_SYSTEM;
+    eml_bulk_init_as(b, k, impl);
+    return EML_OK;
 }
 
 enum eml_err eml_bulk_seal(const struct eml_bulk *b, const struct eml_nonce *n,

@@ -6,7 +6,7 @@
 
 #include "crypto/crypto.h"
 
-enum { EML_BULK_ALIGN = 64, EML_BULK_TAG = 16 };
+enum { EML_BULK_TAG = 16 };
 /* More than is ever sealed at once, and no counter of GCM wraps around. */
 #define EML_BULK_TEXT_MAX ((uint64_t)1 << 35)
 
@@ -32,8 +32,8 @@ extern const struct eml_bulk_impl *const eml_bulk_impls[];
 extern const size_t eml_bulk_impls_n;
 
 /* eml_bulk_init with a chosen implementation. */
-EML_MUST enum eml_err eml_bulk_init_as(struct eml_room state, const struct eml_aead_key *k,
-                                       const struct eml_bulk_impl *impl, struct eml_bulk **out);
+void eml_bulk_init_as(struct eml_bulk *b, const struct eml_aead_key *k,
+                      const struct eml_bulk_impl *impl);
 
 /* The counter block of AES-256-GCM for block `block` of a text (SP 800-38D section 7.1: the first
  * one goes to the tag), and the keystream from there on. round_keys: FIPS 197's, in order. */

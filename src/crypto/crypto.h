@@ -63,14 +63,15 @@ enum eml_cipher { EML_CIPHER_AES_256_GCM, EML_CIPHER_AEGIS_256X4, EML_CIPHER_N }
 const char *eml_cipher_name(enum eml_cipher c);
 EML_MUST bool eml_cipher_of(const char *name, enum eml_cipher *out);
 
-/* The key is expanded once into memory that the caller gives (secret, eml_bulk_state_bytes long,
- * 64-byte aligned). The implementation is chosen by what the CPU has; all of one cipher give the
- * same bytes. A state may be used by several threads at once. In place allowed (same start).
- * EML_E_SYSTEM: this CPU cannot (AEGIS needs AES instructions); never for AES-256-GCM. */
-struct eml_bulk;
-size_t eml_bulk_state_bytes(void);
-EML_MUST enum eml_err eml_bulk_init(struct eml_room state, enum eml_cipher cipher,
-                                    const struct eml_aead_key *k, struct eml_bulk **out);
+/* An expanded key (secret). The implementation is chosen by what the CPU has; all of one cipher
+ * give the same bytes. Several threads may use one at once. In place allowed (same start). */
+struct eml_bulk {
+    _Alignas(64) uint8_t key[2048];
+    const struct eml_bulk_impl *impl;
+};
+/* EML_E_SYSTEM: this CPU cannot (AEGIS needs AES instructions); never for AES-256-GCM. */
+EML_MUST enum eml_err eml_bulk_init(struct eml_bulk *b, enum eml_cipher cipher,
+                                    const struct eml_aead_key *k);
 EML_MUST enum eml_err eml_bulk_seal(const struct eml_bulk *b, const struct eml_nonce *n,
                                     struct eml_bytes aad, struct eml_bytes plain,
                                     struct eml_room out);

@@ -93,23 +93,19 @@ static int bulk(enum eml_cipher cipher)
 {
     struct eml_aead_key key;
     struct eml_nonce nonce = {{0}};
-    static _Alignas(64) uint8_t state[8192];
     static uint8_t plain[4096], sealed[4096 + 16];
-    struct eml_bulk *b;
-    size_t n = eml_bulk_state_bytes();
-    if (n > sizeof state)
-        return 0;
+    struct eml_bulk b;
     fill(&key, sizeof key, 1);
     secret(&key, sizeof key);
-    enum eml_err e = eml_bulk_init((struct eml_room){state, n}, cipher, &key, &b);
+    enum eml_err e = eml_bulk_init(&b, cipher, &key);
     if (declared((int)e) != EML_OK)
         return strcmp(eml_bulk_name(cipher), "none") == 0;
     secret(plain, sizeof plain);
-    e = eml_bulk_seal(b, &nonce, EML_LIT("aad"), EML_BYTES(plain), EML_ROOM(sealed));
+    e = eml_bulk_seal(&b, &nonce, EML_LIT("aad"), EML_BYTES(plain), EML_ROOM(sealed));
     if (declared((int)e) != EML_OK)
         return 0;
     public(sealed, sizeof sealed);
-    e = eml_bulk_open(b, &nonce, EML_LIT("aad"), EML_BYTES(sealed), EML_ROOM(plain));
+    e = eml_bulk_open(&b, &nonce, EML_LIT("aad"), EML_BYTES(sealed), EML_ROOM(plain));
     return declared((int)e) == EML_OK;
 }
 

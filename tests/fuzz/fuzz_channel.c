@@ -28,6 +28,8 @@ static struct eml_channel *channel_in(enum eml_channel_state s)
     ch->state = s;
     ch->session_sk.b[0] = 8;
     ch->recv.state = ch->send.state = EML_RECORD_BETWEEN;
+    check(eml_bulk_init(&ch->recv.key, EML_CIPHER_AES_256_GCM, &(struct eml_aead_key){{0}}) ==
+          EML_OK);
     return ch;
 }
 

@@ -1,7 +1,7 @@
 // link: remote
 // wrap: eml_net_connect eml_net_close eml_net_recv_frame eml_net_send eml_net_send_frame
 // wrap: eml_attest_verify eml_receipt_verify eml_air_accept eml_random
-// wrap: calloc free eml_x25519 eml_x25519_public EVP_sha256 EVP_MAC_fetch
+// wrap: aligned_alloc free eml_x25519 eml_x25519_public EVP_sha256 EVP_MAC_fetch
 // wrap: EVP_aes_256_gcm
 /* A session as the client lives it: the input is a script of what the host answers and of what an
  * enclave says that holds the session's keys. The linker puts the functions here in the place of

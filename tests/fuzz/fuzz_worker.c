@@ -2,7 +2,7 @@
 // wrap: eml_net_recv_frame eml_net_recv_some eml_net_send eml_net_send_frame
 // wrap: eml_ipc_call eml_ipc_ask eml_ipc_await eml_https_call eml_random
 // wrap: eml_arena_destroy eml_cache_map munmap socketpair memfd_create close
-// wrap: calloc free eml_x25519 eml_x25519_public EVP_sha256 EVP_MAC_fetch
+// wrap: aligned_alloc free eml_x25519 eml_x25519_public EVP_sha256 EVP_MAC_fetch
 // wrap: EVP_aes_256_gcm
 #define _GNU_SOURCE
 /* A session as the worker lives it, in one process: the input is a script of what its client sends
@@ -412,7 +412,8 @@ enum eml_err __wrap_eml_ipc_ask(int sock, const struct eml_ipc_request *r)
     eml_buf_free(&message);
     EML_ASSERT(r->type != EML_IPC_BEGIN || !now.runs);
     now.runs = now.runs || r->type == EML_IPC_BEGIN;
-    now.question = *r;
+    if (r->type != EML_IPC_BEGIN) /* which has no answer */
+        now.question = *r;
     return EML_OK;
 }
 

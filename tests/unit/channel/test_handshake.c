@@ -12,10 +12,13 @@ static void both_sides_talk(void **state)
     assert_int_equal(p.hello.len, 4 + 1 + 6 + 1 + 2 + 2 + 32);
     assert_true(
         eml_bytes_equal(eml_channel_session_id(p.client), eml_channel_session_id(p.server)));
-    assert_memory_equal(p.client->send.key.b, p.server->recv.key.b, 32);
-    assert_memory_equal(p.client->recv.key.b, p.server->send.key.b, 32);
+    assert_memory_equal(p.client->send.key.key, p.server->recv.key.key,
+                        sizeof p.client->send.key.key);
+    assert_memory_equal(p.client->recv.key.key, p.server->send.key.key,
+                        sizeof p.client->send.key.key);
     assert_memory_equal(p.client->send.iv.b, p.server->recv.iv.b, 12);
-    assert_memory_not_equal(p.client->send.key.b, p.client->recv.key.b, 32);
+    assert_memory_not_equal(p.client->send.key.key, p.client->recv.key.key,
+                            sizeof p.client->send.key.key);
     assert_memory_not_equal(p.client->send.iv.b, p.client->recv.iv.b, 12);
     assert_true(eml_ct_is_zero(EML_BYTES(p.server->session_sk.b))); /* wiped */
     eml_pair_free(&p);
@@ -30,7 +33,8 @@ static void sessions_share_nothing(void **state)
     assert_memory_not_equal(p.client->nonce, q.client->nonce, 32);
     assert_memory_not_equal(p.server->user_data + EML_CHANNEL_PREFIX_BYTES,
                             q.server->user_data + EML_CHANNEL_PREFIX_BYTES, 32);
-    assert_memory_not_equal(p.client->send.key.b, q.client->send.key.b, 32);
+    assert_memory_not_equal(p.client->send.key.key, q.client->send.key.key,
+                            sizeof p.client->send.key.key);
     eml_pair_free(&p);
     eml_pair_free(&q);
 }
@@ -351,8 +355,8 @@ static void calls_out_of_turn_are_final(void **state)
             struct eml_channel *ch = turns[t].client ? p.client : p.server;
             assert_int_equal(call(&p, &good, turns[t].client, which), EML_E_USAGE);
             assert_int_equal(ch->state, EML_CHANNEL_FAILED);
-            assert_true(eml_ct_is_zero(EML_BYTES(ch->send.key.b)));
-            assert_true(eml_ct_is_zero(EML_BYTES(ch->recv.key.b)));
+            assert_true(eml_ct_is_zero(EML_BYTES(ch->send.key.key)));
+            assert_true(eml_ct_is_zero(EML_BYTES(ch->recv.key.key)));
             assert_true(eml_ct_is_zero(EML_BYTES(ch->session_sk.b)));
             for (int any = 0; any < 6; any++)
                 assert_int_equal(call(&p, &good, turns[t].client, any), EML_E_USAGE);

@@ -53,28 +53,25 @@ static void check(const struct eml_bulk_impl *impl, struct eml_gen *g)
 {
     static struct piece p;
     static uint8_t want[3000 + 16], got[3000 + 16];
-    uint8_t *mem = aligned_alloc(EML_BULK_ALIGN, eml_bulk_state_bytes());
     uint8_t nonce[32] = {0};
-    struct eml_bulk *b;
+    struct eml_bulk b;
     draw(g, &p);
     memcpy(nonce + 20, p.nonce.b, sizeof p.nonce.b);
     model_seal(p.key.b, nonce, p.aad, p.aad_bytes, p.plain, p.bytes, want);
-    struct eml_room state = {mem, eml_bulk_state_bytes()};
-    assert_int_equal(eml_bulk_init_as(state, &p.key, impl, &b), EML_OK);
+    eml_bulk_init_as(&b, &p.key, impl);
     const struct eml_bytes aad = eml_bytes(p.aad, p.aad_bytes);
     const struct eml_room sealed = {got, p.bytes + 16}, plain = {got, p.bytes};
     memcpy(got, p.plain, p.bytes);
-    assert_int_equal(eml_bulk_seal(b, &p.nonce, aad, eml_bytes(got, p.bytes), sealed), EML_OK);
+    assert_int_equal(eml_bulk_seal(&b, &p.nonce, aad, eml_bytes(got, p.bytes), sealed), EML_OK);
     assert_memory_equal(got, want, sealed.len);
-    assert_int_equal(eml_bulk_open(b, &p.nonce, aad, eml_bytes(got, sealed.len), plain), EML_OK);
+    assert_int_equal(eml_bulk_open(&b, &p.nonce, aad, eml_bytes(got, sealed.len), plain), EML_OK);
     assert_memory_equal(got, p.plain, plain.len);
     size_t at = (size_t)eml_gen_range(g, 0, (int64_t)sealed.len - 1);
     want[at] ^= (uint8_t)(1u << eml_gen_range(g, 0, 7));
     memset(got, 0xff, plain.len);
-    assert_int_equal(eml_bulk_open(b, &p.nonce, aad, eml_bytes(want, sealed.len), plain),
+    assert_int_equal(eml_bulk_open(&b, &p.nonce, aad, eml_bytes(want, sealed.len), plain),
                      EML_E_AUTH);
     assert_true(eml_ct_is_zero(eml_bytes(got, plain.len)));
-    free(mem);
 }
 
 static void every_implementation_agrees_with_the_model(void **state)
@@ -97,27 +94,24 @@ static void every_implementation_agrees_with_the_model(void **state)
 static void ciphers_are_not_mixed_up(void **state)
 {
     (void)state;
-    uint8_t *mem = aligned_alloc(EML_BULK_ALIGN, eml_bulk_state_bytes());
-    const struct eml_room room = {mem, eml_bulk_state_bytes()};
     const struct eml_aead_key key = {{1}};
     const struct eml_nonce nonce = {{2}};
-    struct eml_bulk *b;
+    struct eml_bulk b;
     for (int c = 0; c < EML_CIPHER_N; c++) {
         uint8_t sealed[100 + 16], plain[100] = {0};
-        if (eml_bulk_init(room, (enum eml_cipher)c, &key, &b) != EML_OK) {
+        if (eml_bulk_init(&b, (enum eml_cipher)c, &key) != EML_OK) {
             assert_int_equal(c, EML_CIPHER_AEGIS_256X4);
             assert_string_equal(eml_bulk_name(EML_CIPHER_AEGIS_256X4), "none");
             continue;
         }
         const struct eml_bytes none = {0};
-        assert_int_equal(eml_bulk_seal(b, &nonce, none, EML_BYTES(plain), EML_ROOM(sealed)),
+        assert_int_equal(eml_bulk_seal(&b, &nonce, none, EML_BYTES(plain), EML_ROOM(sealed)),
                          EML_OK);
         enum eml_cipher other = c == 0 ? EML_CIPHER_AEGIS_256X4 : EML_CIPHER_AES_256_GCM;
-        if (eml_bulk_init(room, other, &key, &b) == EML_OK)
-            assert_int_equal(eml_bulk_open(b, &nonce, none, EML_BYTES(sealed), EML_ROOM(plain)),
+        if (eml_bulk_init(&b, other, &key) == EML_OK)
+            assert_int_equal(eml_bulk_open(&b, &nonce, none, EML_BYTES(sealed), EML_ROOM(plain)),
                              EML_E_AUTH);
     }
-    free(mem);
 }
 
 static void ciphers_have_names(void **state)
