@@ -275,6 +275,39 @@ static void a_worker_has_nothing_but_its_two_sockets(void **state)
     close_session(&c);
 }
 
+/* The mappings of a process that lives; only root may see those of one that cannot be dumped. */
+static void assert_no_map_is_writable_and_executable(pid_t pid)
+{
+    char path[64], line[512], may[5];
+    size_t maps = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+    FILE *f = fopen(path, "r");
+    if (f == NULL && geteuid() != 0)
+        return;
+    assert_non_null(f);
+    for (; fgets(line, sizeof line, f) != NULL; maps++) {
+        assert_int_equal(sscanf(line, "%*s %4s", may), 1);
+        assert_false(may[1] == 'w' && may[2] == 'x');
+    }
+    (void)fclose(f);
+    assert_true(maps > 10 || geteuid() != 0);
+}
+
+static void no_memory_is_writable_and_executable(void **state)
+{
+    (void)state;
+    pid_t pids[8];
+    wait_for_children(0);
+    struct client c = open_session();
+    assert_int_equal(children(pids, 8), 1);
+    w.does = GIVE;
+    ask(&c, EML_MODE_SESSION, true, "x", 1); /* the model is assembled, and was run */
+    expect_result(&c, 1);
+    assert_no_map_is_writable_and_executable(w.pid);
+    assert_no_map_is_writable_and_executable(pids[0]);
+    close_session(&c);
+}
+
 static void a_request_that_takes_too_long_is_ended(void **state)
 {
     (void)state;
@@ -335,6 +368,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(sessions_over_the_limit_wait),
         cmocka_unit_test(a_killed_worker_concerns_nobody_else),
         cmocka_unit_test(a_worker_has_nothing_but_its_two_sockets),
+        cmocka_unit_test(no_memory_is_writable_and_executable),
         cmocka_unit_test(a_request_that_takes_too_long_is_ended),
         cmocka_unit_test(an_idle_session_is_ended),
     };
