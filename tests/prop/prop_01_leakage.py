@@ -165,33 +165,68 @@ class Leakage(unittest.TestCase):
 
 
 class View(unittest.TestCase):
-    """What passes the host: the frames of a request, by direction, number and length."""
+    """What passes the host: the frames of a request by direction, number and length, and what the enclave fetches for it."""
+
+    def setUp(self):
+        self.s = Services()
+        self.addCleanup(self.s.close)
+        self.fetched = []
+        service = Relay("unix:" + self.s.path("service.sock"), self.service_frames, self.s.path("tapped.sock"))
+        self.addCleanup(service.close)
+        self.s.stop("enclave")
+        self.s.start_enclave(service=service.address)
+
+    def service_frames(self, stream, frame):
+        """Notes what is asked for, and the answer, which tells the object's size."""
+        if stream.up and stream.n == 0:
+            stream.kind = frame[:1]
+        if not stream.up and stream.other.kind == b"G":
+            stream.raw = True
+            self.fetched.append(frame)
+        return [framed(frame)]
+
+    def push(self, name):
+        must(run("eml", "decompose", self.s.path("m.onnx"), "-o", self.s.path(name)))
+        must(run("eml", "push", self.s.path(name), "--host", self.s.host))
+
+    def view(self, name, x):
+        seen = {True: [], False: []}
+
+        def tamper(stream, frame):
+            seen[stream.up].append(len(frame))
+            return [framed(frame)]
+        relay = Relay(self.s.host, tamper)
+        np.save(self.s.path("x.npy"), x.astype(np.float32))
+        self.fetched.clear()
+        must(run("eml", "infer", "--host", relay.address, "--policy", self.s.path("policy.json"), "--topology",
+                 self.s.path(name, "topology.key"), "--input", "x=" + self.s.path("x.npy"), "--output", self.s.path("out")))
+        relay.close()
+        # Not the document, whose length varies with its certificates' random serial numbers and signatures, nor each side's
+        # farewell, which may find the other gone.
+        return tuple(seen[True][:4]), seen[False][0], tuple(seen[False][2:3]), tuple(self.fetched)
 
     def test_inputs_of_one_shape_look_the_same(self):
-        s = Services()
-        self.addCleanup(s.close)
-        small_model(s.path("m.onnx"))
-        must(run("eml", "decompose", s.path("m.onnx"), "-o", s.path("model")))
-        must(run("eml", "push", s.path("model"), "--host", s.host))
+        small_model(self.s.path("m.onnx"))
+        self.push("model")
         rng = np.random.RandomState(SEED)
         views = set()
         for case in range(CASES // 2):
-            seen = {True: [], False: []}
-
-            def tamper(stream, frame, seen=seen):
-                seen[stream.up].append(len(frame))
-                return [framed(frame)]
-            relay = Relay(s.host, tamper)
             x = [rng.standard_normal((40, 16)), np.zeros((40, 16)), np.full((40, 16), 1e30)][case % 3]
-            np.save(s.path("x.npy"), x.astype(np.float32))
-            must(run("eml", "infer", "--host", relay.address, "--policy", s.path("policy.json"), "--topology",
-                     s.path("model", "topology.key"), "--input", "x=" + s.path("x.npy"), "--output", s.path(f"out{case}")))
-            relay.close()
-            # Not the document, whose length varies with its certificates' random serial numbers and signatures, nor each side's
-            # farewell, which may find the other gone.
-            views.add((tuple(seen[True][:4]), tuple([seen[False][0], *seen[False][2:3]])))
+            views.add(self.view("model", x)[:3])  # the object is in the enclave's cache from the second on
         self.assertEqual(len(views), 1, views)
         assured(CASES // 2, "inputs of one shape: the host sees frames of the same number and lengths")
+
+    def test_models_of_one_class_look_the_same(self):
+        """Models of other depths, widths and numbers, whose weights are in one size class and whose keys fill one record."""
+        rng = random.Random(SEED)
+        views, n = set(), max(4, CASES // 5)
+        for case in range(n):
+            small_model(self.s.path("m.onnx"), seed=case, width=rng.choice([16, 24, 40, 64]), layers=rng.randint(1, 4))
+            self.push(f"model{case}")
+            views.add(self.view(f"model{case}", np.ones((40, 16))))
+        self.assertEqual(len(views), 1, views)
+        self.assertEqual(len(views.pop()[3]), 1, "the weights were not fetched")
+        assured(n, "models of one size class: the host sees frames of the same number and lengths, and an object of the same size")
 
 
 if __name__ == "__main__":
