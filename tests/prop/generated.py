@@ -116,6 +116,7 @@ class Model:
             self.digest = hashlib.sha256(f.read()).digest()
         with open(os.path.join(self.folder, "sealed", "topology.key"), "rb") as f:
             key = f.read()
+        self.key_digest = hashlib.sha256(key).digest()
         self.kinds = {
             "weight": [scan.markers_of(numpy_helper.to_array(t).tobytes()) for t in self.inits],
             "input": [scan.markers_of(self.x.tobytes())],

@@ -32,6 +32,7 @@ from relay import Relay, framed  # noqa: E402
 import hostile  # noqa: E402
 import scan  # noqa: E402
 from services import PATIENCE, Services, assured, program  # noqa: E402
+from test_receipt import AIR, parse  # noqa: E402
 
 CASES = int(os.environ.get("EML_CASES", "3"))  # of each way to be killed, and half of it for each limit
 SEED = int(os.environ.get("EML_SEED", "5107"))
@@ -50,7 +51,7 @@ class Session:
         self.broker = services.processes["enclave"].pid
         self.known, self.worker = set(scan.workers(self.broker)), None
         self.begun, self.held, self.go = threading.Event(), threading.Event(), threading.Event()
-        self.keys, self.handshake = np.empty(0, np.uint64), {}
+        self.keys, self.handshake, self.receipt = np.empty(0, np.uint64), {}, b""
         self.relay = Relay(services.host, self.tamper)
         args = ["infer", "--host", self.relay.address, "--policy", services.path("policy.json"), "--topology",
                 os.path.join(model.folder, "sealed", "topology.key"), "--output", os.path.join(model.folder, "out"), "--timeout",
@@ -81,11 +82,13 @@ class Session:
         self.go.set()
 
     def public(self):
-        """What the host has or can compute: the object's id and digest, the document's, the messages', the session's id."""
+        """What the host has or can compute: the object's id and digest, the document's, the messages', the session's id; and the digests in
+        the log, of the topology key and of a receipt that was given."""
         digest = [hashlib.sha256(self.handshake[k]).digest() for k in ("hello", "evidence")]
         document = self.handshake["evidence"][len(b"\x82\x68evidence\x59\x11\x11"):]
         return scan.markers_of(b"".join([self.model.object_id, self.model.digest, *digest, hashlib.sha256(document).digest(),
-                                         hashlib.sha256(b"eml/1 session" + b"".join(digest)).digest()]), 1)
+                                         hashlib.sha256(b"eml/1 session" + b"".join(digest)).digest(), self.model.key_digest,
+                                         hashlib.sha256(self.receipt).digest()]), 1)
 
     def markers(self):
         return scan.Markers(self.model.markers.all, self.keys)
@@ -331,6 +334,44 @@ class Endings(unittest.TestCase):
                 session.close()
         assured(CASES * len(trips), "pauses between two requests of request mode in one session, with the worker alive and waiting: nothing of "
                 "model, request or result in any process, unread socket or pipe, unnamed file, log or store; the next request is served")
+
+    def two_open(self, s, case):
+        """Sessions of two tenants, each with its model in clear and a request still to come; and the second one's keys."""
+        opened = []
+        for name in ("first", "second"):
+            model = self.model(s, 3000 + case, name)
+            path = os.path.join(model.folder, "receipt")
+            session = self.session(s, model, "--mode", "session", "--receipt", path, trips=(3, 3), hold=REQUEST + 1)
+            s.wait(lambda session=session: session.held.is_set() or session.client.poll() is not None, "a session")
+            self.assertTrue(session.held.is_set(), "a session has ended early")
+            session.receipt = parse(path + ".1")[AIR]
+            opened.append(session)
+        first, second = opened
+        self.assertIn("weight", second.kinds_in(second.worker) or ())
+        self.assertTrue(second.find_keys(first), "a session has ended early")
+        self.assertGreaterEqual(second.keys.size, 14, "two keys of 32 bytes are shared")
+        return first, second
+
+    def test_success(self):
+        """A session that ends in order wipes its channel's keys, too."""
+        s = self.services(*PATIENT)
+        for case in range(CASES):
+            with self.subTest(case=case, seed=SEED):
+                other, session = self.two_open(s, case)
+                end = End(session)
+                self.assertIsNone(end.error)
+                session.go.set()
+                self.assertEqual(session.client.wait(PATIENCE), 0)
+                end.join(PATIENCE)
+                self.assertTrue(end.stopped, "the worker did not end")
+                self.assert_none(session, end.found, "in the worker")
+                self.assert_nothing_left(s, session)
+                other.go.set()
+                self.assertEqual(other.client.wait(PATIENCE), 0, "the other tenant is served")
+                session.close()
+                other.close()
+        assured(CASES, "sessions that ended in order, beside another tenant's, which goes on: nothing of model, request, result or channel keys in "
+                "any process, unread socket or pipe, unnamed file, log or store")
 
     def limited(self, what, efforts, code, *options, trips=(FOR_LONG,), hold=None):
         """Sessions that a limit ends. efforts: option of the enclave that sets it, the smallest first; where a busy machine came too late
