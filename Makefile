@@ -100,7 +100,11 @@ test-full: test
 	@cmake --preset dev -DEML_NITRO=ON -DEML_NITRO_FULL=ON >/dev/null
 	@cmake --build --preset dev
 	ctest --test-dir build/dev --output-on-failure --no-tests=error -L full
-	tests/mutations.py build/mutations --page docs/assurance.md
+	tests/mutations.py build/mutations --jobs 2 --page docs/assurance.md
+
+# What fails shows in the page.
+assurance: build models
+	ctest --test-dir build/dev --no-tests=error -j2 -L prop; status=$$?; tools/assurance.py build/dev docs/assurance.md && exit $$status
 
 docs: build
 	build/dev/tools/operators/eml-operators >docs/operators.md

@@ -1,12 +1,15 @@
 #!/usr/bin/python3
-"""usage: mutations.py FOLDER [--page PAGE] [WORD] | --apply: breaks the program on purpose, and demands that the tests notice.
+"""usage: mutations.py FOLDER [--jobs N] [--page PAGE] [WORD] | --apply: breaks the program on purpose, and demands that tests notice.
 
-For each row below: in a copy of the tree (made in FOLDER), the old text is replaced by the new, what the test needs is built, and the
-test must fail. It prints a table; --page puts it into PAGE between <!-- mutations --> and <!-- end of mutations -->. Exit code 1 if a
-breakage went unnoticed, or no longer applies. WORD: only rows that contain it. --apply: builds nothing, and only says whether all
-rows still apply to the tree that this file is in. The tests pass on the tree as it is: `make test` says so.
+For each row below, in a copy of the tree (made in FOLDER; N of them, default 1, that share the rows): what the test needs is built
+and the test must pass; then the old text is replaced by the new, and the test must fail; FOLDER/ROW.log has what it said. It prints
+a table; --page puts it into PAGE between <!-- mutations --> and <!-- end of mutations -->. Exit code 1 if a breakage went unnoticed,
+or no longer applies. WORD: only rows that contain it. --apply: builds nothing, and only says whether all rows still apply to the
+tree that this file is in.
 """
+import concurrent.futures
 import os
+import queue
 import shutil
 import subprocess
 import sys
@@ -51,6 +54,10 @@ MUTATIONS = [
      c("enclave.test_worker")),
     (5, "the last record of a request stays where the channel opened it",
      [("enclave/message.c", "    eml_channel_forget(w->channel);", "    (void)w->channel;")], c("enclave.test_worker")),
+    (10, "a session's end leaves the channel in memory",
+     [("enclave/worker.c", "    eml_channel_wipe(channel);\n    w->channel = NULL;\n    eml_channel_free(channel);\n",
+       "    (void)channel;\n    w->channel = NULL;\n")],
+     script("prop_05_10_endings", "Endings.test_success", EML_CASES="1")),
     (10, "the arena forgets what it handed out without wiping it",
      [("src/base/arena.c", "    if (from >= to)\n", "    if (a != NULL)\n"), ("src/base/arena.c", "    eml_wipe(was.base, was.peak);\n", "")],
      script("prop_05_10_memory", EML_CASES="12")),
@@ -125,15 +132,21 @@ MUTATIONS = [
     (13, "a receipt holds with the log's record of another",
      [("src/receipt/verify.c", "if (!eml_bytes_equal(r->bytes[EML_INFERENCE_RECEIPT], EML_BYTES(digest.b)))", "if (digest.b[0] != digest.b[0])")],
      c("prop_13_receipt")),
-    (13, "the broker records no inference",
-     [("enclave/broker_record.c", "    return eml_broker_record(b, s, inference);", "    (void)inference;\n    return 0;")],
-     (PROGRAMS, ["/usr/bin/python3", "tests/integration/test_receipt.py"], {})),
+    (13, "an inference that failed is not recorded",
+     [("enclave/broker_record.c", "    return eml_broker_record(b, s, inference);",
+       "    return outcome == EML_OK ? eml_broker_record(b, s, inference) : 0;")],
+     script("prop_13_events", "Events")),
     (13, "a limit of a request is not recorded",
      [("enclave/broker_record.c", "else if (r->err == EML_E_REFUSED && !s->refused)", "else if (r->err == EML_E_REFUSED && s->refused)")],
      script("prop_13_events", "Limits")),
     (13, "a worker's crash is not recorded",
      [("enclave/broker_child.c", "else if (signal != 0 && signal != SIGKILL)", "else if (signal != 0 && signal != SIGKILL && signal != SIGSEGV)")],
      script("prop_13_events", "Events")),
+    (14, "a worker may open files",
+     [("enclave/sandbox.c", "    SCMP_SYS(getpid),\n", "    SCMP_SYS(getpid),        SCMP_SYS(openat),\n")], c("enclave.test_sandbox")),
+    (14, "calls of the 32-bit table end a worker's thread only",
+     [("enclave/sandbox.c", "SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS)", "SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_THREAD)")],
+     c("enclave.test_sandbox")),
     (14, "the broker leaves a file behind",
      [("enclave/broker_record.c", "#include \"enclave/broker_state.h\"\n", "#include \"enclave/broker_state.h\"\n#include <stdio.h>\n"),
       ("enclave/broker_record.c", "    return eml_broker_record(b, s, inference);", "    FILE *f = fopen(\"/dev/shm/left-behind\", \"w\");\n"
@@ -190,54 +203,105 @@ def all_apply():
     return 1 if problems else 0
 
 
-def try_one(tree, edits, targets, command, env):
-    """What came of it: "caught", or what is wrong."""
+def build_and_run(tree, targets, command, env, log):
+    """What is wrong, if the test could not be built or did not end; else None. And whether it passed; what it said is in the log."""
+    built = run(tree, ["ninja", "-C", "build", *targets])
+    if built is None or built.returncode != 0:
+        return "does not build: " + (built.stdout.decode()[-600:] if built else ""), False
+    done = run(tree, command, {"EML_BIN": os.path.join(tree, "build"), "PYTHONDONTWRITEBYTECODE": "1", "EML_SHRINK": "0", **env})
+    if done is None:
+        return "the test did not end", False
+    with open(log, "wb") as f:
+        f.write(done.stdout + done.stderr)
+    return None, done.returncode == 0
+
+
+def try_one(tree, edits, test, sound, log):
+    """What came of it: "caught", or what is wrong. `sound`: the tests that have passed on a tree that is not broken."""
+    if test not in sound:
+        problem, passed = build_and_run(tree, *test.parts, log)
+        if not passed:
+            return "without the breakage: " + (problem or "the test fails")
+        sound.add(test)
     before = {path: read(os.path.join(tree, path)) for path, _, _ in edits}
     problem = apply(tree, edits)
     if problem is None:
-        built = run(tree, ["ninja", "-C", "build", *targets])
-        if built is None or built.returncode != 0:
-            problem = "does not build: " + (built.stdout.decode()[-600:] if built else "")
-    if problem is None:
-        done = run(tree, command, {"EML_BIN": os.path.join(tree, "build"), "PYTHONDONTWRITEBYTECODE": "1", "EML_SHRINK": "0", **env})
-        problem = "the test did not end" if done is None else "NOT NOTICED" if done.returncode == 0 else "caught"
+        problem, passed = build_and_run(tree, *test.parts, log)
+        problem = problem or ("NOT NOTICED" if passed else "caught")
     for path, text in before.items():
         with open(os.path.join(tree, path), "wb") as f:
             f.write(text)
     return problem
 
 
-def main():
-    args = sys.argv[1:]
-    page = args.pop(args.index("--page") + 1) if "--page" in args else None
-    args = [a for a in args if a != "--page"]
-    if args == ["--apply"]:
-        return all_apply()
-    if not args or args[0].startswith("-"):
-        sys.exit(__doc__)
-    tree = os.path.join(os.path.abspath(args[0]), "tree")
+class Test:
+    """Targets, command and environment; equal if these are."""
+
+    def __init__(self, parts):
+        self.parts = parts
+        self.name = os.path.basename(next(x for x in parts[1] if "/tests/" in "/" + x))
+
+    def __eq__(self, other):
+        return self.parts == other.parts
+
+    def __hash__(self):
+        return hash(repr(self.parts))
+
+
+def make_tree(folder, number):
+    tree = os.path.join(os.path.abspath(folder), f"tree-{number}")
     copy_tree(tree)
     launcher = ["-DCMAKE_C_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
     # Some breakages leave a variable or function without use: that is for the tests to notice, not the compiler.
     subprocess.run(["cmake", "-G", "Ninja", "-S", ".", "-B", "build", "-DEML_WERROR=OFF", *launcher], cwd=tree, check=True,
                    stdout=subprocess.DEVNULL)
-    out, unnoticed = ["| # | what is broken | test | |", "|---|---|---|---|"], 0
-    for prop, what, edits, (targets, command, env) in sorted(MUTATIONS, key=lambda m: m[0]):
-        name = os.path.basename(next(x for x in command if "/tests/" in "/" + x))
-        if len(args) > 1 and args[1] not in f"{prop} {what} {name}":
-            continue
-        start = time.monotonic()
-        outcome = try_one(tree, edits, targets, command, env)
-        unnoticed += outcome != "caught"
-        out.append(f"| {prop} | {what} | `{name}` | {outcome} |")
-        print(out[-1], f"{time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-    print("\n".join(out))
-    if page is not None:
-        text = read(page).decode()
+    return tree
+
+
+def table(folder, jobs, word):
+    """Lines of the table, and how many rows were not caught."""
+    trees, sound = queue.SimpleQueue(), set()
+    for number in range(jobs):
+        trees.put(make_tree(folder, number))
+
+    def one(number, row):
+        prop, what, edits, parts = row
+        test = Test(parts)
+        if word not in f"{prop} {what} {test.name}":
+            return None
+        tree, start = trees.get(), time.monotonic()
+        outcome = try_one(tree, edits, test, sound, os.path.join(folder, f"{number}.log"))
+        trees.put(tree)
+        line = f"| {prop} | {what} | `{test.name}` | {outcome} |"
+        print(line, f"{time.monotonic() - start:.0f} s, {number}.log", file=sys.stderr, flush=True)
+        return line
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as workers:
+        rows = sorted(MUTATIONS, key=lambda m: m[0])
+        lines = [x for x in workers.map(one, range(len(rows)), rows) if x is not None]
+    return ["| # | what is broken | test | |", "|---|---|---|---|", *lines], sum(not x.endswith("| caught |") for x in lines)
+
+
+def main():
+    args = sys.argv[1:]
+    if args == ["--apply"]:
+        return all_apply()
+    options = {}
+    for name in "--page", "--jobs":
+        if name in args[:-1]:
+            at = args.index(name)
+            options[name] = args[at + 1]
+            del args[at:at + 2]
+    if not 1 <= len(args) <= 2 or any(a.startswith("-") for a in args):
+        sys.exit(__doc__)
+    lines, unnoticed = table(args[0], int(options.get("--jobs", 1)), args[1] if len(args) > 1 else "")
+    print("\n".join(lines))
+    if "--page" in options:
+        text = read(options["--page"]).decode()
         before, rest = text.split("<!-- mutations -->", 1)
         after = rest.split("<!-- end of mutations -->", 1)[1]
-        with open(page, "w", encoding="utf-8") as f:
-            f.write(before + "<!-- mutations -->\n" + "\n".join(out) + "\n<!-- end of mutations -->" + after)
+        with open(options["--page"], "w", encoding="utf-8") as f:
+            f.write(before + "<!-- mutations -->\n" + "\n".join(lines) + "\n<!-- end of mutations -->" + after)
     return 1 if unnoticed else 0
 
 
