@@ -36,10 +36,10 @@ const floats = (dims, scale = 1) => ({ type: 'float32', dims, fill: (r) => (r() 
 const integers = (dims, fill) => ({ type: 'int64', dims, fill });
 
 export const image = (name, dims) => ({ [name]: floats(dims) });
-export const bert = (n) => ({
-  input_ids: integers([1, n], (r) => Math.floor(r() * 30000)),
-  attention_mask: integers([1, n], () => 1),
-  token_type_ids: integers([1, n], () => 0),
+export const bert = (n, texts = 1) => ({
+  input_ids: integers([texts, n], (r) => Math.floor(r() * 30000)),
+  attention_mask: integers([texts, n], () => 1),
+  token_type_ids: integers([texts, n], () => 0),
 });
 export const gpt2 = (n) => ({ input_ids: integers([1, n], (r) => Math.floor(r() * 50000)) });
 export const silero = () => ({ input: floats([1, 512], 0.3), state: floats([2, 1, 128], 0), sr: integers([], () => 16000) });

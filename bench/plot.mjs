@@ -1,5 +1,5 @@
 // usage: node plot.mjs RESULTS_DIR
-// Draws the CSV files there as SVG: latency by model, cost by tokens, by image side, by model bytes, by sessions.
+// Draws the CSV files there as SVG: latency by model, cost by tokens, by texts in a request, by image side, by model bytes, by sessions.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { median, quantile } from './lib.mjs';
@@ -111,6 +111,7 @@ function bySessions() {
 }
 
 for (const threads of new Set(read('models-summary.csv').map((r) => r.threads))) latency(threads);
+bySize('texts', 'texts.svg', 'MiniLM @32 by texts in a request, ms', 'texts');
 bySize('tokens', 'tokens.svg', 'MiniLM by length of the text, ms', 'tokens');
 bySize('image side', 'image-side.svg', 'PP-OCR detection by side of the image, ms', 'pixels');
 byBytes();

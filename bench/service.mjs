@@ -1,7 +1,8 @@
-// usage: node service.mjs BUILD_DIR MODELS_DIR [--seconds N] [--sessions 1,2,4,8,16] [--threads N] [--turns N] [--parts stages,neighbours,throughput,memory] [--results DIR]
+// usage: node service.mjs BUILD_DIR MODELS_DIR [--seconds N] [--sessions 1,2,4,8,16] [--threads N] [--turns N] [--parts stages,neighbours,throughput,batches,memory] [--results DIR]
 // The whole way on loopback: clients, eml-hostd, eml-enclaved-dev (the enclave with a development NSM), MiniLM at 128 tokens.
 // First where the time of one request goes, against a bare run of the same model; then what a tenant notices of another who uses all
-// that it may; then how many requests per second come through with ever more sessions at once; then the memory of a worker.
+// that it may; then how many requests per second come through with ever more sessions at once, and texts with ever more in a
+// request; then the memory of a worker.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
@@ -9,7 +10,7 @@ import path from 'node:path';
 import { writeNpy } from '../tests/support/npy.mjs';
 import * as b from './lib.mjs';
 
-const { positional, options } = b.parseArgs(process.argv.slice(2), { seconds: '8', sessions: '1,2,4,8,16', threads: '', turns: '6', parts: 'stages,neighbours,throughput,memory', results: '' });
+const { positional, options } = b.parseArgs(process.argv.slice(2), { seconds: '8', sessions: '1,2,4,8,16', threads: '', turns: '6', parts: 'stages,neighbours,throughput,batches,memory', results: '' });
 const [build, models] = positional;
 const program = (name) => path.resolve(build, name);
 const file = 'minilm-l6.onnx';
@@ -206,6 +207,27 @@ async function throughput(services) {
   }
 }
 
+// ---- several texts in a request ----
+
+async function batches(services) {
+  const csv = new b.Csv(options.results, 'batches.csv', ['turn', 'texts', 'total_us', 'run_us']);
+  const table = new b.Table([['texts', -5], ['requests', 8], ['median', 8], ['p95', 8], ['texts/s', 8]],
+    'request mode, one session, MiniLM @32, several texts in a request, in turns; ms');
+  const sizes = [1, 2, 4, 8, 16];
+  const files = sizes.map((n) => services.files(b.makeInputs(b.bert(32, n)), `${n}-`));
+  const all = sizes.map(() => []);
+  for (let turn = 0; turn < Number(options.turns); turn++) {
+    for (const [i, texts] of sizes.entries()) {
+      for (const r of await services.load(1, 1, 'again', files[i])) {
+        all[i].push(r.total_us / 1000);
+        csv.row(turn, texts, r.total_us, r.run_us);
+      }
+    }
+  }
+  for (const [i, list] of all.entries())
+    table.row([sizes[i], list.length, b.ms(b.median(list)), b.ms(b.p95(list)), b.fixed((sizes[i] * 1000) / b.median(list), 1)]);
+}
+
 // ---- memory ----
 
 // Private memory of a worker, sealed weights (which all workers share) aside.
@@ -260,6 +282,7 @@ if (b.present(models, file)) {
       if (parts.includes('stages')) await stages(services, dir);
       if (parts.includes('neighbours')) await neighbours(services);
       if (parts.includes('throughput')) await throughput(services);
+      if (parts.includes('batches')) await batches(services);
       if (parts.includes('memory')) await memory(services);
     } finally {
       await services.end();

@@ -1,5 +1,5 @@
 // usage: node sizes.mjs BUILD_DIR MODELS_DIR [--runs N] [--threads 1] [--results DIR]
-// How cost grows: with tokens (MiniLM) and with the side of an image (PP-OCR detection). Turns of ONNX Runtime and ours, as models.mjs.
+// How cost grows: with tokens and with texts in a request (MiniLM), and with the side of an image (PP-OCR detection). Turns of ONNX Runtime and ours, as models.mjs.
 import path from 'node:path';
 import * as b from './lib.mjs';
 
@@ -9,7 +9,8 @@ const threads = Number(options.threads);
 b.OnnxRuntime.load(models);
 
 const series = [
-  { name: 'tokens', file: 'minilm-l6.onnx', sizes: [8, 16, 32, 64, 128, 256, 512], spec: b.bert },
+  { name: 'tokens', file: 'minilm-l6.onnx', sizes: [8, 16, 32, 64, 128, 256, 512], spec: (n) => b.bert(n) },
+  { name: 'texts', file: 'minilm-l6.onnx', sizes: [1, 2, 4, 8, 16], spec: (n) => b.bert(32, n) },
   { name: 'image side', file: 'ppocr-det.onnx', sizes: [128, 192, 256, 384, 512, 640, 960], spec: (n) => b.image('x', [1, 3, n, n]) },
 ];
 const csv = new b.Csv(options.results, 'sizes.csv', ['series', 'size', 'turn', 'ort_ms', 'bare_ms', 'request_ms']);
