@@ -52,7 +52,6 @@ struct eml_audit_log {
     struct eml_tree tree;    /* with all that was put into batches */
     struct batch sent, kept; /* on its way; durable last */
     enum eml_err trouble;
-    bool torn; /* out of memory between queue and tree: nothing can be committed any more */
     enum state state;
     int fd;
     int64_t retry_ms, deadline_ms;
@@ -70,32 +69,50 @@ static void batch_free(struct batch *b)
     b->n = 0;
 }
 
-/* Takes records off the queue, and their leaves into the tree. */
-static enum eml_err fill(struct eml_audit_log *log, struct batch *b)
+static enum eml_err sign(const struct eml_audit_log *log, const struct eml_tree *tree,
+                         struct eml_buf *note)
+{
+    struct eml_checkpoint c = {.origin = eml_bytes(log->origin, sizeof log->origin),
+                               .size = tree->size};
+    EML_TRY(eml_tree_root(tree, &c.root));
+    return eml_checkpoint_sign(&c, &log->key, log->config.key, note);
+}
+
+/* The queue's first records; rest: of the queue, what then remains; tree: with their leaves. */
+static enum eml_err fill(const struct eml_audit_log *log, struct batch *b, struct eml_buf *rest,
+                         struct eml_tree *tree)
 {
     struct eml_cur c = eml_cur(eml_buf_bytes(&log->queue));
-    *b = (struct batch){.first = log->next - log->queued, .base = log->tree};
     while (b->n < log->queued && b->n < EML_HOST_LOG_BATCH_MAX) {
         EML_TRY(eml_tree_leaf(eml_tile_entry(&c), &b->leaf[b->n]));
-        EML_TRY(eml_tree_append(&log->tree, &b->leaf[b->n]));
+        EML_TRY(eml_tree_append(tree, &b->leaf[b->n]));
         b->n++;
     }
     eml_buf_put(&b->entries, eml_bytes(log->queue.ptr, c.pos));
-    struct eml_buf rest = {0};
-    eml_buf_put(&rest, eml_cur_rest(&c));
-    eml_buf_free(&log->queue);
-    log->queue = rest;
-    log->queued -= b->n;
-    EML_TRY(eml_buf_ok(&rest));
-    return eml_buf_ok(&b->entries);
+    eml_buf_put(rest, eml_cur_rest(&c));
+    EML_TRY(eml_buf_ok(&b->entries));
+    EML_TRY(eml_buf_ok(rest));
+    return sign(log, tree, &b->note);
 }
 
-static enum eml_err sign(struct eml_audit_log *log, struct batch *b)
+/* Takes records off the queue, and their leaves into the tree, to be sent. On failure all is as it
+ * was. */
+static enum eml_err make_batch(struct eml_audit_log *log)
 {
-    struct eml_checkpoint c = {.origin = eml_bytes(log->origin, sizeof log->origin),
-                               .size = log->tree.size};
-    EML_TRY(eml_tree_root(&log->tree, &c.root));
-    return eml_checkpoint_sign(&c, &log->key, log->config.key, &b->note);
+    struct eml_tree tree = log->tree;
+    struct eml_buf rest = {0};
+    log->sent = (struct batch){.first = log->next - log->queued, .base = log->tree};
+    enum eml_err err = fill(log, &log->sent, &rest, &tree);
+    if (err != EML_OK) {
+        eml_buf_free(&rest);
+        batch_free(&log->sent);
+        return err;
+    }
+    eml_buf_free(&log->queue);
+    log->queue = rest;
+    log->queued -= log->sent.n;
+    log->tree = tree;
+    return EML_OK;
 }
 
 /* The hashes that a batch completes at a level: nodes of height 8 * level. */
@@ -165,10 +182,14 @@ enum eml_err eml_audit_log_append(struct eml_audit_log *log, const struct eml_re
     EML_ASSERT(err != EML_E_USAGE);
     if (err == EML_OK) {
         eml_store_u16(be, (uint16_t)entry.len);
-        eml_buf_put(&log->queue, EML_BYTES(be));
-        eml_buf_put(&log->queue, eml_buf_bytes(&entry));
+        eml_buf_reserve(&log->queue, sizeof be + entry.len);
         err = eml_buf_ok(&log->queue);
     }
+    if (err == EML_OK) {
+        eml_buf_put(&log->queue, EML_BYTES(be));
+        eml_buf_put(&log->queue, eml_buf_bytes(&entry));
+    }
+    log->queue.failed = false; /* what is queued is whole, and waits for better times */
     eml_buf_free(&entry);
     EML_TRY(err);
     if (index != NULL)
@@ -277,8 +298,9 @@ static void hang_up(struct eml_audit_log *log, enum eml_err trouble)
         eml_log_event("audit.trouble", trouble, {"records", (int64_t)log->next});
     log->trouble = trouble;
     eml_net_close(&log->fd);
-    log->out.len = log->out_at = 0;
-    log->in.len = 0;
+    eml_buf_free(&log->out);
+    eml_buf_free(&log->in);
+    log->out_at = 0;
     log->retry_ms = in_ms(EML_AUDIT_RETRY_MS);
     log->state = DOWN;
 }
@@ -423,28 +445,11 @@ static void hear(struct eml_audit_log *log)
     log->in.len = 0;
 }
 
-/* Without memory the tree and the queue do not agree any more. */
-static void tear(struct eml_audit_log *log)
-{
-    log->torn = true;
-    batch_free(&log->sent);
-    hang_up(log, EML_E_SYSTEM);
-    log->retry_ms = INT64_MAX;
-}
-
 static void send_batch(struct eml_audit_log *log)
 {
-    enum eml_err err = EML_OK;
-    if (log->sent.n == 0) {
-        err = fill(log, &log->sent);
-        if (err == EML_OK)
-            err = sign(log, &log->sent);
-        if (err != EML_OK) {
-            tear(log);
-            return;
-        }
-    }
-    err = put_commit(log, &log->sent);
+    enum eml_err err = log->sent.n == 0 ? make_batch(log) : EML_OK;
+    if (err == EML_OK)
+        err = put_commit(log, &log->sent);
     if (err != EML_OK) {
         hang_up(log, err);
         return;
@@ -465,10 +470,8 @@ int64_t eml_audit_log_poll(const struct eml_audit_log *log, struct pollfd *p)
     return late > eml_net_now_ms() && late < due ? late : due;
 }
 
-enum eml_err eml_audit_log_turn(struct eml_audit_log *log, const struct pollfd *p)
+void eml_audit_log_turn(struct eml_audit_log *log, const struct pollfd *p)
 {
-    if (log->torn)
-        return EML_E_SYSTEM;
     int64_t now = eml_net_now_ms();
     if (p->revents != 0 && log->state == DIALING)
         answered_the_phone(log);
@@ -482,7 +485,6 @@ enum eml_err eml_audit_log_turn(struct eml_audit_log *log, const struct pollfd *
         dial(log);
     if (log->state == READY && log->sent.n + log->queued != 0)
         send_batch(log);
-    return log->torn ? EML_E_SYSTEM : EML_OK;
 }
 
 bool eml_audit_log_room(const struct eml_audit_log *log)
@@ -551,7 +553,7 @@ static enum eml_err until_booted(struct eml_audit_log *log, int64_t end_ms)
         due = due < end_ms ? due : end_ms;
         if (poll(&p, 1, due > now ? (int)(due - now) : 0) < 0 && errno != EINTR)
             return EML_E_SYSTEM;
-        EML_TRY(eml_audit_log_turn(log, &p));
+        eml_audit_log_turn(log, &p);
     }
     return EML_OK;
 }

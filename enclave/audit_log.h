@@ -40,16 +40,15 @@ EML_MUST enum eml_err eml_audit_log_start(const struct eml_audit_log_config *c, 
 void eml_audit_log_free(struct eml_audit_log *log); /* NULL is allowed; what is queued is lost */
 
 /* Queues a record; sequence, time and boot are set here. *index (may be NULL): where it will stand.
- * EML_E_NET: the queue is full, since the host takes none. */
+ * EML_E_NET: the queue is full, since the host takes none. On failure the queue is as it was. */
 EML_MUST enum eml_err eml_audit_log_append(struct eml_audit_log *log, const struct eml_record *r,
                                            uint64_t *index);
 
 /* For the poll loop: fills p; returns when to call turn at the latest (INT64_MAX: no need). */
 int64_t eml_audit_log_poll(const struct eml_audit_log *log, struct pollfd *p);
 /* After poll, always (p->revents may be 0): reads answers, sends, dials again. Also sends what was
- * appended since. EML_E_SYSTEM: out of memory while a batch was made, so that records are lost;
- * from then on always, as from eml_audit_log_health. */
-EML_MUST enum eml_err eml_audit_log_turn(struct eml_audit_log *log, const struct pollfd *p);
+ * appended since. Without memory all stays as it is, to be tried again. */
+void eml_audit_log_turn(struct eml_audit_log *log, const struct pollfd *p);
 
 /* Half of the queue is free: new sessions may begin. The other half is for those that are there. */
 bool eml_audit_log_room(const struct eml_audit_log *log);
@@ -61,7 +60,8 @@ uint64_t eml_audit_log_signed(const struct eml_audit_log *log);
 /* Records with an index below this are on the host's disk. */
 uint64_t eml_audit_log_durable(const struct eml_audit_log *log);
 /* EML_OK, or why nothing that must be recorded may go on: the host does not answer (EML_E_NET), has
- * no room (EML_E_REFUSED), or shows another log (EML_E_INPUT). */
+ * no room (EML_E_REFUSED), or shows another log (EML_E_INPUT); or there is no memory
+ * (EML_E_SYSTEM). */
 EML_MUST enum eml_err eml_audit_log_health(const struct eml_audit_log *log);
 
 /* Appends a record of the batch that is on its way, or else of the one that became durable last, as

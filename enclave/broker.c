@@ -101,8 +101,7 @@ static enum eml_err turn(struct eml_broker *b, struct pollfd *p)
         welcome(b);
     atomic_store(b->share.threads, (uint32_t)eml_session_share(&b->sessions, b->options->threads));
     /* Last: what was recorded above goes out in one batch. */
-    if (eml_audit_log_turn(b->log, &p[P_LOG]) != EML_OK)
-        b->stopping = b->lost = true;
+    eml_audit_log_turn(b->log, &p[P_LOG]);
     eml_broker_make_receipts(b);
     eml_broker_answer_reports(b);
     return EML_OK;
