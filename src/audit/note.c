@@ -174,6 +174,14 @@ static bool signature_line(struct eml_bytes line, struct eml_bytes *name, struct
            eml_base64_decode(eml_cur_rest(&c), payload) == EML_OK && payload->len > ID;
 }
 
+/* What could not be decoded into b; unless it was for lack of memory. */
+static enum eml_err malformed(const struct eml_buf *b, const char *rule, long index,
+                              struct eml_why *why)
+{
+    return b->failed ? eml_fail(why, EML_E_SYSTEM, "out of memory", -1)
+                     : eml_fail(why, EML_E_INPUT, rule, index);
+}
+
 /* Every line is looked at: one that is none, or one of k that does not verify, spoils the note. */
 static enum eml_err check_lines(struct eml_bytes lines, struct eml_bytes text,
                                 const struct eml_note_key *k, struct eml_why *why)
@@ -187,7 +195,7 @@ static enum eml_err check_lines(struct eml_bytes lines, struct eml_bytes text,
         if (i >= (long)EML_NOTE_SIGNATURES_MAX)
             err = eml_fail(why, EML_E_INPUT, "note: too many signatures", i);
         else if (!eml_cur_ok(&c) || !signature_line(line, &name, &payload))
-            err = eml_fail(why, EML_E_INPUT, "note: a line is no signature", i);
+            err = malformed(&payload, "note: a line is no signature", i, why);
         else if (k != NULL && eml_bytes_equal(name, k->name) &&
                  memcmp(payload.ptr, k->id, ID) == 0) {
             signed_by_k = payload.len == ID + SIGNATURE &&
@@ -268,8 +276,10 @@ static enum eml_err get(struct eml_bytes text, struct eml_checkpoint *out, struc
         memcpy(r.root.b, root.ptr, sizeof r.root.b);
         *out = r;
     }
+    enum eml_err err =
+        ok ? EML_OK : malformed(&root, "checkpoint: not origin, size and root", -1, why);
     eml_buf_free(&root);
-    return ok ? EML_OK : eml_fail(why, EML_E_INPUT, "checkpoint: not origin, size and root", -1);
+    return err;
 }
 
 enum eml_err eml_checkpoint_peek(struct eml_bytes note, struct eml_checkpoint *out,

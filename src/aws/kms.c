@@ -3,6 +3,7 @@
 #include "base/wipe.h"
 #include "wire/base64.h"
 #include "wire/json.h"
+#include "wire/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 
 static json_t *text(struct eml_bytes v)
 {
-    return json_stringn((const char *)v.ptr, v.len); /* NULL unless UTF-8 */
+    return json_stringn(v.len != 0 ? (const char *)v.ptr : "", v.len);
 }
 
 static int set_base64(json_t *obj, const char *name, struct eml_bytes bytes)
@@ -32,8 +33,6 @@ static int set_context(json_t *body, const struct eml_kms_call *call)
     int failed = context == NULL ? -1 : 0;
     for (size_t i = 0; i < call->n_context; i++) {
         const struct eml_kms_pair *p = &call->context[i];
-        if (json_object_getn(context, (const char *)p->name.ptr, p->name.len) != NULL)
-            failed = -1;
         failed |=
             json_object_setn_new(context, (const char *)p->name.ptr, p->name.len, text(p->value));
     }
@@ -49,21 +48,30 @@ static int set_recipient(json_t *body, struct eml_bytes document)
     return failed | json_object_set_new(body, "Recipient", recipient);
 }
 
-static bool in_bounds(const struct eml_kms_call *call)
+static bool is_text(struct eml_bytes v)
 {
-    bool good = call->key_arn.len > 0 && call->key_arn.len <= TEXT_MAX &&
+    return v.len <= TEXT_MAX && eml_utf8_valid(v);
+}
+
+/* All within bounds, UTF-8, and no name twice: what a body can be made of, given memory. */
+static bool is_sound(const struct eml_kms_call *call)
+{
+    bool good = call->key_arn.len > 0 && is_text(call->key_arn) &&
                 call->n_context <= EML_KMS_CONTEXT_MAX &&
                 call->document.len <= EML_KMS_DOCUMENT_MAX &&
                 (call->document.ptr == NULL || call->document.len > 0);
-    for (size_t i = 0; good && i < call->n_context; i++)
-        good = call->context[i].name.len > 0 && call->context[i].name.len <= TEXT_MAX &&
-               call->context[i].value.len <= TEXT_MAX;
+    for (size_t i = 0; good && i < call->n_context; i++) {
+        good = call->context[i].name.len > 0 && is_text(call->context[i].name) &&
+               is_text(call->context[i].value);
+        for (size_t k = 0; good && k < i; k++)
+            good = !eml_bytes_equal(call->context[k].name, call->context[i].name);
+    }
     return good;
 }
 
 static json_t *common_body(const struct eml_kms_call *call)
 {
-    json_t *body = in_bounds(call) ? json_object() : NULL;
+    json_t *body = json_object();
     int failed = json_object_set_new(body, "KeyId", text(call->key_arn));
     if (call->n_context != 0)
         failed |= set_context(body, call);
@@ -131,7 +139,7 @@ static enum eml_err send_body(const struct eml_kms_endpoint *at,
     const struct eml_bytes values[] = {at->host, at->region, who->access_key_id,
                                        who->session_token};
     struct eml_buf printed = {0};
-    enum eml_err e = body == NULL ? EML_E_USAGE : eml_json_print(body, &printed);
+    enum eml_err e = body == NULL ? EML_E_SYSTEM : eml_json_print(body, &printed);
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
         for (size_t k = 0; k < values[i].len; k++)
             if (values[i].ptr[k] <= ' ' || values[i].ptr[k] >= 0x7f)
@@ -148,7 +156,7 @@ enum eml_err eml_kms_put_decrypt(const struct eml_kms_endpoint *at,
                                  const struct eml_kms_call *call, struct eml_bytes ciphertext,
                                  struct eml_buf *out)
 {
-    if (ciphertext.len == 0 || ciphertext.len > EML_KMS_CIPHERTEXT_MAX)
+    if (!is_sound(call) || ciphertext.len == 0 || ciphertext.len > EML_KMS_CIPHERTEXT_MAX)
         return EML_E_USAGE;
     json_t *body = common_body(call);
     if (body != NULL && set_base64(body, "CiphertextBlob", ciphertext) != 0) {
@@ -163,6 +171,8 @@ enum eml_err eml_kms_put_generate_data_key(const struct eml_kms_endpoint *at,
                                            int64_t now_unix_s, const struct eml_kms_call *call,
                                            struct eml_buf *out)
 {
+    if (!is_sound(call))
+        return EML_E_USAGE;
     json_t *body = common_body(call);
     if (body != NULL && json_object_set_new(body, "KeySpec", json_string("AES_256")) != 0) {
         json_decref(body);
@@ -288,8 +298,10 @@ static enum eml_err get_answer(const struct eml_http1_response *r, const struct 
     json_decref(body);
     if (rule == NULL)
         return EML_OK;
+    bool no_memory = out->plaintext.failed || out->ciphertext.failed || out->for_recipient.failed;
     eml_kms_answer_free(out);
-    return eml_fail(why, EML_E_INPUT, rule, -1);
+    return no_memory ? eml_fail(why, EML_E_SYSTEM, "out of memory", -1)
+                     : eml_fail(why, EML_E_INPUT, rule, -1);
 }
 
 enum eml_err eml_kms_get_decrypt(const struct eml_http1_response *r,

@@ -1,5 +1,6 @@
 #include "crypto/pem.h"
 
+#include "base/heap.h"
 #include "crypto/crypto.h"
 
 #include <limits.h>
@@ -32,6 +33,7 @@ enum eml_err eml_x509_pem_read(struct eml_bytes pem, struct eml_buf *der, struct
     if (pem.len == 0 || pem.len > INT_MAX)
         return EML_E_INPUT;
     bool bad = true;
+    eml_heap_watch();
     BIO *in = BIO_new_mem_buf(pem.ptr, (int)pem.len);
     X509 *cert = in != NULL ? eml_pem_next_cert(in, &bad) : NULL;
     X509 *second = cert != NULL ? eml_pem_next_cert(in, &bad) : NULL;
@@ -49,7 +51,7 @@ enum eml_err eml_x509_pem_read(struct eml_bytes pem, struct eml_buf *der, struct
     X509_free(second);
     X509_free(cert);
     BIO_free(in);
-    return e;
+    return eml_heap_verdict(e, NULL);
 }
 
 enum eml_err eml_x509_pem_digest(struct eml_bytes pem, struct eml_sha256 *out)

@@ -1,5 +1,6 @@
 #include "crypto/crypto.h"
 
+#include "base/heap.h"
 #include "base/wipe.h"
 #include "crypto/pem.h"
 
@@ -57,6 +58,7 @@ enum eml_err eml_rsa_from_pem(struct eml_bytes pem, struct eml_rsa **out)
     *out = NULL;
     if (pem.len == 0 || pem.len > PEM_MAX)
         return EML_E_INPUT;
+    eml_heap_watch();
     BIO *bio = BIO_new_mem_buf(pem.ptr, (int)pem.len);
     EVP_PKEY *key =
         bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, eml_pem_no_password, NULL) : NULL;
@@ -64,7 +66,7 @@ enum eml_err eml_rsa_from_pem(struct eml_bytes pem, struct eml_rsa **out)
     ERR_clear_error();
     if (key == NULL || !is_sane(key)) {
         EVP_PKEY_free(key);
-        return EML_E_INPUT;
+        return eml_heap_verdict(EML_E_INPUT, NULL);
     }
     return own(key, out);
 }
@@ -103,6 +105,7 @@ enum eml_err eml_rsa_oaep_decrypt(const struct eml_rsa *k, struct eml_bytes bloc
     uint8_t plain[BLOCK] = {0};
     size_t len = sizeof plain;
     *out_len = 0;
+    eml_heap_watch();
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(k->pkey, NULL);
     bool ok = ctx != NULL && EVP_PKEY_decrypt_init(ctx) == 1 && set_oaep(ctx) &&
               block.len == BLOCK && EVP_PKEY_decrypt(ctx, plain, &len, block.ptr, block.len) == 1 &&
@@ -116,7 +119,7 @@ enum eml_err eml_rsa_oaep_decrypt(const struct eml_rsa *k, struct eml_bytes bloc
         *out_len = len;
     }
     eml_wipe(plain, sizeof plain);
-    return ok ? EML_OK : EML_E_AUTH;
+    return ok ? EML_OK : eml_heap_verdict(EML_E_AUTH, NULL);
 }
 
 enum eml_err eml_rsa_oaep_encrypt(struct eml_bytes spki, struct eml_bytes plain,
@@ -125,6 +128,7 @@ enum eml_err eml_rsa_oaep_encrypt(struct eml_bytes spki, struct eml_bytes plain,
     const uint8_t *p = spki.ptr;
     size_t len = BLOCK;
     EML_ASSERT(out.len == BLOCK);
+    eml_heap_watch();
     EVP_PKEY *key = spki.len <= SPKI_MAX ? d2i_PUBKEY(NULL, &p, (long)spki.len) : NULL;
     enum eml_err e = EML_E_INPUT;
     if (key != NULL && p == spki.ptr + spki.len && is_sane(key) &&
@@ -139,5 +143,5 @@ enum eml_err eml_rsa_oaep_encrypt(struct eml_bytes spki, struct eml_bytes plain,
     ERR_clear_error();
     if (e != EML_OK)
         eml_wipe(out.ptr, out.len);
-    return e;
+    return eml_heap_verdict(e, NULL);
 }

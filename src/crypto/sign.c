@@ -1,5 +1,6 @@
 #include "crypto/crypto.h"
 
+#include "base/heap.h"
 #include "base/wipe.h"
 #include "crypto/spki.h"
 
@@ -74,11 +75,12 @@ enum eml_err eml_es384_verify(struct eml_bytes spki, struct eml_bytes msg, const
 {
     if (!eml_spki_is_p384(spki))
         return EML_E_INPUT;
+    eml_heap_watch();
     const uint8_t *p = spki.ptr;
     EVP_PKEY *key = d2i_PUBKEY(NULL, &p, (long)spki.len);
     if (key == NULL) {
         ERR_clear_error();
-        return EML_E_INPUT;
+        return eml_heap_verdict(EML_E_INPUT, NULL);
     }
     uint8_t der[DER_SIG_MAX];
     size_t der_len = 0;
@@ -86,7 +88,7 @@ enum eml_err eml_es384_verify(struct eml_bytes spki, struct eml_bytes msg, const
     if (sig_to_der(sig, der, &der_len))
         e = verify(key, EVP_sha384(), msg, (struct eml_bytes){der, der_len});
     EVP_PKEY_free(key);
-    return e;
+    return eml_heap_verdict(e, NULL);
 }
 
 static bool is_p384(EVP_PKEY *key)
@@ -101,6 +103,7 @@ static bool is_p384(EVP_PKEY *key)
 enum eml_err eml_es384_sign(struct eml_bytes key, struct eml_bytes msg, uint8_t sig[96])
 {
     memset(sig, 0, 2 * P384);
+    eml_heap_watch();
     const uint8_t *p = key.ptr;
     EVP_PKEY *pkey = key.len <= 4096 ? d2i_AutoPrivateKey(NULL, &p, (long)key.len) : NULL;
     enum eml_err e = EML_E_INPUT;
@@ -112,5 +115,5 @@ enum eml_err eml_es384_sign(struct eml_bytes key, struct eml_bytes msg, uint8_t 
     }
     EVP_PKEY_free(pkey);
     ERR_clear_error();
-    return e;
+    return eml_heap_verdict(e, NULL);
 }

@@ -1,5 +1,6 @@
 #include "crypto/crypto.h"
 
+#include "base/heap.h"
 #include "base/wipe.h"
 #include "crypto/pem.h"
 
@@ -71,10 +72,11 @@ static bool set_host(SSL *ssl, const char *host)
 enum eml_err eml_tls_client(struct eml_bytes ca_pem, const char *host, struct eml_tls **out)
 {
     *out = NULL;
+    eml_heap_watch();
     SSL_CTX *ctx = make_ctx(ca_pem);
     if (ctx == NULL) {
         ERR_clear_error();
-        return EML_E_INPUT;
+        return eml_heap_verdict(EML_E_INPUT, NULL);
     }
     struct eml_tls *t = calloc(1, sizeof *t);
     SSL *ssl = SSL_new(ctx);
@@ -128,10 +130,28 @@ enum eml_err eml_tls_drain(struct eml_tls *t, struct eml_buf *out)
     return eml_buf_ok(out);
 }
 
+/* Why the handshake failed. */
+static enum eml_err refusal(const struct eml_tls *t, struct eml_why *why)
+{
+    switch (SSL_get_verify_result(t->ssl)) {
+    case X509_V_OK:
+        return eml_fail(why, EML_E_INPUT, "tls: handshake failed", -1);
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return eml_fail(why, EML_E_AUTH, "tls: certificate is for another name", -1);
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return eml_fail(why, EML_E_AUTH, "tls: certificate not valid now", -1);
+    default:
+        return eml_fail(why, EML_E_AUTH, "tls: certificate does not lead to a trusted root", -1);
+    }
+}
+
 enum eml_err eml_tls_handshake(struct eml_tls *t, enum eml_tls_want *want, struct eml_why *why)
 {
     *want = EML_TLS_WANT_READ;
     ERR_clear_error();
+    eml_heap_watch();
     int r = SSL_do_handshake(t->ssl);
     if (r == 1) {
         *want = EML_TLS_DONE;
@@ -142,14 +162,7 @@ enum eml_err eml_tls_handshake(struct eml_tls *t, enum eml_tls_want *want, struc
     if (error == SSL_ERROR_WANT_READ)
         return t->ended ? eml_fail(why, EML_E_NET, "tls: connection ended in the handshake", -1)
                         : EML_OK;
-    long verdict = SSL_get_verify_result(t->ssl);
-    if (verdict == X509_V_ERR_HOSTNAME_MISMATCH || verdict == X509_V_ERR_IP_ADDRESS_MISMATCH)
-        return eml_fail(why, EML_E_AUTH, "tls: certificate is for another name", -1);
-    if (verdict == X509_V_ERR_CERT_HAS_EXPIRED || verdict == X509_V_ERR_CERT_NOT_YET_VALID)
-        return eml_fail(why, EML_E_AUTH, "tls: certificate not valid now", -1);
-    if (verdict != X509_V_OK)
-        return eml_fail(why, EML_E_AUTH, "tls: certificate does not lead to a trusted root", -1);
-    return eml_fail(why, EML_E_INPUT, "tls: handshake failed", -1);
+    return eml_heap_verdict(refusal(t, why), why);
 }
 
 enum eml_err eml_tls_write(struct eml_tls *t, struct eml_bytes plain)
@@ -174,6 +187,7 @@ enum eml_err eml_tls_read(struct eml_tls *t, struct eml_buf *out, bool *eof)
     uint8_t piece[PIECE];
     for (;;) {
         ERR_clear_error();
+        eml_heap_watch();
         int n = SSL_read(t->ssl, piece, sizeof piece);
         if (n > 0) {
             eml_buf_put(out, (struct eml_bytes){piece, (size_t)n});
@@ -188,7 +202,7 @@ enum eml_err eml_tls_read(struct eml_tls *t, struct eml_buf *out, bool *eof)
             return EML_OK;
         }
         if (error != SSL_ERROR_WANT_READ)
-            return EML_E_AUTH;
+            return eml_heap_verdict(EML_E_AUTH, NULL);
         return t->ended ? EML_E_AUTH : EML_OK; /* cut off: no close_notify came */
     }
 }

@@ -2,6 +2,7 @@
 #include "crypto/crypto.h"
 
 #include "base/cur.h"
+#include "base/heap.h"
 #include "crypto/spki.h"
 
 #include <openssl/asn1.h>
@@ -237,6 +238,7 @@ enum eml_err eml_x509_verify(const struct eml_bytes *certs, size_t n,
 {
     struct chain c = {0};
     struct eml_sha256 chain;
+    eml_heap_watch();
     bool named = known != NULL && digest_of(certs, n, &chain);
     if (named && is_pinned(certs[0], roots, n_roots) && is_known(known, &chain, at_unix_s, spki))
         return eml_buf_ok(spki);
@@ -253,5 +255,5 @@ enum eml_err eml_x509_verify(const struct eml_bytes *certs, size_t n,
     for (size_t i = 0; i < c.n; i++)
         X509_free(c.cert[i]);
     ERR_clear_error();
-    return e;
+    return eml_heap_verdict(e, why);
 }

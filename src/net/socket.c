@@ -57,7 +57,10 @@ static enum eml_err resolve(const struct eml_address *a, int flags, struct addri
     const struct addrinfo hints = {
         .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICSERV};
     (void)snprintf(port, sizeof port, "%u", (unsigned)a->port);
-    if (getaddrinfo(a->host, port, &hints, out) != 0)
+    int failed = getaddrinfo(a->host, port, &hints, out);
+    if (failed == EAI_MEMORY)
+        return eml_fail(why, EML_E_SYSTEM, "out of memory", -1);
+    if (failed != 0)
         return eml_fail(why, EML_E_NET, "address: the host name does not resolve", -1);
     return EML_OK;
 }

@@ -206,8 +206,10 @@ static enum eml_err check_log(struct subject *s)
 {
     struct eml_proof proof;
     struct eml_note_key key;
-    if (eml_note_key_make(s->v.statement.origin, &s->key, &key) != EML_OK)
-        return eml_fail(s->why, EML_E_INPUT, "receipt: the statement names no log", -1);
+    enum eml_err err = eml_note_key_make(s->v.statement.origin, &s->key, &key);
+    if (err != EML_OK)
+        return eml_fail(s->why, err == EML_E_SYSTEM ? err : EML_E_INPUT,
+                        "receipt: the statement names no log", -1);
     EML_TRY(eml_proof_parse(s->receipt->proof, &proof, s->why));
     EML_TRY(eml_proof_verify(&proof, s->receipt->record, &key, &s->v.checkpoint, s->why));
     s->v.index = proof.index;

@@ -62,9 +62,10 @@ enum eml_err eml_json_parse(struct eml_bytes text, size_t max_bytes, json_t **ou
     if (deep >= 0)
         return eml_fail(why, EML_E_INPUT, "json: nested too deeply", deep);
     const char *start = text.len != 0 ? (const char *)text.ptr : ""; /* not NULL */
+    eml_heap_watch();
     json_t *v = json_loadb(start, text.len, JSON_REJECT_DUPLICATES, &error);
     if (v == NULL)
-        return eml_fail(why, EML_E_INPUT, rule_of(&error), error.position);
+        return eml_heap_verdict(eml_fail(why, EML_E_INPUT, rule_of(&error), error.position), why);
     if (!json_is_object(v)) {
         json_decref(v);
         return eml_fail(why, EML_E_INPUT, "json: not an object", -1);

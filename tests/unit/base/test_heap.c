@@ -44,11 +44,34 @@ static void sizes_and_moves(void **state)
     assert_null(eml_heap_resize(p, 0));
 }
 
+/* A failure is lack of memory only if this heap had none since it was watched. */
+static void tells_lack_of_memory(void **state)
+{
+    (void)state;
+    struct eml_why why = {"a rule", 7};
+    const size_t too_much = (size_t)PTRDIFF_MAX - HEADER; /* malloc has that never */
+    eml_heap_watch();
+    assert_int_equal(eml_heap_verdict(EML_E_INPUT, &why), EML_E_INPUT);
+    assert_string_equal(why.rule, "a rule");
+    assert_null(eml_heap_alloc(too_much));
+    eml_heap_free(eml_heap_alloc(1));
+    assert_int_equal(eml_heap_verdict(EML_OK, &why), EML_OK);
+    assert_string_equal(why.rule, "a rule");
+    assert_int_equal(eml_heap_verdict(EML_E_AUTH, &why), EML_E_SYSTEM);
+    assert_string_equal(why.rule, "out of memory");
+    assert_int_equal(eml_heap_verdict(EML_E_AUTH, NULL), EML_E_SYSTEM);
+    eml_heap_watch();
+    assert_int_equal(eml_heap_verdict(EML_E_AUTH, &why), EML_E_AUTH);
+    assert_null(eml_heap_resize(NULL, too_much));
+    assert_int_equal(eml_heap_verdict(EML_E_AUTH, &why), EML_E_SYSTEM);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(freed_blocks_are_wiped),
         cmocka_unit_test(sizes_and_moves),
+        cmocka_unit_test(tells_lack_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
