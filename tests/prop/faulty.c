@@ -8,6 +8,7 @@
  * which the broker's children are told too. Without a page nothing fails.
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
@@ -34,19 +35,22 @@ struct page {
     _Atomic int64_t live[WHO_N];      /* blocks; since the last process of this sort began */
     _Atomic uint64_t failed, secrets; /* in this turn */
     uint64_t secret_who, secret_marker, secret_bytes;
+    _Atomic uint64_t stack; /* the call stack of the first that failed in this turn */
     uint64_t n_markers;
     uint8_t marker[MARKERS_MAX][MARKER_BYTES];
+    uint8_t begins[256];      /* not zero: a marker begins with this byte */
     _Atomic uint64_t records; /* if not zero: of `who`, the call stack of each allocation */
-    uint64_t record[RECORDS_MAX];
+    uint64_t record[RECORDS_MAX], own[RECORDS_MAX];
 };
 
 static struct page *page;
+static uintptr_t resolver, resolver_bytes; /* the C library's getaddrinfo */
 static enum who role;
-static uint64_t born; /* in which turn */
+static atomic_bool waits; /* a worker: its start is over, it waits for a session or has one */
 
 struct offset {
     uintptr_t address, base;
-    bool in_seccomp;
+    bool in_seccomp, in_program;
 };
 
 static int find_base(struct dl_phdr_info *info, size_t size, void *ctx)
@@ -59,26 +63,36 @@ static int find_base(struct dl_phdr_info *info, size_t size, void *ctx)
             o->address - from < info->dlpi_phdr[i].p_memsz) {
             o->base = info->dlpi_addr;
             o->in_seccomp = strstr(info->dlpi_name, "libseccomp") != NULL;
+            o->in_program = info->dlpi_name[0] == '\0';
             return 1;
         }
     }
     return 0;
 }
 
-/* The same in every process: of where in which program or library each caller is. 0: libseccomp is
- * among them. */
-static uint64_t call_stack(void)
+static uint64_t mixed(uint64_t hash, uint64_t x)
+{
+    hash = (hash ^ x) * 0x100000001b3u;
+    return hash ^ hash >> 29;
+}
+
+/* The same in every process: of where in which program or library each caller is; own: of those in
+ * the program alone. 0: libseccomp or
+ * getaddrinfo is among them. */
+static uint64_t call_stack(uint64_t *own)
 {
     void *frame[FRAMES_MAX];
     uint64_t hash = 0xcbf29ce484222325u;
     const int n = backtrace(frame, FRAMES_MAX);
+    *own = hash;
     for (int i = 0; i < n; i++) {
-        struct offset o = {(uintptr_t)frame[i], 0, false};
+        struct offset o = {.address = (uintptr_t)frame[i]};
         (void)dl_iterate_phdr(find_base, &o);
-        if (o.in_seccomp)
+        if (o.in_seccomp || o.address - resolver < resolver_bytes)
             return 0;
-        hash = (hash ^ (o.address - o.base)) * 0x100000001b3u;
-        hash ^= hash >> 29;
+        hash = mixed(hash, o.address - o.base);
+        if (o.in_program)
+            *own = mixed(*own, o.address - o.base);
     }
     return hash;
 }
@@ -121,15 +135,22 @@ __attribute__((constructor)) static void start(int argc, char **argv)
         (void)close(fd);
     if (p == MAP_FAILED)
         return;
-    (void)call_stack(); /* which loads a library once */
+    Dl_info info;
+    ElfW(Sym) * symbol;
+    void *function = dlsym(RTLD_DEFAULT, "getaddrinfo");
+    if (function != NULL && dladdr1(function, &info, (void **)&symbol, RTLD_DL_SYMENT) != 0) {
+        resolver = (uintptr_t)function;
+        resolver_bytes = symbol->st_size;
+    }
+    uint64_t own;
+    (void)call_stack(&own); /* which loads a library once */
     page = p;
     page->live[role] = 0;
-    born = page->turn;
 }
 
 static enum who now(void)
 {
-    return role == WAITED && born == page->turn ? STARTED : role;
+    return role == WAITED && !waits ? STARTED : role;
 }
 
 static bool fails_as(enum who w)
@@ -137,15 +158,23 @@ static bool fails_as(enum who w)
     const int64_t i = (int64_t)page->made[w]++, n = page->n;
     if (page->who != w)
         return false;
-    if (page->records != 0 && i < RECORDS_MAX)
-        page->record[i] = call_stack();
-    if (n < 0 || (i != n && !(i > n && page->how == 1 && w != NSM)))
+    /* volatile: else the call below becomes two, and stacks do not compare */
+    const volatile bool recorded = page->records != 0 && i < RECORDS_MAX;
+    const volatile bool due = n >= 0 && (i == n || (i > n && page->how == 1 && w != NSM));
+    if (!recorded && !due)
         return false;
-    /* Debian 12's libseccomp (2.5.4) crashes without memory. A worker that is about to give up its
-     * rights has not read a byte yet. */
-    if (call_stack() == 0)
+    uint64_t own;
+    const uint64_t stack = call_stack(&own);
+    if (recorded) {
+        page->record[i] = stack;
+        page->own[i] = own;
+    }
+    /* Debian 12's libseccomp (2.5.4) and getaddrinfo (glibc 2.36) crash without memory. A worker
+     * that is about to give up its rights has not read a byte yet. */
+    if (!due || stack == 0)
         return false;
-    page->failed++;
+    if (page->failed++ == 0)
+        page->stack = stack;
     return true;
 }
 
@@ -174,8 +203,8 @@ static void *counted(void *p)
 static void search(const uint8_t *p, size_t n)
 {
     for (size_t i = 0; i + MARKER_BYTES <= n; i++)
-        for (uint64_t m = 0; m < page->n_markers; m++)
-            if (p[i] == page->marker[m][0] && memcmp(p + i, page->marker[m], MARKER_BYTES) == 0) {
+        for (uint64_t m = 0; page->begins[p[i]] != 0 && m < page->n_markers; m++)
+            if (memcmp(p + i, page->marker[m], MARKER_BYTES) == 0) {
                 page->secret_who = now();
                 page->secret_marker = m;
                 page->secret_bytes = n;
@@ -243,6 +272,7 @@ void *realloc(void *p, size_t n)
 
 #ifdef EML_FAULTY_ENCLAVE /* linked with --wrap for each of these */
 #include "base/arena.h"
+#include "enclave/sandbox.h"
 #include "nsm/nsm.h"
 
 void *__real_eml_arena_alloc(struct eml_arena *a, size_t n, size_t align);
@@ -253,6 +283,16 @@ void *__wrap_eml_arena_alloc(struct eml_arena *a, size_t n, size_t align);
 void *__wrap_eml_arena_array(struct eml_arena *a, size_t count, size_t size);
 enum eml_err __wrap_eml_nsm_exchange(struct eml_nsm *n, struct eml_bytes request,
                                      struct eml_room response, size_t *response_len);
+
+enum eml_err __real_eml_sandbox_enter(enum eml_sandbox which, const struct eml_sandbox_limits *l);
+enum eml_err __wrap_eml_sandbox_enter(enum eml_sandbox which, const struct eml_sandbox_limits *l);
+
+enum eml_err __wrap_eml_sandbox_enter(enum eml_sandbox which, const struct eml_sandbox_limits *l)
+{
+    enum eml_err e = __real_eml_sandbox_enter(which, l);
+    waits = e == EML_OK;
+    return e;
+}
 
 void *__wrap_eml_arena_alloc(struct eml_arena *a, size_t n, size_t align)
 {
