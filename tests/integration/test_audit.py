@@ -232,7 +232,8 @@ class Tampering(Base):
         self.refused("attested: a boot's document is missing", "attested")
         # The attacker's own key in the boot record, and all signed by it: nobody attests it.
         e = list(self.log.entries)
-        old = e[0][e[0].index(b"\x58\x20") + 2:][:32]
+        log_id = bytes.fromhex(self.log.origin[-32:])  # its key stands behind it, in its two-byte head
+        old = e[0][e[0].index(b"\x50" + log_id) + 1 + len(log_id) + 2:][:32]
         e = [e[0].replace(old, tlog.public_key(self.key))] + e[1:self.boot2]
         shutil.rmtree(self.copy)
         self.rebuilt(e, self.log.sign(e, self.key))
