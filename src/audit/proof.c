@@ -53,15 +53,16 @@ static bool index_line(struct eml_bytes line, uint64_t *out)
     return (digits[0] != '0' || digits[1] == '\0') && eml_u64_get(digits, 0, UINT64_MAX, out);
 }
 
-static bool hash_line(struct eml_bytes line, struct eml_tree_proof *path)
+static enum eml_err hash_line(struct eml_bytes line, struct eml_tree_proof *path)
 {
     struct eml_buf b = {0};
-    bool ok = path->n < EML_TREE_PROOF_MAX && eml_base64_decode(line, &b) == EML_OK &&
-              b.len == sizeof path->hash[0].b;
-    if (ok)
+    enum eml_err err = path->n < EML_TREE_PROOF_MAX ? eml_base64_decode(line, &b) : EML_E_INPUT;
+    if (err == EML_OK && b.len != sizeof path->hash[0].b)
+        err = EML_E_INPUT;
+    if (err == EML_OK)
         memcpy(path->hash[path->n++].b, b.ptr, b.len);
     eml_buf_free(&b);
-    return ok;
+    return err;
 }
 
 static enum eml_err parse(struct eml_bytes text, struct eml_proof *p, struct eml_why *why)
@@ -76,9 +77,11 @@ static enum eml_err parse(struct eml_bytes text, struct eml_proof *p, struct eml
         line = next_line(&c);
     if (!eml_cur_ok(&c) || !index_line(line, &p->index))
         return eml_fail(why, EML_E_INPUT, "proof: no index", -1);
-    for (line = next_line(&c); eml_cur_ok(&c) && line.len != 0; line = next_line(&c))
-        if (!hash_line(line, &p->path))
-            return eml_fail(why, EML_E_INPUT, "proof: a line is no hash", (long)p->path.n);
+    for (line = next_line(&c); eml_cur_ok(&c) && line.len != 0; line = next_line(&c)) {
+        enum eml_err err = hash_line(line, &p->path);
+        if (err != EML_OK)
+            return eml_fail(why, err, "proof: a line is no hash", (long)p->path.n);
+    }
     if (!eml_cur_ok(&c) || eml_cur_left(&c) == 0)
         return eml_fail(why, EML_E_INPUT, "proof: no checkpoint", -1);
     p->checkpoint = eml_cur_rest(&c);

@@ -30,6 +30,14 @@ static void wiping_free(void *p, const char *file, int line)
     eml_heap_free(p);
 }
 
+/* OpenSSL makes its tables of algorithms when the first is used, and follows a null pointer if
+ * there is no memory then: better now, when nothing has been read yet. */
+static bool has_tables(void)
+{
+    struct eml_sha256 h;
+    return eml_sha256(NULL, 0, &h) == EML_OK;
+}
+
 static bool is_ready; /* written once */
 
 static void init_once(void)
@@ -38,7 +46,7 @@ static void init_once(void)
     if (CRYPTO_set_mem_functions(wiping_malloc, wiping_realloc, wiping_free) != 1)
         EML_BUG();
     /* No configuration file, no environment: what the program does is what it was built to do. */
-    is_ready = OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) == 1;
+    is_ready = OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) == 1 && has_tables();
 }
 
 enum eml_err eml_crypto_start(void)
