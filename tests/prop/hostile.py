@@ -217,7 +217,7 @@ def order(sound, bad):
     return request(k, floats("x", 2, 4))
 
 
-@kind({NODES: "op"}, {NODES: "attr"}, {NODES: "params"}, {NODES: "outputs"}, {NODES: "inputs"}, {VALUES: "dtype"}, {MIN_VERSION: 2**64 - 1},
+@kind({NODES: "op"}, {NODES: "attr"}, {NODES: "params"}, {NODES: "outputs"}, {NODES: "inputs"}, {NODES: "results"}, {VALUES: "dtype"}, {MIN_VERSION: 2**64 - 1},
       {OUTPUTS: "none"}, {OUTPUTS: "twice"}, {INPUTS: "twice"}, {INPUTS: "long"}, {INPUTS: "text"}, {INPUTS: "node"}, {BODIES: "idle"},
       {BLOB: "chunks"}, {BLOB: "plain"}, {BLOB: "cipher"}, {BLOB: "key"}, outcomes={"bad input"})
 def grammar(sound, bad):
@@ -234,6 +234,8 @@ def grammar(sound, bad):
         t[NODES][0][2] = []
     elif what == "inputs":
         t[NODES][0][1] = [0] * 1025
+    elif what == "results":
+        t[NODES][0][2] = [1] * 257
     elif what == "dtype":
         t[VALUES][0][1] = 23
     elif isinstance(what, int):
