@@ -38,7 +38,7 @@ struct page {
     _Atomic uint64_t stack; /* the call stack of the first that failed in this turn */
     uint64_t n_markers;
     uint8_t marker[MARKERS_MAX][MARKER_BYTES];
-    uint8_t begins[256];      /* not zero: a marker begins with this byte */
+    uint8_t begins[65536];    /* not zero: a marker begins with these two bytes */
     _Atomic uint64_t records; /* if not zero: of `who`, the call stack of each allocation */
     uint64_t record[RECORDS_MAX], own[RECORDS_MAX];
 };
@@ -203,7 +203,7 @@ static void *counted(void *p)
 static void search(const uint8_t *p, size_t n)
 {
     for (size_t i = 0; i + MARKER_BYTES <= n; i++)
-        for (uint64_t m = 0; page->begins[p[i]] != 0 && m < page->n_markers; m++)
+        for (uint64_t m = 0; page->begins[p[i] | p[i + 1] << 8] != 0 && m < page->n_markers; m++)
             if (memcmp(p + i, page->marker[m], MARKER_BYTES) == 0) {
                 page->secret_who = now();
                 page->secret_marker = m;

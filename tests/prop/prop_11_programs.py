@@ -50,7 +50,7 @@ class Page(ctypes.Structure):
                 ("made", ctypes.c_uint64 * len(WHO)), ("live", ctypes.c_int64 * len(WHO)), ("failed", ctypes.c_uint64),
                 ("secrets", ctypes.c_uint64), ("secret_who", ctypes.c_uint64), ("secret_marker", ctypes.c_uint64),
                 ("secret_bytes", ctypes.c_uint64), ("stack", ctypes.c_uint64), ("n_markers", ctypes.c_uint64),
-                ("marker", (ctypes.c_uint8 * MARKER) * 64), ("begins", ctypes.c_uint8 * 256), ("records", ctypes.c_uint64), ("record", ctypes.c_uint64 * 65536),
+                ("marker", (ctypes.c_uint8 * MARKER) * 64), ("begins", ctypes.c_uint8 * 65536), ("records", ctypes.c_uint64), ("record", ctypes.c_uint64 * 65536),
                 ("own", ctypes.c_uint64 * 65536)]
 
 
@@ -101,7 +101,7 @@ class Programs(UnderFaults):
             secrets += [n.encode() for n in m.names[:8]]
         for i, secret in enumerate(secrets):
             ctypes.memmove(self.page.marker[i], secret, MARKER)
-            self.page.begins[secret[0]] = 1
+            self.page.begins[secret[0] | secret[1] << 8] = 1
         self.page.n_markers = len(secrets)
 
     def turn(self, who, n, how, record=False):
