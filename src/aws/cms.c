@@ -126,10 +126,10 @@ enum eml_err eml_cms_parse(struct eml_bytes ber, struct eml_cms *out, struct eml
         return eml_fail(why, EML_E_INPUT, "cms: longer than 6144 bytes", -1);
     const char *rule = read_message(&c, out);
     enum eml_err e = EML_OK;
-    if (rule != NULL)
-        e = eml_fail(why, EML_E_INPUT, rule, (long)c.pos);
-    else if (out->content.failed)
+    if (out->content.failed) /* which no rule is to be blamed for */
         e = eml_fail(why, EML_E_SYSTEM, "cms: no memory", -1);
+    else if (rule != NULL)
+        e = eml_fail(why, EML_E_INPUT, rule, (long)c.pos);
     if (e != EML_OK)
         eml_cms_free(out);
     return e;
