@@ -151,7 +151,6 @@ enum eml_err eml_tls_handshake(struct eml_tls *t, enum eml_tls_want *want, struc
 {
     *want = EML_TLS_WANT_READ;
     ERR_clear_error();
-    eml_heap_watch();
     int r = SSL_do_handshake(t->ssl);
     if (r == 1) {
         *want = EML_TLS_DONE;
@@ -162,6 +161,7 @@ enum eml_err eml_tls_handshake(struct eml_tls *t, enum eml_tls_want *want, struc
     if (error == SSL_ERROR_WANT_READ)
         return t->ended ? eml_fail(why, EML_E_NET, "tls: connection ended in the handshake", -1)
                         : EML_OK;
+    /* Watched since eml_tls_client: an anchor may have been left without its key then. */
     return eml_heap_verdict(refusal(t, why), why);
 }
 
