@@ -66,9 +66,10 @@ enum eml_err eml_json_parse(struct eml_bytes text, size_t max_bytes, json_t **ou
     json_t *v = json_loadb(start, text.len, JSON_REJECT_DUPLICATES, &error);
     if (v == NULL)
         return eml_heap_verdict(eml_fail(why, EML_E_INPUT, rule_of(&error), error.position), why);
-    if (!json_is_object(v)) {
+    /* Without memory jansson may give a value that lacks a part. */
+    if (!json_is_object(v) || eml_heap_verdict(EML_E_INPUT, NULL) == EML_E_SYSTEM) {
         json_decref(v);
-        return eml_fail(why, EML_E_INPUT, "json: not an object", -1);
+        return eml_heap_verdict(eml_fail(why, EML_E_INPUT, "json: not an object", -1), why);
     }
     *out = v;
     return EML_OK;
