@@ -3,6 +3,76 @@
 #include "base/cur.h"
 #include "base/heap.h"
 
+#include <setjmp.h>
+#include <stdint.h>
+
+/* --- jansson's memory --- */
+
+/* Its reader (2.14) goes on when an allocation fails: it copies a string to the quote that it could
+ * not keep, over the ends of two buffers, or leaves out a part of the value. So a reader that gets
+ * no memory does not return: what it made is freed and the text refused. */
+struct block {
+    struct block *next, **at; /* of those that were made while reading; at NULL: of no reader */
+};
+
+static _Thread_local struct {
+    bool active;
+    jmp_buf out;
+    struct block *made;
+} reading;
+
+static void *take(size_t n)
+{
+    struct block *b = n <= SIZE_MAX - sizeof *b ? eml_heap_alloc(sizeof *b + n) : NULL;
+    if (b == NULL && reading.active)
+        longjmp(reading.out, 1);
+    if (b == NULL)
+        return NULL;
+    *b = (struct block){NULL, NULL};
+    if (reading.active) {
+        *b = (struct block){reading.made, &reading.made};
+        if (b->next != NULL)
+            b->next->at = &b->next;
+        reading.made = b;
+    }
+    return b + 1;
+}
+
+static void give(void *p)
+{
+    if (p == NULL)
+        return;
+    struct block *b = (struct block *)p - 1;
+    if (b->at != NULL)
+        *b->at = b->next;
+    if (b->at != NULL && b->next != NULL)
+        b->next->at = b->at;
+    eml_heap_free(b);
+}
+
+/* NULL: *error tells why, or no_memory. */
+static json_t *read_value(struct eml_bytes text, json_error_t *error, bool *no_memory)
+{
+    const char *start = text.len != 0 ? (const char *)text.ptr : ""; /* not NULL */
+    reading.made = NULL;
+    *no_memory = false;
+    if (setjmp(reading.out) != 0) {
+        reading.active = false;
+        while (reading.made != NULL)
+            give(reading.made + 1);
+        *no_memory = true;
+        return NULL;
+    }
+    reading.active = true;
+    json_t *v = json_loadb(start, text.len, JSON_REJECT_DUPLICATES, error);
+    reading.active = false;
+    while (reading.made != NULL) { /* they are the value's now */
+        reading.made->at = NULL;
+        reading.made = reading.made->next;
+    }
+    return v;
+}
+
 /* Depth by counting brackets outside strings. Text that is not JSON may be miscounted; jansson
  * refuses it then. Returns the position of the bracket that is too deep, or -1. */
 static long too_deep(struct eml_bytes text)
@@ -47,7 +117,7 @@ static const char *rule_of(const json_error_t *e)
 
 void eml_json_init(void)
 {
-    json_set_alloc_funcs(eml_heap_alloc, eml_heap_free);
+    json_set_alloc_funcs(take, give);
     json_object_seed(0);
 }
 
@@ -55,21 +125,21 @@ enum eml_err eml_json_parse(struct eml_bytes text, size_t max_bytes, json_t **ou
                             struct eml_why *why)
 {
     json_error_t error;
+    bool no_memory;
     *out = NULL;
     if (text.len > max_bytes)
         return eml_fail(why, EML_E_INPUT, "json: too long", -1);
     long deep = too_deep(text);
     if (deep >= 0)
         return eml_fail(why, EML_E_INPUT, "json: nested too deeply", deep);
-    const char *start = text.len != 0 ? (const char *)text.ptr : ""; /* not NULL */
-    eml_heap_watch();
-    json_t *v = json_loadb(start, text.len, JSON_REJECT_DUPLICATES, &error);
+    json_t *v = read_value(text, &error, &no_memory);
+    if (no_memory)
+        return eml_fail(why, EML_E_SYSTEM, "out of memory", -1);
     if (v == NULL)
-        return eml_heap_verdict(eml_fail(why, EML_E_INPUT, rule_of(&error), error.position), why);
-    /* Without memory jansson may give a value that lacks a part. */
-    if (!json_is_object(v) || eml_heap_verdict(EML_E_INPUT, NULL) == EML_E_SYSTEM) {
+        return eml_fail(why, EML_E_INPUT, rule_of(&error), error.position);
+    if (!json_is_object(v)) {
         json_decref(v);
-        return eml_heap_verdict(eml_fail(why, EML_E_INPUT, "json: not an object", -1), why);
+        return eml_fail(why, EML_E_INPUT, "json: not an object", -1);
     }
     *out = v;
     return EML_OK;

@@ -18,7 +18,7 @@
 void eml_json_init(void);
 
 /* Parses an object into *out, for json_decref. On failure *out is NULL: EML_E_INPUT with the rule,
- * and why->index the byte where it broke (-1 if not known). */
+ * and why->index the byte where it broke (-1 if not known), or EML_E_SYSTEM: no memory. */
 EML_MUST enum eml_err eml_json_parse(struct eml_bytes text, size_t max_bytes, json_t **out,
                                      struct eml_why *why);
 

@@ -1,8 +1,64 @@
+// wrap: eml_heap_alloc eml_heap_free
 #include "testsupport/support.h"
 
 #include "wire/json.h"
 
 #include <string.h>
+
+/* --- memory that fails on command, and notices who writes behind its end --- */
+
+enum { BLOCKS = 256, GUARD = 64 };
+static struct {
+    struct {
+        uint8_t *p;
+        size_t n;
+    } block[BLOCKS];
+    long left; /* allocations until one fails; negative: none does */
+    bool all;  /* ... and all after it */
+    bool hit;
+    size_t live;
+} heap = {.left = -1};
+
+void *__real_eml_heap_alloc(size_t n);
+void *__wrap_eml_heap_alloc(size_t n);
+void __real_eml_heap_free(void *p);
+void __wrap_eml_heap_free(void *p);
+
+void *__wrap_eml_heap_alloc(size_t n)
+{
+    if (heap.left == 0) {
+        heap.hit = true;
+        heap.left = heap.all ? 0 : -1;
+        return NULL;
+    }
+    heap.left -= heap.left > 0;
+    size_t i = 0;
+    while (i < BLOCKS && heap.block[i].p != NULL)
+        i++;
+    assert_true(i < BLOCKS);
+    uint8_t *p = __real_eml_heap_alloc(n + GUARD);
+    assert_non_null(p);
+    memset(p + n, 0xa5, GUARD);
+    heap.block[i].p = p;
+    heap.block[i].n = n;
+    heap.live++;
+    return p;
+}
+
+void __wrap_eml_heap_free(void *p)
+{
+    size_t i = 0;
+    if (p == NULL)
+        return;
+    while (i < BLOCKS && heap.block[i].p != p)
+        i++;
+    assert_true(i < BLOCKS);
+    for (size_t k = 0; k < GUARD; k++)
+        assert_int_equal(heap.block[i].p[heap.block[i].n + k], 0xa5);
+    heap.block[i].p = NULL;
+    heap.live--;
+    __real_eml_heap_free(p);
+}
 
 static const struct {
     const char *text, *rule; /* rule NULL: fine */
@@ -108,12 +164,48 @@ static void prints_compact_and_sorted(void **state)
     json_decref(v);
 }
 
+/* Each allocation fails, alone and with all after it: the text is refused for that and nothing
+ * else, nothing is left, and nothing was written where it does not belong. Behind it the same text
+ * is read well. */
+static void no_memory_is_no_value(void **state)
+{
+    (void)state;
+    const struct eml_bytes text = EML_LIT(
+        "{\"CiphertextBlob\":\"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAhIiMkJSYnKCkqKywtLi8w\","
+        "\"Plaintext\":\"\\u00e4 \\\"quoted\\\" and long enough to grow a buffer more than once\","
+        "\"list\":[1,-2.5e300,1234567890123456789,true,null,{\"name\":[[],{}]}]}");
+    for (int all = 0; all < 2; all++) {
+        long n = 0;
+        for (;; n++) {
+            json_t *v;
+            struct eml_why why = {"", 0};
+            heap.left = n;
+            heap.all = all != 0;
+            heap.hit = false;
+            enum eml_err e = eml_json_parse(text, 1000, &v, &why);
+            heap.left = -1;
+            if (!heap.hit) {
+                assert_int_equal(e, EML_OK);
+                json_decref(v);
+                assert_int_equal(heap.live, 0);
+                break;
+            }
+            assert_int_equal(e, EML_E_SYSTEM);
+            assert_string_equal(why.rule, "out of memory");
+            assert_null(v);
+            assert_int_equal(heap.live, 0);
+        }
+        assert_in_range(n, 30, 200);
+    }
+}
+
 int main(void)
 {
+    eml_json_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(texts_name_their_rule),     cmocka_unit_test(size_is_bounded),
-        cmocka_unit_test(bombs_are_refused),         cmocka_unit_test(cut_anywhere_is_refused),
-        cmocka_unit_test(prints_compact_and_sorted),
+        cmocka_unit_test(no_memory_is_no_value),   cmocka_unit_test(texts_name_their_rule),
+        cmocka_unit_test(size_is_bounded),         cmocka_unit_test(bombs_are_refused),
+        cmocka_unit_test(cut_anywhere_is_refused), cmocka_unit_test(prints_compact_and_sorted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
