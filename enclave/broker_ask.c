@@ -229,6 +229,12 @@ static void on_report(struct eml_broker *b, struct eml_session *s, const struct 
     if (outcome == EML_OK)
         outcome = eml_notary_receive(&s->notary, &b->key, r, unix_s(), eml_nsm_genuine, &receipt);
     uint64_t index = eml_broker_record_request(b, s, outcome, r, &receipt);
+    if (b->lost) {
+        eml_notary_drop(&s->notary);
+        log_request(s, EML_E_SYSTEM, r->number);
+        answer_plain(s, EML_E_SYSTEM);
+        return;
+    }
     s->durable_at = index + 1;
     /* Without its statement there is no receipt, and the request fails when the answer is due. */
     if (outcome == EML_OK &&

@@ -39,8 +39,8 @@ struct eml_broker {
 };
 
 /* --- broker_record.c: the audit log --- */
-/* Appends a record of session s, or of none (NULL); its index. A record that cannot be kept ends
- * the service: nothing happens unseen. */
+/* Appends a record of session s, or of none (NULL); its index, unless b->lost: a record that cannot
+ * be kept ends the service, and nothing happens unseen. */
 uint64_t eml_broker_record(struct eml_broker *b, const struct eml_session *s, struct eml_record r);
 void eml_broker_record_budget(struct eml_broker *b, const struct eml_session *s,
                               enum eml_budget_kind kind);
@@ -52,7 +52,7 @@ void eml_broker_record_error(struct eml_broker *b, enum eml_error_place place,
 void eml_broker_record_destruction(struct eml_broker *b, const struct eml_session *s,
                                    const struct eml_ipc_request *r);
 /* What happened in a request, in the order in which it did; the index of the last record, the
- * inference's. The host learns of a receipt and a model no more than a digest. */
+ * inference's, unless b->lost. The host learns of a receipt and a model no more than a digest. */
 uint64_t eml_broker_record_request(struct eml_broker *b, const struct eml_session *s,
                                    enum eml_err outcome, const struct eml_ipc_request *r,
                                    const struct eml_sha256 *receipt);

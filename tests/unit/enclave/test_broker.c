@@ -8,6 +8,7 @@
 #include "hostproto/audit.h"
 #include "net/net.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -150,7 +151,7 @@ static void ask(struct eml_ipc_request r)
 
 static enum eml_err answered(void)
 {
-    uint8_t body[64];
+    static uint8_t body[EML_IPC_BODY_MAX];
     struct eml_ipc_answer a = {.body = EML_ROOM(body)};
     return eml_ipc_await(t.worker, soon(), &a);
 }
@@ -207,12 +208,79 @@ static void each_request_has_its_connections(void **state)
     assert_int_equal(t.spawned, 100 * EML_HOST_CONNECTS_MAX);
 }
 
+static void turn_log(void)
+{
+    struct pollfd p;
+    (void)eml_audit_log_poll(t.b.log, &p);
+    assert_true(poll(&p, 1, 10) >= 0);
+    eml_audit_log_turn(t.b.log, &p);
+}
+
+static void attest(void)
+{
+    struct eml_notary *n = &t.s->notary;
+    n->attested = true;
+    n->pcr_present = EML_AIR_PCRS & 7;
+    memset(n->pcr, 1, sizeof n->pcr);
+    memset(n->nonce, 1, sizeof n->nonce);
+    memset(&n->document, 1, sizeof n->document);
+}
+
+/* Of a request that went well. */
+static void report(void)
+{
+    struct eml_ipc_request r = {.type = EML_IPC_REPORT, .number = {1, 1, 1, 1, 1, 1}};
+    memset(&r.inference, 1, sizeof r.inference);
+    r.inference.mode = r.inference.isa = 0;
+    begin();
+    ask(r);
+}
+
+static void deliver(void)
+{
+    eml_broker_make_receipts(&t.b);
+    eml_broker_answer_reports(&t.b);
+}
+
+/* The index of a record that there is no room for is none: not that of the first record, which is
+ * durable. */
+static void no_result_leaves_whose_record_was_lost(void **state)
+{
+    (void)state;
+    const struct eml_record any = {.event = EML_EVENT_SESSION_OPEN, .session = 1, .number = {1}};
+    attest();
+    while (eml_audit_log_append(t.b.log, &any, NULL) == EML_OK)
+        ;
+    report();
+    deliver();
+    assert_int_equal(answered(), EML_E_SYSTEM);
+    assert_true(t.b.lost && t.b.stopping);
+}
+
+/* ... while one that is kept is answered when it is durable. */
+static void a_result_leaves_when_its_record_is_durable(void **state)
+{
+    (void)state;
+    attest();
+    report();
+    deliver();
+    assert_int_not_equal(t.s->durable_at, 0);
+    while (t.s->durable_at != 0) {
+        turn_log();
+        deliver();
+    }
+    assert_int_equal(answered(), EML_OK);
+    assert_false(t.b.lost);
+}
+
 int main(void)
 {
     eml_crypto_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_question_that_fails_is_over, up, down),
         cmocka_unit_test_setup_teardown(each_request_has_its_connections, up, down),
+        cmocka_unit_test_setup_teardown(no_result_leaves_whose_record_was_lost, up, down),
+        cmocka_unit_test_setup_teardown(a_result_leaves_when_its_record_is_durable, up, down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
