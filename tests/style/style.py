@@ -16,6 +16,8 @@ FOREIGN = {"tests/nitro/qemu-nsm-signer.h"}
 # eml_random, eml_wipe, open and fork.
 BANNED = re.compile(r"\b(sprintf|vsprintf|strcpy|stpcpy|strcat|strncpy|strncat|strtok|gets|atoi|atol|atoll|atof|alloca|rand|srand|random|"
                     r"tmpnam|tempnam|mktemp|system|popen|bzero|setjmp|longjmp|asctime|ctime|gmtime|localtime)\s*\(")
+# jansson's reader has no other end when its memory fails.
+ALLOWED = {"src/wire/json.c": {"setjmp", "longjmp"}}
 # Tests and benchmarks read what they themselves, or the kernel, wrote.
 BANNED_OUTSIDE_TESTS = re.compile(r"\b(scanf|fscanf|sscanf|strtok_r)\s*\(")
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK|TBD)\b|not (yet )?implemented", re.IGNORECASE)
@@ -52,6 +54,8 @@ def rules(path, text):
     lines = text.splitlines()
     for number, line in enumerate(code_only(text).splitlines(), 1):
         found = BANNED.search(line) or (None if path.startswith(("tests/", "bench/")) else BANNED_OUTSIDE_TESTS.search(line))
+        if found and found.group(1) in ALLOWED.get(path, ()):
+            found = None
         if found:
             yield f"{path}:{number}: {found.group(1)} is not used here"
     for number, line in enumerate(lines, 1):
