@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "testsupport/support.h"
+#include "made_log.h"
 
 #include "host/http.h"
 #include "host/server.h"
@@ -73,7 +73,7 @@ static int up(void **state)
     w.host =
         (struct eml_host){.enclave = w.enclave, .limits = {20000, 20000, 0}, .metrics = &w.metrics};
     w.server = (struct eml_server){.host = &w.host, .connections = CONNECTIONS, .grace_ms = 20000};
-    w.server.stop_fd = eventfd(0, EFD_CLOEXEC);
+    w.host.stop_fd = w.server.stop_fd = eventfd(0, EFD_CLOEXEC);
     return eml_store_open(w.store, 1u << 20, 1u << 22, &w.host.store, NULL) != EML_OK ||
            eml_net_listen(w.client, &w.server.client_fd, NULL) != EML_OK ||
            eml_net_listen(w.service, &w.server.service_fd, NULL) != EML_OK ||
@@ -96,6 +96,7 @@ static int down(void **state)
     eml_net_close(&w.server.service_fd);
     eml_net_close(&w.server.stop_fd);
     eml_store_close(w.host.store);
+    eml_sink_close(w.host.sink);
     return eml_test_dir_drop(w.dir);
 }
 
@@ -305,6 +306,45 @@ static void credentials_are_read_at_each_request(void **state)
     eml_buf_free(&b);
 }
 
+static void send_commit(int fd, uint64_t first, unsigned n)
+{
+    struct made m;
+    struct eml_buf b = {0};
+    assert_int_equal(eml_host_commit_encode(commit_of(&m, first, n, (struct eml_bytes){0}), &b),
+                     EML_OK);
+    assert_int_equal(eml_net_send_frame(fd, eml_buf_bytes(&b), soon()), EML_OK);
+    assert_int_equal(hear(fd, 0).status, EML_HOST_OK);
+    eml_buf_free(&b);
+    eml_buf_free(&m.entries);
+    for (unsigned level = 0; level < EML_TILE_LEVELS; level++)
+        eml_buf_free(&m.hashes[level]);
+}
+
+static bool comes_to_be(const char *name, bool expected)
+{
+    for (int64_t until = soon(); there(name) != expected && eml_net_now_ms() < until;)
+        (void)usleep(1000);
+    return there(name) == expected;
+}
+
+/* Neither another commit nor the end of the connection is needed. */
+static void files_are_put_in_order_soon_after_a_commit(void **state)
+{
+    (void)state;
+    struct eml_buf b = {0};
+    memcpy(dir, w.dir, sizeof dir); /* its names are others than the ports' */
+    w.host.sink = opened();
+    int fd = ask(w.service, EML_HOST_AUDIT, 0, 0);
+    assert_int_equal(eml_net_recv_frame(fd, EML_HOST_LOG_STATE_MAX, soon(), &b), EML_OK);
+    eml_buf_free(&b);
+    send_commit(fd, 0, 3); /* takes what was made ahead before it */
+    assert_true(comes_to_be("tile.new.0", true));
+    send_commit(fd, 3, 2);
+    assert_true(comes_to_be("tile/0/000.p/3", false));
+    assert_true(there("tile/0/000.p/5"));
+    eml_net_close(&fd);
+}
+
 /* A host that is full may have closed the connection before the request is sent. */
 static bool is_served(void)
 {
@@ -417,6 +457,7 @@ int main(void)
         T(malformed_first_frames_are_answered_and_over),
         T(egress_only_where_configured),
         T(credentials_are_read_at_each_request),
+        T(files_are_put_in_order_soon_after_a_commit),
         T(a_flood_is_told_to_wait_and_others_are_served_after),
         T(metrics_count_what_happened),
     };
