@@ -17,7 +17,7 @@
 #include <time.h>
 
 #define ORIGIN_PREFIX "ephemeralml/"
-enum { LOG_ID = 16, ORIGIN = sizeof ORIGIN_PREFIX - 1 + 2 * LOG_ID, HEADER = 4 };
+enum { LOG_ID = 16, ORIGIN = sizeof ORIGIN_PREFIX - 1 + 2 * LOG_ID, HEADER = 4, PIECE = 16384 };
 
 /* Records that go to the host together, and what proves their place. */
 struct batch {
@@ -420,20 +420,22 @@ static void on_answer(struct eml_audit_log *log, struct eml_bytes frame)
 /* One whole frame, or nothing yet. */
 static void hear(struct eml_audit_log *log)
 {
-    uint8_t piece[16384];
+    uint8_t piece[PIECE];
     ssize_t n = recv(log->fd, piece, sizeof piece, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n > 0)
         eml_buf_put(&log->in, eml_bytes(piece, (size_t)n));
+    enum eml_err err = eml_buf_ok(&log->in);
     struct eml_cur c = eml_cur(eml_buf_bytes(&log->in));
     bool has_length = eml_cur_left(&c) >= HEADER;
     size_t len = has_length ? eml_cur_u32(&c) : 0;
     bool due = log->state == ASKED || log->state == SENT;
     /* The host speaks when it is asked, and of one thing. */
-    if (n <= 0 || !due || len > EML_HOST_LOG_STATE_MAX || (has_length && eml_cur_left(&c) > len) ||
-        eml_buf_ok(&log->in) != EML_OK) {
-        hang_up(log, EML_E_NET);
+    if (n <= 0 || !due || len > EML_HOST_LOG_STATE_MAX || (has_length && eml_cur_left(&c) > len))
+        err = EML_E_NET;
+    if (err != EML_OK) {
+        hang_up(log, err);
         return;
     }
     if (!has_length || eml_cur_left(&c) < len)
@@ -571,7 +573,8 @@ enum eml_err eml_audit_log_start(const struct eml_audit_log_config *c, int64_t t
     memcpy(log->boot.number, c->limits, sizeof c->limits);
     log->fd = -1;
     log->waiting_ms = INT64_MAX;
-    log->in.max = EML_HOST_LOG_STATE_MAX + 16384;
+    /* Holds a frame that is not whole yet and a piece: it fails for lack of memory alone. */
+    log->in.max = HEADER + EML_HOST_LOG_STATE_MAX + PIECE;
     eml_buf_put(&log->document, c->document);
     enum eml_err err = eml_buf_ok(&log->document);
     if (err == EML_OK)
