@@ -79,6 +79,8 @@ static enum eml_err parse(struct eml_bytes text, struct eml_proof *p, struct eml
         return eml_fail(why, EML_E_INPUT, "proof: no index", -1);
     for (line = next_line(&c); eml_cur_ok(&c) && line.len != 0; line = next_line(&c)) {
         enum eml_err err = hash_line(line, &p->path);
+        if (err == EML_E_SYSTEM)
+            return eml_fail(why, err, "out of memory", -1);
         if (err != EML_OK)
             return eml_fail(why, err, "proof: a line is no hash", (long)p->path.n);
     }

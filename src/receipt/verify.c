@@ -207,9 +207,10 @@ static enum eml_err check_log(struct subject *s)
     struct eml_proof proof;
     struct eml_note_key key;
     enum eml_err err = eml_note_key_make(s->v.statement.origin, &s->key, &key);
+    if (err == EML_E_SYSTEM)
+        return eml_fail(s->why, err, "out of memory", -1);
     if (err != EML_OK)
-        return eml_fail(s->why, err == EML_E_SYSTEM ? err : EML_E_INPUT,
-                        "receipt: the statement names no log", -1);
+        return eml_fail(s->why, EML_E_INPUT, "receipt: the statement names no log", -1);
     EML_TRY(eml_proof_parse(s->receipt->proof, &proof, s->why));
     EML_TRY(eml_proof_verify(&proof, s->receipt->record, &key, &s->v.checkpoint, s->why));
     s->v.index = proof.index;
