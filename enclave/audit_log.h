@@ -59,9 +59,9 @@ bool eml_audit_log_settled(const struct eml_audit_log *log);
 uint64_t eml_audit_log_signed(const struct eml_audit_log *log);
 /* Records with an index below this are on the host's disk. */
 uint64_t eml_audit_log_durable(const struct eml_audit_log *log);
-/* EML_OK, or why nothing that must be recorded may go on: the host does not answer (EML_E_NET), has
- * no room (EML_E_REFUSED), or shows another log (EML_E_INPUT); or there is no memory
- * (EML_E_SYSTEM). */
+/* EML_OK, or why reports that are not durable fail: the host does not answer (EML_E_NET), has no
+ * room (EML_E_REFUSED), or shows another log (EML_E_INPUT); or there is no memory (EML_E_SYSTEM).
+ */
 EML_MUST enum eml_err eml_audit_log_health(const struct eml_audit_log *log);
 
 /* Appends a record of the batch that is on its way, or else of the one that became durable last, as

@@ -1,4 +1,5 @@
-/* What a worker asks of its broker, over a SOCK_SEQPACKET pair: one message, one answer.
+/* What a worker asks of its broker, over a SOCK_SEQPACKET pair: one message, one answer; but
+ * BEGIN has none.
  *
  * A message is a type byte and a body of exactly the length that the type has; the sender is known
  * by the socket. An answer is a class byte (enum eml_err) and, if that is EML_OK, a body; a

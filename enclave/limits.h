@@ -21,7 +21,7 @@
 
 #define EML_AUDIT_QUEUE_MAX 4096u /* records that the host has not acknowledged */
 #define EML_AUDIT_START_MS 60000  /* for the boot record to be on the host's disk */
-#define EML_AUDIT_SILENT_MS 5000  /* a record waits so long before requests are refused */
+#define EML_AUDIT_SILENT_MS 5000  /* a record waits so long before requests fail */
 #define EML_AUDIT_ANSWER_MS 5000  /* one answer of the sink */
 #define EML_AUDIT_RETRY_MS 250    /* from a broken connection to the next */
 

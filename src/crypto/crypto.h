@@ -66,10 +66,11 @@ EML_MUST bool eml_cipher_of(const char *name, enum eml_cipher *out);
 /* An expanded key (secret). The implementation is chosen by what the CPU has; all of one cipher
  * give the same bytes. Several threads may use one at once. In place allowed (same start). */
 struct eml_bulk {
-    _Alignas(64) uint8_t key[2048];
+    _Alignas(64) uint8_t key[2048]; /* room for any implementation's */
     const struct eml_bulk_impl *impl;
 };
-/* EML_E_SYSTEM: this CPU cannot (AEGIS needs AES instructions); never for AES-256-GCM. */
+/* EML_E_SYSTEM: this CPU cannot (AEGIS needs AES instructions); never for AES-256-GCM.
+ * On failure *b is unchanged. */
 EML_MUST enum eml_err eml_bulk_init(struct eml_bulk *b, enum eml_cipher cipher,
                                     const struct eml_aead_key *k);
 EML_MUST enum eml_err eml_bulk_seal(const struct eml_bulk *b, const struct eml_nonce *n,
@@ -199,12 +200,13 @@ EML_MUST enum eml_err eml_tls_feed(struct eml_tls *t, struct eml_bytes from_peer
 /* Moves bytes for the peer into *out (append). */
 EML_MUST enum eml_err eml_tls_drain(struct eml_tls *t, struct eml_buf *out);
 /* Handshake, then read/write of plaintext. EML_E_AUTH when the peer's certificate is not trusted,
- * EML_E_NET when the transport ended in it. */
+ * EML_E_NET when the transport ended in it, EML_E_SYSTEM when there is no memory. */
 EML_MUST enum eml_err eml_tls_handshake(struct eml_tls *t, enum eml_tls_want *want,
                                         struct eml_why *why);
 EML_MUST enum eml_err eml_tls_write(struct eml_tls *t, struct eml_bytes plain);
 /* Appends what can be read; *eof on close_notify. EML_E_AUTH: a record is not authentic, or the
- * transport ended without close_notify (what was appended may then be cut short). */
+ * transport ended without close_notify (what was appended may then be cut short). EML_E_SYSTEM: no
+ * memory. */
 EML_MUST enum eml_err eml_tls_read(struct eml_tls *t, struct eml_buf *out, bool *eof);
 
 #endif
