@@ -50,14 +50,6 @@ enum eml_err eml_worker_handshake(struct eml_worker *w)
     return eml_channel_server_open(w->channel, eml_buf_bytes(&w->frame), NULL);
 }
 
-/* Where the broker answers for the host's log nothing of the client's is judged: classes that stand
- * for weights, KMS and inputs elsewhere would say the wrong thing, and a bad input leaves a
- * session's model open. */
-static enum eml_err of_the_log(enum eml_err e)
-{
-    return e == EML_E_AUTH || e == EML_E_INPUT ? EML_E_NET : e;
-}
-
 static enum eml_err begin(struct eml_worker *w)
 {
     const struct eml_ipc_request r = {.type = EML_IPC_BEGIN};
@@ -136,6 +128,14 @@ enum eml_err eml_worker_report(struct eml_worker *w, enum eml_err err)
         r.inference.memory_bytes = w->arena.peak;
     }
     return eml_ipc_ask(w->broker, &r);
+}
+
+/* Where the broker answers for the host's log nothing of the client's is judged: classes that stand
+ * for weights, KMS and inputs elsewhere would say the wrong thing, and a bad input leaves a
+ * session's model open. */
+static enum eml_err of_the_log(enum eml_err e)
+{
+    return e == EML_E_AUTH || e == EML_E_INPUT ? EML_E_NET : e;
 }
 
 enum eml_err eml_worker_recorded(struct eml_worker *w, struct eml_room room,
