@@ -1,8 +1,8 @@
 #define _GNU_SOURCE
 #include "host/sink.h"
 
-#include "base/text.h"
 #include "base/aside.h"
+#include "base/text.h"
 #include "host/files.h"
 #include "host/journal.h"
 
